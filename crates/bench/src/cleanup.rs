@@ -248,7 +248,7 @@ impl CleanupPlan {
 
     fn apply(&self, folder: &Path) -> Result<u64> {
         let Self { id, database, url } = self;
-        let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", database, "--format", "json"];
+        let arguments = ["apply", id, url, "--confirm", database, "--format", "json"];
         let output = run_program(folder, &arguments)?;
         fs::write(folder.join("applied.json"), &output)?;
         let output: Value = serde_json::from_slice(&output)?;

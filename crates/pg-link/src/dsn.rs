@@ -170,6 +170,28 @@ impl Dsn {
         matches!(self.config.get_hosts().first(), Some(tokio_postgres::config::Host::Unix(_)))
     }
 
+    /// Returns host, port, database and user, by which a password file names a password; `None` if the address has one.
+    #[must_use]
+    pub fn password_key(&self) -> Option<[String; 4]> {
+        if self.config.get_password().is_some() {
+            return None;
+        }
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) => name.clone(),
+            // Sockets stand under this name in password files.
+            _ => "localhost".to_owned(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let user = self.config.get_user().unwrap_or_default();
+        let database = self.config.get_dbname().unwrap_or(user);
+        Some([host, port.to_string(), database.to_owned(), user.to_owned()])
+    }
+
+    /// Sets the password.
+    pub fn set_password(&mut self, password: &str) {
+        self.config.password(password);
+    }
+
     /// Parses a URL.
     ///
     /// # Errors

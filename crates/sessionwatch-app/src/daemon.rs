@@ -18,6 +18,7 @@ mod logs;
 mod record_run;
 mod retention;
 mod scheduled_report;
+mod single_round;
 mod systemd;
 mod target_monitor;
 mod tasks;
@@ -55,7 +56,10 @@ use crate::{
     schedule,
 };
 
-pub use self::systemd::raise_open_files_limit;
+pub use self::{
+    single_round::{RoundResult, run_single_round},
+    systemd::raise_open_files_limit,
+};
 
 /// Time limit for worker tasks to stop.
 const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -126,6 +130,37 @@ pub struct DaemonState {
 }
 
 impl DaemonState {
+    /// Opens the state store of a configuration. Beside the state, returns the reasons for which the daemon has to end.
+    async fn open(
+        config: Config,
+        clock: Clock,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<String>), DaemonError> {
+        let place = config.serve.store.clone();
+        let opening = move || {
+            let store = open_store(&place)?;
+            let clock = store.shared_clock(clock)?;
+            let time = timekeeping::Timekeeper::start(&store, &clock)?;
+            Ok::<_, StoreError>((store, clock, time))
+        };
+        let (store, clock, time) = blocking::run(opening).await?;
+        let holder = config.serve.instance_name.clone().unwrap_or_else(systemd::default_instance_name);
+        let leadership = LeaseManager::new(store.is_shared(), holder);
+        let (failures, failed) = mpsc::unbounded_channel();
+        let state = Arc::new(Self {
+            started_at: clock.now(),
+            timekeeper: time,
+            app: Arc::new(AppState::new(store, clock, leadership, config)),
+            metrics: metrics::RuntimeMetrics::default(),
+            failures_logged: failures::FailureLog::default(),
+            ingest: logs::IngestPipeline::default(),
+            scrape_permits: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SCRAPES)),
+            delivery_wakeups: watch::Sender::new(0),
+            fatal_errors: failures,
+            heartbeats: AtomicU64::new(0),
+        });
+        Ok((state, failed))
+    }
+
     fn wake_delivery(&self) {
         self.delivery_wakeups.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -189,35 +224,13 @@ impl Daemon {
     ///
     /// If the store cannot be opened, the address cannot be bound, or the TLS certificate cannot be loaded.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
-        let place = config.serve.store.clone();
-        let opening = move || {
-            let store = open_store(&place)?;
-            let clock = store.shared_clock(clock)?;
-            let time = timekeeping::Timekeeper::start(&store, &clock)?;
-            Ok::<_, StoreError>((store, clock, time))
-        };
-        let (store, clock, time) = blocking::run(opening).await?;
-        let listen = config.serve.listen;
+        let (listen, tls) = (config.serve.listen, config.serve.tls.clone());
+        let (state, failed) = DaemonState::open(config, clock).await?;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
-        let certificate = match &config.serve.tls {
+        let certificate = match &tls {
             Some((certificate, key)) => Some(listener::TlsCertificate::load(certificate, key)?),
             None => None,
         };
-        let holder = config.serve.instance_name.clone().unwrap_or_else(systemd::default_instance_name);
-        let leadership = LeaseManager::new(store.is_shared(), holder);
-        let (failures, failed) = mpsc::unbounded_channel();
-        let state = Arc::new(DaemonState {
-            started_at: clock.now(),
-            timekeeper: time,
-            app: Arc::new(AppState::new(store, clock, leadership, config)),
-            metrics: metrics::RuntimeMetrics::default(),
-            failures_logged: failures::FailureLog::default(),
-            ingest: logs::IngestPipeline::default(),
-            scrape_permits: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SCRAPES)),
-            delivery_wakeups: watch::Sender::new(0),
-            fatal_errors: failures,
-            heartbeats: AtomicU64::new(0),
-        });
         let preparing = Arc::clone(&state);
         blocking::run(move || sync_with_config(&preparing)).await?;
         let parts = Workers::start(&state);

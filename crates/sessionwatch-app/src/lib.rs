@@ -16,6 +16,7 @@ pub mod clock_difference;
 pub mod config;
 pub mod config_file;
 pub mod daemon;
+pub mod default_address;
 pub mod demo;
 pub mod doctor;
 pub mod environment;

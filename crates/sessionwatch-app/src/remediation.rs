@@ -163,6 +163,9 @@ pub struct RowPreview {
     pub user: Option<String>,
     /// Expiry, in microseconds since 1970.
     pub expires: Option<i64>,
+    /// Name, handle or email address of the user, where the table of users has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub display: Vec<String>,
 }
 
 /// Confirmation given with the request to apply a plan.

@@ -117,7 +117,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "contain",
         "Revoke the sessions",
-        "Run `sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`. Each shows a plan first; review and apply it.",
+        "Run `sessionwatch incident contain all`, `contain users --user ID`, `contain duplicates` or `contain orphaned`. Each shows a plan first; review and apply it.",
         true,
         IncidentSeverity::P3,
     ),
@@ -152,7 +152,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "root-cause",
         "Find the root cause",
-        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field set root-cause TEXT`.",
+        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field field set root-cause TEXT`.",
         true,
         IncidentSeverity::P2,
     ),

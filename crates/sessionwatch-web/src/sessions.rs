@@ -93,7 +93,17 @@ impl SessionFilter {
         let (status, sort) = (self.parse_status()?, self.parse_sort()?);
         let (user, token) = (some(&self.user), some(&self.token));
         let ascending = self.order == "up";
-        Ok(SessionQuery { status, sort, paged: true, ascending, user, row_id_or_prefix: token, after, limit })
+        Ok(SessionQuery {
+            status,
+            sort,
+            paged: true,
+            ascending,
+            user,
+            user_like: None,
+            row_id_or_prefix: token,
+            after,
+            limit,
+        })
     }
 
     /// Returns the filter as a query string.

@@ -1,9 +1,9 @@
-//! The command line: one file a subcommand.
+//! The command line: one file for each subcommand.
 
 mod accounts;
-mod acting;
 mod actor;
 mod alerts;
+mod apply;
 mod archive;
 mod arguments;
 mod audit;
@@ -15,14 +15,19 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod examples;
+mod explain;
 mod grants;
 mod incident;
 mod init;
 mod integrations;
+mod lists;
 mod logs;
 mod man;
-mod notify;
+mod notifications;
 mod opening;
+mod plans;
+mod remediation;
 mod report;
 mod revoke;
 mod serve;
@@ -31,12 +36,19 @@ mod sql;
 mod target;
 mod targets;
 mod tokens;
+mod users;
+mod values;
 
 use std::{
+    fs::File,
     io::Write as _,
+    path::{Path, PathBuf},
     pin::Pin,
     process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::{Parser, Subcommand};
@@ -47,29 +59,62 @@ use sessionwatch_app::{
     },
     config::{AddressError, ConfigError},
     environment,
-    output::{self, color::colorize_statuses},
+    output::{self, MaskingWriter, color::colorize_statuses},
     progress,
 };
 use tracing::Level;
 
-/// Look at the log-in sessions of a web application and say what is wrong.
+use self::{
+    target::{ConfigArgs, LimitArgs},
+    values::ColorChoice,
+};
+
+/// The heading of options that every command has, in its help.
+const GLOBAL_OPTIONS: &str = "Global options";
+
+/// Audit the login sessions of a web application
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
-    /// Say on standard error what is asked of the database, and what it answers to what fails
-    #[arg(long, short, global = true)]
-    verbose: bool,
-    /// How lines on standard error are written: for people, or each as a JSON object
-    #[arg(long, global = true, value_enum, default_value = "text", env = "SESSIONWATCH_LOG_FORMAT")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    global: GlobalArgs,
     #[command(subcommand)]
     command: CliCommand,
 }
 
-/// How lines on standard error are written.
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+struct GlobalArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Write the output to FILE instead of stdout
+    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, display_order = 904, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// When to color the output
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 905, value_enum, default_value = "auto",
+        hide_possible_values = true, value_name = "auto|always|never"
+    )]
+    color: ColorChoice,
+    /// Log queries and server errors to stderr
+    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, display_order = 906)]
+    verbose: bool,
+    /// Log format on stderr
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 907, value_enum, default_value = "text",
+        env = "SESSIONWATCH_LOG_FORMAT", hide_env = true, hide_possible_values = true, value_name = "text|json"
+    )]
+    log_format: LogFormat,
+}
+
+/// The format of lines on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum LogFormat {
+    /// Plain lines
     Text,
+    /// A JSON object on each line
     Json,
 }
 
@@ -77,65 +122,71 @@ enum LogFormat {
 enum CliCommand {
     Demo(demo::DemoArgs),
     Init(init::InitArgs),
-    Doctor(doctor::DoctorArgs),
     Check(check::CheckArgs),
+    Serve(serve::ServeArgs),
+    Doctor(doctor::DoctorArgs),
+    Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
-    Sql(sql::SqlArgs),
-    Grants(grants::GrantsArgs),
-    Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     #[command(subcommand)]
     Cleanup(cleanup::CleanupCommand),
     #[command(subcommand)]
     Revoke(revoke::RevokeCommand),
+    Apply(apply::ApplyArgs),
+    #[command(subcommand)]
+    Plans(plans::PlansCommand),
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
     #[command(subcommand)]
-    Incident(incident::IncidentCommand),
-    #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
     #[command(subcommand)]
+    Notifications(notifications::NotificationsCommand),
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
+    #[command(subcommand)]
     Logs(logs::LogsCommand),
-    #[command(subcommand)]
-    Accounts(accounts::AccountsCommand),
-    #[command(subcommand)]
-    Targets(targets::TargetsCommand),
-    #[command(subcommand)]
-    Tokens(tokens::TokensCommand),
     #[command(subcommand)]
     Report(report::ReportCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    #[command(subcommand)]
+    Targets(targets::TargetsCommand),
+    Sql(sql::SqlArgs),
+    Grants(grants::GrantsArgs),
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
+    #[command(subcommand)]
+    Tokens(tokens::TokensCommand),
     Backup(backup::BackupArgs),
     #[command(subcommand)]
-    Notify(notify::NotifyCommand),
+    Config(config::ConfigCommand),
     #[command(subcommand)]
     Integrations(integrations::IntegrationsCommand),
-    #[command(subcommand)]
-    Config(config::ConfigCommand),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
 
-/// Why a command did not do its work.
+/// The failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The address is faulty.
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The configuration is faulty.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The arguments are faulty.
+    /// The arguments are invalid.
     #[error("{0}")]
     Usage(String),
-    /// The target could not be looked at.
+    /// The target could not be read.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The store cannot be used.
+    /// The state store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A plan could not be made or carried out.
+    /// A plan could not be created or applied.
     #[error(transparent)]
     Act(#[from] sessionwatch_app::remediation::ActionError),
     /// A channel did not accept a message.
@@ -144,13 +195,13 @@ pub enum Failure {
     /// A log cannot be read.
     #[error(transparent)]
     Logs(#[from] sessionwatch_app::logs::scan::ScanError),
-    /// The daemon could not start or go on.
+    /// The daemon could not start, or had to stop.
     #[error(transparent)]
     Daemon(#[from] sessionwatch_app::daemon::DaemonError),
-    /// The demonstration could not be made.
+    /// The sample application could not be created.
     #[error(transparent)]
     Demo(#[from] sessionwatch_app::demo::DemoError),
-    /// A part ended in a panic, whose place was told.
+    /// A task panicked; its location was printed.
     #[error("{0}")]
     Bug(&'static str),
     /// Output could not be written.
@@ -169,53 +220,38 @@ impl From<AppError> for Failure {
     }
 }
 
-/// Parses the arguments of this process and runs the command. The exit code is that of [`Cli::run`].
+/// Parses the arguments of this process and runs the command. Returns the exit code of [`Cli::run`].
 #[must_use]
 pub fn main() -> ExitCode {
     arguments::parse_arguments().map_or_else(|code| code, Cli::run)
 }
 
 impl Cli {
-    /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
+    /// Runs the command. The exit code is 0 for passing, 1 for failing, 2 for usage or configuration, 3 for unknown.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let is_daemon = matches!(self.command, CliCommand::Serve(_));
+        let is_daemon = matches!(&self.command, CliCommand::Serve(args) if !args.is_single_round());
         let level = match is_daemon {
-            _ if self.verbose => Level::DEBUG,
+            _ if self.global.verbose => Level::DEBUG,
             true => Level::INFO,
             false => Level::WARN,
         };
-        init_logging(level, self.log_format, is_daemon);
+        self.global.color.set();
+        init_logging(level, self.global.log_format, is_daemon);
         if output::is_stderr_terminal() && !is_daemon {
             progress::enable_progress();
         }
-        let outcome = match self.command {
-            CliCommand::Demo(args) => demo::run(&args),
-            CliCommand::Init(args) => init::run(&args),
-            CliCommand::Doctor(args) => doctor::run(&args),
-            CliCommand::Check(args) => check::run(&args),
-            CliCommand::Sessions(args) => sessions::run(&args),
-            CliCommand::Sql(args) => sql::run(&args),
-            CliCommand::Grants(args) => grants::run(&args),
-            CliCommand::Serve(args) => serve::run(&args),
-            CliCommand::Cleanup(args) => cleanup::run(&args),
-            CliCommand::Revoke(args) => revoke::run(&args),
-            CliCommand::Archive(args) => archive::run(&args),
-            CliCommand::Incident(args) => incident::run(&args),
-            CliCommand::Alerts(args) => alerts::run(&args),
-            CliCommand::Logs(args) => logs::run(&args),
-            CliCommand::Accounts(args) => accounts::run(&args),
-            CliCommand::Targets(args) => targets::run(&args),
-            CliCommand::Tokens(args) => tokens::run(&args),
-            CliCommand::Report(args) => report::run(&args),
-            CliCommand::Audit(args) => audit::run(&args),
-            CliCommand::Backup(args) => backup::run(&args),
-            CliCommand::Notify(args) => notify::run(&args),
-            CliCommand::Integrations(args) => integrations::run(&args),
-            CliCommand::Config(args) => config::run(&args),
-            CliCommand::Completions(args) => completions::run(&args),
-            CliCommand::Man(args) => man::run(&args),
-        };
+        // These write the file themselves: it is their result, not a copy of what they print.
+        let writes_file = matches!(
+            self.command,
+            CliCommand::Init(_)
+                | CliCommand::Man(_)
+                | CliCommand::Incident(incident::IncidentCommand::Evidence { .. })
+        );
+        if let Some(path) = self.global.output.filter(|path| !writes_file && path != Path::new("-")) {
+            output_file().path = Some(path);
+        }
+        let outcome = self.command.run().and_then(|code| finish_output().map(|()| code));
         match outcome {
             Ok(code) => code,
             // A reader that closed the pipe has seen what it wanted.
@@ -223,6 +259,42 @@ impl Cli {
                 ExitCode::SUCCESS
             }
             Err(failure) => failure.report(),
+        }
+    }
+}
+
+impl CliCommand {
+    fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Demo(args) => demo::run(&args),
+            Self::Init(args) => init::run(&args),
+            Self::Check(args) => check::run(&args),
+            Self::Serve(args) => serve::run(&args),
+            Self::Doctor(args) => doctor::run(&args),
+            Self::Explain(args) => explain::run(&args),
+            Self::Sessions(args) => sessions::run(&args),
+            Self::Users(args) => users::run(&args),
+            Self::Cleanup(args) => cleanup::run(&args),
+            Self::Revoke(args) => revoke::run(&args),
+            Self::Apply(args) => apply::run(&args),
+            Self::Plans(args) => plans::run(&args),
+            Self::Archive(args) => archive::run(&args),
+            Self::Alerts(args) => alerts::run(&args),
+            Self::Notifications(args) => notifications::run(&args),
+            Self::Incident(args) => incident::run(&args),
+            Self::Logs(args) => logs::run(&args),
+            Self::Report(args) => report::run(&args),
+            Self::Audit(args) => audit::run(&args),
+            Self::Targets(args) => targets::run(&args),
+            Self::Sql(args) => sql::run(&args),
+            Self::Grants(args) => grants::run(&args),
+            Self::Accounts(args) => accounts::run(&args),
+            Self::Tokens(args) => tokens::run(&args),
+            Self::Backup(args) => backup::run(&args),
+            Self::Config(args) => config::run(&args),
+            Self::Integrations(args) => integrations::run(&args),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
         }
     }
 }
@@ -238,21 +310,21 @@ impl Failure {
             _ => None,
         };
         let message = match self {
-            // People see the lines that it is about; what programs read stays a line for each problem.
+            // On a terminal the affected lines of the file are shown; elsewhere one line for each problem.
             Self::Config(error)
                 if output::is_stderr_terminal() && !JSON_LOG_ENABLED.load(Ordering::Relaxed) =>
             {
-                error.render(is_color_allowed())
+                error.render(is_colored(true))
             }
             _ => self.to_string(),
         };
         print_error(&message, hint.as_deref());
         if let Self::Act(error) = self {
-            // With standard error closed there is nobody left to tell.
-            let _ = output::masked_stderr().write_all(acting::render_choices(error).as_bytes());
+            // With stderr closed there is nowhere to report to.
+            let _ = output::masked_stderr().write_all(remediation::render_choices(error).as_bytes());
         }
         match self {
-            // A state of the incident, not a fault of the command.
+            // A state of the incident, not an error of the command.
             Self::Act(
                 sessionwatch_app::remediation::ActionError::NotClosable { .. }
                 | sessionwatch_app::remediation::ActionError::EvidenceRequired { .. },
@@ -276,59 +348,105 @@ impl Failure {
 /// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
 pub const BUG_EXIT_CODE: u8 = 70;
 
-/// Threads that run tasks. None of them computes or blocks for long: what does has threads of its own.
+/// Threads that run tasks. Blocking work has threads of its own, so two are enough.
 const WORKER_THREADS: usize = 2;
 
-/// Makes the runtime of the program.
+/// Builds the async runtime.
 ///
 /// # Errors
 ///
-/// If the system refuses what it needs.
+/// Returns an error if the operating system refuses a thread.
 fn build_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()
 }
 
-/// Runs a future to its end.
+/// Runs a future to completion.
 ///
 /// # Errors
 ///
-/// If the future fails.
+/// Returns the error of the future.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    // Boxed, so that the runtime is compiled once and not for each command.
+    // Boxed, so that the runtime is compiled once instead of for each command.
     let future: Pin<Box<dyn Future<Output = Result<T, Failure>>>> = Box::pin(future);
     build_runtime()?.block_on(future)
 }
 
-/// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set or the terminal knows none.
+/// Prints text for a person, colored if `--color` and the terminal allow it.
 fn print_readable(text: &str) -> Result<(), Failure> {
-    if output::is_stdout_terminal() && is_color_allowed() {
-        print_text(&colorize_statuses(text))
-    } else {
-        print_text(text)
+    let is_terminal = output::is_stdout_terminal() && output_file().path.is_none();
+    if is_colored(is_terminal) { print_text(&colorize_statuses(text)) } else { print_text(text) }
+}
+
+/// Returns `true` if text that goes to a terminal, or elsewhere, is colored.
+fn is_colored(is_terminal: bool) -> bool {
+    match ColorChoice::current() {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            let is_dumb = environment::read_variable("TERM").is_some_and(|term| term == "dumb");
+            is_terminal && environment::read_variable("NO_COLOR").is_none() && !is_dumb
+        }
     }
 }
 
-/// Returns `false` if `NO_COLOR` is set, or the terminal knows no color.
-fn is_color_allowed() -> bool {
-    let is_dumb = environment::read_variable("TERM").is_some_and(|term| term == "dumb");
-    environment::read_variable("NO_COLOR").is_none() && !is_dumb
-}
-
+/// Prints text to stdout, or to the file of `--output`.
 fn print_text(text: &str) -> Result<(), Failure> {
+    let mut output = output_file();
+    if output.path.is_some() {
+        return output.write(text);
+    }
     let mut stdout = output::masked_stdout();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// Whether lines on standard error are JSON.
+/// The file of `--output`.
+#[derive(Debug)]
+struct OutputFile {
+    path: Option<PathBuf>,
+    /// Opened by the first write: a command that fails before leaves an older file alone.
+    file: Option<File>,
+}
+
+static OUTPUT_FILE: Mutex<OutputFile> = Mutex::new(OutputFile { path: None, file: None });
+
+fn output_file() -> std::sync::MutexGuard<'static, OutputFile> {
+    OUTPUT_FILE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OutputFile {
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let cannot = |error: std::io::Error| {
+            Failure::Usage(format!("cannot write {}: {}", path.display(), error.kind()))
+        };
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(path).map_err(cannot)?,
+        };
+        let mut masked = MaskingWriter::new(&file);
+        masked.write_all(text.as_bytes()).and_then(|()| masked.flush()).map_err(cannot)?;
+        drop(masked);
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// Creates the file of `--output` if the command printed nothing: an older file there would be taken for the result.
+fn finish_output() -> Result<(), Failure> {
+    let mut output = output_file();
+    if output.file.is_none() { output.write("") } else { Ok(()) }
+}
+
+/// Lines on stderr are JSON.
 static JSON_LOG_ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
+/// Starts logging to stderr. Only a daemon prefixes lines with the time.
 fn init_logging(level: Level, format: LogFormat, is_daemon: bool) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
     let log = log.with_writer(output::masked_stderr);
     JSON_LOG_ENABLED.store(format == LogFormat::Json, Ordering::Relaxed);
-    // Somebody who embeds the command line may have a log of their own.
+    // A program that embeds this crate may have set a logger already.
     let _ = match format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
         LogFormat::Text if is_daemon => log.try_init(),
@@ -336,12 +454,12 @@ fn init_logging(level: Level, format: LogFormat, is_daemon: bool) {
     };
 }
 
-/// Says that this program has a bug, which is at that place.
+/// Reports a bug of this program, with its source location.
 pub fn print_bug(place: &str) {
-    print_error(&format!("this is a bug of sessionwatch{place}"), Some("please report it"));
+    print_error(&format!("internal error{place}: this is a bug in sessionwatch"), Some("please report it"));
 }
 
-/// Something that the person should know, on standard error; with that closed there is nobody left to tell.
+/// Prints a note to stderr.
 fn print_note(line: &str) {
     if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
         return tracing::warn!("{line}");
@@ -349,7 +467,7 @@ fn print_note(line: &str) {
     let _ = writeln!(output::masked_stderr(), "note: {line}");
 }
 
-/// An error for the person, on standard error; with that closed there is nobody left to tell.
+/// Prints an error and its hint to stderr.
 fn print_error(message: &str, hint: Option<&str>) {
     if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
         return tracing::error!(hint, "{message}");
@@ -360,7 +478,7 @@ fn print_error(message: &str, hint: Option<&str>) {
     }
 }
 
-/// How to mend an error that has been told, on standard error.
+/// Prints how to fix an error that was printed before.
 fn print_hint(text: &str) {
     let _ = writeln!(output::masked_stderr(), "hint: {text}");
 }

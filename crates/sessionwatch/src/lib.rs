@@ -1,4 +1,4 @@
-//! sessionwatch: looks at a web application's session table and says what is wrong.
+//! sessionwatch: audits the login sessions of a web application.
 //!
 //! [`cli`] parses and dispatches; everything else is in `sessionwatch-app` and below it.
 

@@ -1,9 +1,9 @@
-//! Parse, dispatch, exit code.
+//! The program: parses the command line, runs the command, returns the exit code.
 
 use std::{panic, process::ExitCode};
 
 fn main() -> ExitCode {
-    // A panic's own message may quote data; its place is enough to find the bug.
+    // A panic message may quote stored data; the location is enough to find the bug.
     panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()

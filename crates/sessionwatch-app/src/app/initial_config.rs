@@ -1,20 +1,30 @@
-//! Initial configuration of a target, generated from the detected layout for review by the user.
+//! The first configuration of a target: short, with the layout that was detected, for a person to complete.
 
 use std::fmt::Write as _;
 
 use sessionwatch_archive::Recipient;
 use sessionwatch_targets::{
+    error::DetectionFailure,
     layout::{profile_catalog::Profile, profile_source::ProfileSource},
     mapping::{Mapping, RevokeMethod, TableName},
 };
 
 use super::layouts::DetectedLayout;
-use crate::{
-    config::{Target, file},
-    sanitize::sanitize_text,
-};
+use crate::{config::Target, sanitize::sanitize_text};
 
-/// Renders a configuration file for one target with its detected layout; all checks are commented out.
+/// Lines behind the target: what most people add next.
+const NEXT_STEPS: &str = "
+[serve]
+listen = \"127.0.0.1:9797\"
+
+# Notifications: set SLACK_WEBHOOK_URL, remove the marks, then run `sessionwatch notifications test chat`.
+# [[channel]]
+# name = \"chat\"
+# kind = \"slack\"
+# url = \"${SLACK_WEBHOOK_URL}\"
+";
+
+/// Renders a configuration with one target, as its layout was detected.
 #[must_use]
 pub fn render_initial_config(
     name: &str,
@@ -23,25 +33,8 @@ pub fn render_initial_config(
     catalogue: &[Profile],
 ) -> String {
     let mapping = &recognized.mapping;
-    let mut text =
-        String::from("# sessionwatch configuration. `sessionwatch config example` prints every key.\n");
-    for reason in &recognized.reasons {
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "#\n# Detected: {}.", sanitize_text(reason));
-    }
-    for note in &recognized.notes {
-        let _ = writeln!(text, "# Note: {}.", sanitize_text(note));
-    }
-    // The address of a server may contain a password, which must not be written to the file.
-    let url = target.address.file_path().map_or_else(
-        || "${DATABASE_URL}".to_owned(),
-        |path| {
-            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            format!("sqlite:{}", full.display())
-        },
-    );
-    let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", toml_string(name), toml_string(&url));
-    // The profile is named even if the mapping below overrides it: it also carries the facts about the framework.
+    let mut text = render_head(name, target);
+    // The profile says everything, unless the database differs from it.
     let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
     if known {
         let _ = writeln!(text, "profile = {}", toml_string(&mapping.profile));
@@ -53,44 +46,72 @@ pub fn render_initial_config(
     let by_profile = known
         && (recognized.doubt.is_some() || !recognized.decoder_replaced)
         && !matches!(target.profile_source, ProfileSource::Explicit(_));
-    if by_profile {
-        text.push_str(
-            "\n# The profile resolves to this mapping here. Uncomment the section to override the profile.\n",
-        );
+    if !by_profile {
+        for line in render_mapping_lines(mapping) {
+            let _ = writeln!(text, "{line}");
+        }
     }
-    let mark = if by_profile { "# " } else { "" };
-    for line in render_mapping_lines(mapping) {
-        let _ = writeln!(text, "{mark}{line}");
-    }
-    // The example from its first check on: the sections before describe targets, which are written above.
-    let example = file::render_example();
-    let first_check = example.find("\n# [checks.").and_then(|header| example.get(..header)?.rfind("\n\n"));
-    if let Some(checks) = first_check.and_then(|start| example.get(start + 1..)) {
-        text.push_str(checks);
-    }
-    text
+    text + NEXT_STEPS
 }
 
-/// Sets `archive_recipient` in the text of a generated file.
+/// Renders a configuration for a database in which no session table was detected: a mapping to fill in.
+#[must_use]
+pub fn render_config_to_fill_in(name: &str, target: &Target, failure: &DetectionFailure) -> String {
+    let mut text = render_head(name, target);
+    let _ = writeln!(
+        text,
+        "\n# No session table was detected. Replace the names in capitals, and remove what your table lacks."
+    );
+    for candidate in &failure.near_misses {
+        let _ = writeln!(text, "# Candidate: {}", sanitize_text(candidate));
+    }
+    let lines = if failure.config_lines.is_empty() {
+        MAPPING_TO_FILL_IN.to_owned()
+    } else {
+        failure.config_lines.join("\n")
+    };
+    let _ = writeln!(text, "{lines}");
+    text + NEXT_STEPS
+}
+
+/// A mapping whose names a person replaces. Each of them is refused by `check` until then, since no such table exists.
+const MAPPING_TO_FILL_IN: &str = "\
+[target.mapping]
+sessions = \"SESSIONS_TABLE\"
+token = \"TOKEN_COLUMN\"
+expires = \"EXPIRES_COLUMN\"
+decoder = \"timestamptz\"  # or timestamp-utc, epoch-seconds, epoch-ms, iso-text
+user = \"USER_COLUMN\"
+users = \"USERS_TABLE\"
+users_key = \"USERS_KEY_COLUMN\"";
+
+/// Renders the start of a configuration, up to the address of the target.
+fn render_head(name: &str, target: &Target) -> String {
+    let url = target.address.file_path().map_or_else(
+        || "${DATABASE_URL}".to_owned(),
+        |path| {
+            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            format!("sqlite:{}", full.display())
+        },
+    );
+    format!(
+        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",
+        toml_string(name),
+        toml_string(&url)
+    )
+}
+
+/// Adds the recipient of archives to a configuration.
 #[must_use]
 pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
-    let line = |line: &str| {
-        if line == "# [actions]" {
-            "[actions]\n".into()
-        } else if line.starts_with("# archive_recipient = ") {
-            format!("archive_recipient = \"{recipient}\"\n")
-        } else {
-            format!("{line}\n")
-        }
-    };
-    text.lines().map(line).collect()
+    format!("{text}\n[actions]\narchive_recipient = \"{recipient}\"\n")
 }
 
-/// Renders the candidate tables as comments, for the user to choose one.
+/// Renders the tables to choose from. The file does not choose: a wrong table would be cleaned up.
 fn render_table_choices(recognized: &DetectedLayout) -> String {
     let Some(doubt) = &recognized.doubt else { return String::new() };
     let mut text = format!(
-        "# Ambiguous: {}.\n# Cleanup and revoke are blocked until you uncomment one of these lines.\n",
+        "# Not certain: {}.\n# Remove the mark of the right line. Until then, nothing can be cleaned up or revoked.\n",
         sanitize_text(&doubt.reason)
     );
     for [profile, sessions] in doubt.config_alternatives() {
@@ -146,6 +167,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
+// JSON escapes are valid in TOML, except that TOML also escapes DEL.
 fn toml_string(text: &str) -> String {
     // JSON escapes are valid TOML, but JSON leaves DEL unescaped, which TOML forbids.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")

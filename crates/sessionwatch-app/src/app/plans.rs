@@ -44,18 +44,27 @@ pub struct ApplyRequest {
     pub without_evidence_reason: Option<String>,
 }
 
-/// Loads a plan and its target.
+/// Returns a plan, whether or not its target is still configured.
 ///
 /// # Errors
 ///
-/// If the plan does not exist, or its target is not configured.
-pub async fn load_plan(app: &Arc<AppState>, id: &str) -> Result<PlanWithTarget, AppError> {
+/// Returns an error if there is no plan of that ID, or the state store does not answer.
+pub async fn find_plan(app: &Arc<AppState>, id: &str) -> Result<ActionPlan, AppError> {
     let wanted = id.to_owned();
     let now = app.clock.now();
     let plan = app.read_store(move |db| ActionPlan::load(db, &wanted, now)).await?;
-    let plan = plan.ok_or_else(|| {
+    plan.ok_or_else(|| {
         AppError::NotFound("Plan not found. Plans that are not applied are deleted after a day.".into())
-    })?;
+    })
+}
+
+/// A plan and its target.
+///
+/// # Errors
+///
+/// If there is none of that id.
+pub async fn load_plan(app: &Arc<AppState>, id: &str) -> Result<PlanWithTarget, AppError> {
+    let plan = find_plan(app, id).await?;
     let target = app.target(&plan.record.target)?;
     Ok(PlanWithTarget { plan, target })
 }

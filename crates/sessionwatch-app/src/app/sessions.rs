@@ -46,6 +46,8 @@ pub struct SessionQuery {
     pub ascending: bool,
     /// Only sessions of this user.
     pub user: Option<String>,
+    /// Only of users whose ID, name, handle or email address contains this, in upper or lower case.
+    pub user_like: Option<String>,
     /// Only the session with this row id, or sessions with this token prefix.
     pub row_id_or_prefix: Option<String>,
     /// Last session of the previous page.
@@ -74,6 +76,7 @@ impl SessionQuery {
             paged: true,
             ascending: false,
             user: Some(user.to_owned()),
+            user_like: None,
             row_id_or_prefix: None,
             after: None,
             limit: MAX_USER_SESSIONS,
@@ -161,6 +164,7 @@ pub(super) async fn query_sessions(
         sort,
         ascending: request.ascending,
         user: request.user.as_deref(),
+        user_like: request.user_like.as_deref(),
         id_or_prefix: request.row_id_or_prefix.as_deref(),
         after: request.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
         is_paged: request.paged,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     checks,
-    config::Target,
+    config::{Config, Target},
     doctor,
     schedule::{Schedule, ScheduledChecks},
 };
@@ -239,7 +239,13 @@ pub async fn render_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result
 /// Describes the check schedules of a target, one line per schedule.
 #[must_use]
 pub fn describe_schedule(app: &AppState, target: &Target) -> Vec<String> {
-    app.config().check_schedules(target).iter().map(schedule_text).collect()
+    describe_schedules(&app.config(), target)
+}
+
+/// Describes the schedules of a target under a configuration, for which no state store is needed.
+#[must_use]
+pub fn describe_schedules(config: &Config, target: &Target) -> Vec<String> {
+    config.check_schedules(target).iter().map(schedule_text).collect()
 }
 
 fn schedule_text(entry: &ScheduledChecks) -> String {

@@ -204,12 +204,16 @@ fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut 
     }
 }
 
+fn is_server_url(text: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 fn parse_store_location(
     written: &WithSpan<Secret>,
     reader: &mut SectionReader<'_, '_>,
 ) -> Option<StoreLocation> {
     let text = written.expose();
-    if ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+    if is_server_url(text) {
         let dsn = Dsn::parse(text);
         let dsn = dsn.map_err(|error| {
             reader.report_problem(written.span(), format!("invalid PostgreSQL address: {error}"));
@@ -228,6 +232,26 @@ fn parse_store_location(
 }
 
 impl ServeConfig {
+    /// Uses another state store: a PostgreSQL URL, or the path of a SQLite file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text is an address of something else.
+    pub fn set_store(&mut self, text: &str) -> Result<(), String> {
+        self.store = if is_server_url(text) {
+            let dsn = Dsn::parse(text).map_err(|error| format!("invalid PostgreSQL URL: {error}"))?;
+            StoreLocation::Server(Box::new(dsn))
+        } else if text.contains("://") {
+            return Err("must be a file, or postgres://USER:PASSWORD@HOST/DATABASE".into());
+        } else {
+            let address = TargetAddress::parse(text).ok();
+            let path = address.as_ref().and_then(TargetAddress::file_path).unwrap_or(Path::new(text));
+            StoreLocation::File(path.to_owned())
+        };
+        self.store_unresolved = None;
+        Ok(())
+    }
+
     /// Returns the channels for an alert, each once even if several routes match.
     #[must_use]
     pub fn channels_for(&self, target: &str, check: &str, severity: Severity) -> Vec<&NotificationChannel> {

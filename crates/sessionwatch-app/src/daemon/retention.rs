@@ -19,12 +19,17 @@ const RETENTION_ACTOR: &str = "sessionwatch";
 pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     loop {
         let begun = state.app.clock.now();
-        remove_old_records(&state).await;
-        purge_archive(&state).await;
+        remove_expired(&state).await;
         if !wait_until(&state.app.clock, begun + HOUR, &stop).await {
             return;
         }
     }
+}
+
+/// Removes everything past its retention, once.
+pub(super) async fn remove_expired(state: &Arc<DaemonState>) {
+    remove_old_records(state).await;
+    purge_archive(state).await;
 }
 
 /// Removes old history events, delivered and undeliverable messages, and log events.

@@ -25,6 +25,7 @@ use super::{
     DaemonState,
     metrics::RunSuccess,
     record_run::{self, RunRecord},
+    single_round::RoundResult,
     tasks::wait_to_retry,
 };
 use crate::{
@@ -89,6 +90,8 @@ struct RunTiming {
 struct RunSummary {
     duration: SignedDuration,
     succeeded: bool,
+    is_failing: bool,
+    is_unknown: bool,
 }
 
 impl TargetMonitor {
@@ -124,6 +127,51 @@ impl TargetMonitor {
                 }
             }
         }
+    }
+
+    /// Runs every scheduled check once, and records the results.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the state store cannot be read.
+    pub(super) async fn run_single_round(self, lease_timeout: Duration) -> Result<RoundResult, StoreError> {
+        let this = Arc::new(self);
+        let name = this.target.name.clone();
+        let unknown = |problem: &str| RoundResult {
+            target: name.clone(),
+            is_failing: false,
+            is_unknown: true,
+            problem: Some(problem.to_owned()),
+        };
+        let lease = target_lease_name(&name);
+        let leading = this.state.app.lease_manager.wait_for_lease(&lease);
+        let Ok(epoch) = tokio::time::timeout(lease_timeout, leading).await else {
+            return Ok(unknown("another instance monitors this target"));
+        };
+        let loading = Arc::clone(&this);
+        let (mut kept, _) = blocking::run(move || loading.load_state(epoch)).await?;
+        let schedules = this.config.check_schedules(&this.target);
+        let due = DueRun {
+            checks: schedules.iter().flat_map(|entry| entry.checks.iter().cloned()).collect(),
+            ignore_constraints: false,
+        };
+        // A daemon reads every row once after its start, which would be each time here.
+        kept.fully_checked.clone_from(&due.checks);
+        let timing = RunTiming { now: this.state.app.clock.now(), lag: SignedDuration::ZERO };
+        let Some((kept, summary)) = this.run_due_checks(&due, timing, kept).await else {
+            return Ok(unknown("recording the results ended in a panic"));
+        };
+        let saving = Arc::clone(&this);
+        blocking::run(move || saving.save_history(&kept)).await;
+        Ok(match summary {
+            Some(summary) => RoundResult {
+                is_failing: summary.is_failing,
+                is_unknown: summary.is_unknown,
+                problem: None,
+                target: name,
+            },
+            None => unknown("the check run was interrupted"),
+        })
     }
 
     /// Loads the state that an earlier process or leader saved.
@@ -354,6 +402,8 @@ impl TargetMonitor {
         let ran = RunSummary {
             duration: to_signed_duration(report.duration),
             succeeded: report.observation.is_ok(),
+            is_failing: report.verdict() == "failing",
+            is_unknown: report.verdict() == "unknown" || report.observation.is_err(),
         };
         (self.record_results(report, occasion, ran, kept), Some(ran))
     }

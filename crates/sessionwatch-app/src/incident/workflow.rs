@@ -69,12 +69,14 @@ pub struct IncidentWorkflow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ContainmentScope {
     /// All sessions of all users
+    #[value(name = "all")]
     Everybody,
     /// All sessions of the users named with --user
     Users,
     /// Sessions whose token occurs more than once
     Duplicates,
-    /// Sessions whose user does not exist
+    /// Sessions of users who do not exist
+    #[value(name = "orphaned", alias = "orphans")]
     Orphans,
 }
 

@@ -360,6 +360,16 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns the verb for ending sessions by a method, as a plan says it.
+#[must_use]
+pub fn imperative(revoke: &RevokeMethod) -> &'static str {
+    match revoke {
+        RevokeMethod::Delete => "delete",
+        RevokeMethod::Expire => "expire",
+        RevokeMethod::Flag { .. } => "mark",
+    }
+}
+
 /// Returns the past participle of a revoke method.
 #[must_use]
 pub fn past_participle(revoke: &RevokeMethod) -> &'static str {

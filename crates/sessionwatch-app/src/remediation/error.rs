@@ -421,7 +421,7 @@ impl ActionError {
             }
             Self::NoColumn { .. } => "name the column or table in [target.mapping], or use another condition",
             Self::CredentialsMissing { .. } => {
-                "set the variable or create the file on this machine, or pass the address with --write-url"
+                "set the variable or create the file on this machine, or pass the URL with --write-url"
             }
             Self::NoCredentials(_) => {
                 "set `write_url` or `write_url_file` for the target, or pass --write-url; `sessionwatch \

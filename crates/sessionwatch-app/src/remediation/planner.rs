@@ -1,7 +1,7 @@
 //! Creates plans: lists the rows in one read-only transaction as the watch role, and stores them.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     hash::{BuildHasher as _, RandomState},
 };
 
@@ -10,6 +10,7 @@ use sessionwatch_core::{
     local_time::{ColumnZone, MIN_GRACE, TimeZoneDoubts},
     row_ref::RowRef,
     safety_limit::RecentImpact,
+    snapshot::UserTotal,
 };
 use sessionwatch_store::{StoreError, audit, plans, samples};
 use sessionwatch_targets::{
@@ -108,6 +109,7 @@ async fn build_plan(
     plan.summary.notes = super::plan_notes::collect_notes(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
     plan.summary.notes.extend(assumed_utc_note(view, &plan.summary.revoke));
+    name_sample_users(session, &scope, &mut plan).await;
     save_plan(context, &mut plan)?;
     let now = context.clock.now();
     Ok(context.store.read(|db| plan.with_recent_totals(db, now))?)
@@ -232,7 +234,7 @@ fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), Actio
             let created = created_after.is_none() && created_before.is_none();
             needs("--created-after", "a creation time column", created || mapping.created.is_some())?;
             needs("--ip", "an IP address column", ip.is_none() || mapping.ip.is_some())?;
-            needs("--agent-like", "a user agent column", agent_like.is_none() || mapping.agent.is_some())?;
+            needs("--user-agent-like", "a user agent column", agent_like.is_none() || mapping.agent.is_some())?;
             let known = !impersonated || mapping.impersonator.is_some();
             needs("--impersonated", "an impersonator column", known)
         }
@@ -370,6 +372,19 @@ async fn list_rows(
     Ok(())
 }
 
+/// Adds the names of users to the rows that a plan shows. A plan without names is as good: a failing query changes nothing.
+pub(super) async fn name_sample_users(session: &ReadSession, scope: &QueryScope<'_>, plan: &mut ActionPlan) {
+    let ids: BTreeSet<&String> = plan.summary.sample.iter().filter_map(|row| row.user.as_ref()).collect();
+    let users: Vec<UserTotal> =
+        ids.into_iter().map(|id| UserTotal { user: id.clone(), sessions: 0 }).collect();
+    let Ok(named) = session.describe_users(scope, &users).await else { return };
+    for row in &mut plan.summary.sample {
+        let user = named.iter().find(|named| named.user.is_some() && named.user == row.user);
+        let names = user.map(|user| user.display.iter().flatten().cloned().collect());
+        row.display = names.unwrap_or_default();
+    }
+}
+
 pub(super) fn encode_summary(summary: &PlanSummary) -> Result<String, StoreError> {
     serde_json::to_string(summary).map_err(|_| StoreError::NotSerializable("the plan"))
 }
@@ -381,6 +396,7 @@ pub(super) fn preview_row(row: &RowRef) -> RowPreview {
         id: row.id.clone(),
         user: row.user.clone(),
         expires: row.expires_us,
+        display: Vec::new(),
     }
 }
 

@@ -91,6 +91,10 @@ pub async fn create_restore_plan(
     context.store.write(|db| plans::upsert_plan(db, &plan.record))?;
     let mut outlook = RestorePreview::new(context, archive)?;
     let listed = list_restorable_rows(context, &view, &mut outlook, &mut plan).await;
+    if listed.is_ok() {
+        let scope = view.scope(context);
+        planner::name_sample_users(&view.connected.session, &scope, &mut plan).await;
+    }
     view.connected.session.close().await;
     listed?;
     if plan.record.row_count == 0 && outlook.blocked.is_empty() {

@@ -33,6 +33,8 @@ pub struct SessionListQuery<'a> {
     pub status: ListedStatus,
     /// Only sessions of this user.
     pub user: Option<&'a str>,
+    /// Only those of users whose ID, name, handle or email address contains this, in upper or lower case.
+    pub user_like: Option<&'a str>,
     /// Only the session with this row id, or those with this token prefix.
     pub id_or_prefix: Option<&'a str>,
     /// Only sessions with one of these token prefixes; all if empty.
@@ -68,6 +70,7 @@ impl SessionListQuery<'_> {
         Self {
             status: ListedStatus::All,
             user: None,
+            user_like: None,
             id_or_prefix: None,
             token_prefixes: &[],
             created_since: None,

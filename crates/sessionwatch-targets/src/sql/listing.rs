@@ -87,6 +87,14 @@ impl QueryBuilder<'_> {
             ListedStatus::All => vec![],
         };
         conditions.extend(list.user.map(|id| self.user_condition(id)));
+        let has_users = self.mapping.user.is_some();
+        conditions.extend(
+            list.user_like.map(
+                |part| {
+                    if has_users { self.user_like_condition(part) } else { "1 = 0".to_owned() }
+                },
+            ),
+        );
         conditions.extend(list.id_or_prefix.map(|name| self.exact_id_or_prefix_condition(name)));
         if let (Some(since), Some(created)) = (list.created_since, created) {
             conditions.push(created.after_condition(since));

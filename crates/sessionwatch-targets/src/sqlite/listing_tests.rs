@@ -53,6 +53,7 @@ fn lists_apply_their_filters() {
         (SessionListQuery { user: Some("ada"), ..all }, vec!["late", "over"]),
         (SessionListQuery { user: Some("o'brien"), ..all }, vec!["never"]),
         (SessionListQuery { user: Some("' OR '1' = '1"), ..all }, vec![]),
+        (SessionListQuery { user_like: Some("BRI"), ..all }, vec!["never"]),
         (SessionListQuery { id_or_prefix: Some("never"), ..all }, vec!["never"]),
         (SessionListQuery { id_or_prefix: Some("abcdefgh"), ..all }, vec!["soon"]),
         (SessionListQuery { token_prefixes: &prefixes, ..all }, vec!["over", "soon"]),

@@ -185,6 +185,7 @@ pub(super) async fn list_sessions(
         paged: true,
         ascending: wanted.order == SortDirection::Up,
         user: text(wanted.user),
+        user_like: None,
         row_id_or_prefix: text(wanted.token),
         after: wanted.cursor.map(|place| SessionPageCursor { key: place.key, id: place.id }),
         limit,

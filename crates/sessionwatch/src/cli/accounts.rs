@@ -1,4 +1,4 @@
-//! `accounts`: who may use the dashboard.
+//! `accounts`: the accounts of the dashboard.
 
 use std::{
     io::{BufRead as _, IsTerminal as _},
@@ -21,16 +21,20 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use zeroize::Zeroizing;
 
-use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, lists::render_list, opening, target::ConfigArgs};
 
-/// Say who may use the dashboard
+/// Manage dashboard accounts
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AccountsCommand {
-    /// Add an account, or change its role and password; the password is asked for, or read from standard input
+    /// Create an account, or change its role and password
+    #[command(
+        long_about = "Create an account, or change its role and password\n\nPrompts for the password, or reads it from stdin."
+    )]
     Add {
-        /// Its name: letters, digits and . _ @ + -
+        /// Account name: letters, digits and . _ @ + -
+        #[arg(value_name = "NAME")]
         name: String,
-        /// What the account may do: look, also act, or also decide who may [default: its present role; viewer if it is new]
+        /// Role of the account [default: the current role; viewer for a new account]
         #[arg(long, value_enum)]
         role: Option<RoleName>,
         #[command(flatten)]
@@ -38,17 +42,18 @@ pub(super) enum AccountsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// List the accounts
+    /// List accounts
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the list is written
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Remove an account, and end its log-ins
+    /// Delete an account and its login sessions
     Remove {
-        /// Its name
+        /// Account name
+        #[arg(value_name = "NAME")]
         name: String,
         #[command(flatten)]
         actor: ActorArgs,
@@ -60,20 +65,21 @@ pub(super) enum AccountsCommand {
 pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
         AccountsCommand::Add { name, role, actor, config } => {
-            let faulty = |_| Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into());
-            let name = AccountName::parse(name).map_err(faulty)?;
+            let invalid =
+                |_| Failure::Usage("an account name has up to 64 letters, digits, and . _ @ + -".into());
+            let name = AccountName::parse(name).map_err(invalid)?;
             let password = PasswordHash::from_password(&read_password()?)?;
             let config = preflight::load_config(config.config.as_deref())?;
             let actor = actor.actor();
             let app = opening::open_app(config, StoreRequirement::CreateIfMissing)?;
             let change = AccountUpdate { name: name.clone(), password, role: role.map(AccountRole::from) };
             let role = super::block_on(async { Ok(accounts::upsert_account(&app, &actor, change).await?) })?;
-            format!("{} may use the dashboard as {}\n", name.as_str(), role.name())
+            format!("Account {}: {}\n", name.as_str(), role.name())
         }
         AccountsCommand::List { config, format } => {
             let app = opening::open_existing_app(config)?;
             let all = super::block_on(async { Ok(accounts::list_accounts(&app).await?) })?;
-            build_account_table(&all)?.render(*format)
+            render_list(&build_account_table(&all)?, *format, "accounts")
         }
         AccountsCommand::Remove { name, actor, config } => {
             let actor = actor.actor();
@@ -86,14 +92,14 @@ pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
                 }
                 deleted => deleted?,
             }
-            format!("{name} may not use the dashboard any more\n")
+            format!("Account {name} removed.\n")
         }
     };
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the password: twice from a terminal, which does not show it, or a line of standard input.
+/// Reads the password: prompts twice without echo, or reads a line of stdin if that is no terminal.
 fn read_password() -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         let mut line = Zeroizing::new(String::new());
@@ -115,7 +121,7 @@ fn build_account_table(all: &[AccountRecord]) -> Result<OutputTable, StoreError>
         |account: &AccountRecord| api_types::to_json_value(api_types::AccountDto::from_record(account));
     Ok(OutputTable {
         json_key: "accounts",
-        header: ["name", "role", "since"].map(str::to_owned).to_vec(),
+        header: ["name", "role", "created at"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
         json_rows: all.iter().map(document).collect::<Result<_, _>>()?,
     })

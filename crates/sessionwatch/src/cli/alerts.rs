@@ -1,9 +1,10 @@
-//! `alerts`: what the watch found, and what people say of it.
+//! `alerts`: list, acknowledge, resolve and silence alerts.
 
 pub(super) mod history;
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     api_types,
@@ -17,140 +18,150 @@ use sessionwatch_app::{
     sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::alert::AlertState;
+use sessionwatch_core::{
+    alert::AlertState,
+    duration::{MINUTE, from_days},
+};
 
-use super::{Failure, actor::ActorArgs, opening::open_existing_app, target::ConfigArgs};
+use super::{
+    Failure,
+    actor::ActorArgs,
+    lists::render_list,
+    opening::open_existing_app,
+    target::{ConfigArgs, require_known_filter},
+    values::duration_between,
+};
 
-/// Show what the watch found, look after it, or silence it
+/// List, acknowledge, resolve and silence alerts
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AlertsCommand {
-    /// List the alerts that are not in order
+    /// List pending and firing alerts
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Also those that are
+        /// Only alerts of this target
+        #[arg(long, value_name = "TARGET")]
+        target: Option<String>,
+        /// Include passing checks
         #[arg(long)]
         all: bool,
-        /// How the list is written
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Show an alert in full, with what was found last
+    /// Show an alert with its evidence
     Show {
         #[command(flatten)]
-        which: AlertRefArgs,
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the alert is written
+        alert: AlertRefArgs,
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Search what happened: alerts that fired, were repeated or resolved, and verdicts that changed
+    /// Search past alerts and changed results
     History(history::AlertHistoryArgs),
-    /// Say that somebody looks after a firing alert: it is not told again until it is resolved
+    /// Acknowledge a firing alert (stops reminders)
     Ack(AlertNoteArgs),
-    /// Say that a firing alert is over: it is told as resolved, and fires again if it still fails
+    /// Resolve a firing alert (fires again if still failing)
     Resolve(AlertNoteArgs),
-    /// Tell nothing of a target, a check or both for a while
+    /// Silence a target, a check or both
     Silence(SilenceArgs),
-    /// End a silence
+    /// End a silence early
     Unsilence {
-        /// Its number
+        /// Silence ID, as `alerts silences` shows it
+        #[arg(value_name = "SILENCE")]
         id: i64,
         #[command(flatten)]
-        config: ConfigArgs,
-        #[command(flatten)]
         actor: ActorArgs,
-    },
-    /// List the silences
-    Silences {
         #[command(flatten)]
         config: ConfigArgs,
-        /// How the list is written
+    },
+    /// List silences
+    Silences {
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
-/// Which alert.
+/// An alert, by its target and its check.
 #[derive(Debug, clap::Args)]
 pub(super) struct AlertRefArgs {
-    /// Name of the target
+    /// Configured target name
+    #[arg(value_name = "TARGET")]
     target: String,
-    /// Id of the check
+    /// Check ID
+    #[arg(value_name = "CHECK")]
     check: String,
 }
 
-/// Which alert, and who says what of it.
+/// An alert, and a note about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct AlertNoteArgs {
     #[command(flatten)]
-    which: AlertRefArgs,
-    #[command(flatten)]
-    config: ConfigArgs,
+    alert: AlertRefArgs,
+    /// Note for the others
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    note: String,
     #[command(flatten)]
     actor: ActorArgs,
-    /// What that person says
-    #[arg(long, default_value = "")]
-    note: String,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
-/// What is silenced, for how long, and by whom.
+/// A new silence.
 #[derive(Debug, clap::Args)]
 pub(super) struct SilenceArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
     /// Only this target
-    #[arg(long)]
+    #[arg(long, value_name = "TARGET")]
     target: Option<String>,
     /// Only this check
-    #[arg(long)]
+    #[arg(long, value_name = "CHECK")]
     check: Option<String>,
-    /// Only findings that are about nobody else than this user, or this prefix of a token
+    /// Only findings about this user or token prefix alone
     #[arg(long, value_name = "USER|PREFIX")]
     subject: Option<String>,
-    /// For how many minutes
-    #[arg(long, value_parser = clap::value_parser!(i64).range(1..=525_600), value_name = "MINUTES")]
-    minutes: i64,
+    /// Duration of the silence
+    #[arg(long = "for", value_parser = duration_between(MINUTE, from_days(365)), value_name = "DURATION")]
+    length: SignedDuration,
+    /// Reason
+    #[arg(long, value_name = "TEXT")]
+    note: String,
     #[command(flatten)]
     actor: ActorArgs,
-    /// Why
-    #[arg(long)]
-    note: String,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &AlertsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        AlertsCommand::List { config, all, format } => {
+        AlertsCommand::List { target, all, format, config } => {
             let filter = if *all { AlertFilter::All } else { AlertFilter::Active };
             let app = open_existing_app(config)?;
-            let kept = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
-            if kept.is_empty() && *format == OutputFormat::Table {
-                "no alert\n".into()
-            } else {
-                build_alert_table(&kept)?.render(*format)
-            }
+            let mut found = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
+            found.retain(|alert| target.as_ref().is_none_or(|name| alert.target == *name));
+            require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
+            render_list(&build_alert_table(&found)?, *format, "alerts")
         }
-        AlertsCommand::Show { which, config, format } => describe_alert(which, config, *format)?,
+        AlertsCommand::Show { alert, format, config } => describe_alert(alert, config, *format)?,
         AlertsCommand::History(args) => history::run(args, clock::now())?,
         AlertsCommand::Ack(args) => acknowledge_alert(args)?,
         AlertsCommand::Resolve(args) => resolve_alert(args)?,
         AlertsCommand::Silence(args) => create_silence(args)?,
         AlertsCommand::Unsilence { id, config, actor } => {
             let (app, actor) = (open_existing_app(config)?, actor.actor());
-            let missing = format!("there is no silence {id}: `sessionwatch alerts silences` lists them");
+            let missing = format!("there is no silence {id}; `sessionwatch alerts silences` lists them");
             let ended = async { Ok(silences::expire_silence(&app, &actor, *id).await) };
             or_usage(super::block_on(ended)?, missing)?;
-            format!("silence {id} has ended\n")
+            format!("Silence {id} ended.\n")
         }
         AlertsCommand::Silences { config, format } => {
             let app = open_existing_app(config)?;
             let silences = super::block_on(async { Ok(silences::list_silences(&app).await?) })?;
-            if silences.is_empty() && *format == OutputFormat::Table {
-                "no silence\n".into()
-            } else {
-                build_silence_table(&silences)?.render(*format)
-            }
+            render_list(&build_silence_table(&silences)?, *format, "silences")
         }
     };
     super::print_text(&text)?;
@@ -158,13 +169,12 @@ pub(super) fn run(args: &AlertsCommand) -> Result<ExitCode, Failure> {
 }
 
 impl AlertRefArgs {
-    /// The same, as use cases take it.
     fn alert_ref(&self) -> AlertRef {
         AlertRef { target: self.target.clone(), check: self.check.clone() }
     }
 }
 
-/// Says in a command's words that there is not what it is about.
+/// Turns "not found" of a use case into an error of the arguments.
 fn or_usage<T>(outcome: Result<T, AppError>, missing: String) -> Result<T, Failure> {
     outcome.map_err(|error| match error {
         AppError::NotFound(_) | AppError::Conflict(_) => Failure::Usage(missing),
@@ -172,47 +182,47 @@ fn or_usage<T>(outcome: Result<T, AppError>, missing: String) -> Result<T, Failu
     })
 }
 
-/// Says that an alert does not fire.
-fn or_not_firing(outcome: Result<(), AppError>, which: &AlertRefArgs) -> Result<(), Failure> {
-    let AlertRefArgs { target, check } = which;
+/// Turns "not found" into the error for an alert that does not fire.
+fn or_not_firing(outcome: Result<(), AppError>, alert: &AlertRefArgs) -> Result<(), Failure> {
+    let AlertRefArgs { target, check } = alert;
     let missing =
-        format!("no alert of `{check}` fires on `{target}`: `sessionwatch alerts list` shows those that do");
+        format!("no alert for `{check}` fires on `{target}`; `sessionwatch alerts list` shows firing alerts");
     or_usage(outcome, missing)
 }
 
 fn acknowledge_alert(args: &AlertNoteArgs) -> Result<String, Failure> {
-    let AlertRefArgs { target, check } = &args.which;
+    let AlertRefArgs { target, check } = &args.alert;
     let actor = args.actor.actor();
     let app = open_existing_app(&args.config)?;
     let acknowledged = async {
-        Ok(alerts::acknowledge_alert(&app, &actor, args.which.alert_ref(), args.note.clone()).await)
+        Ok(alerts::acknowledge_alert(&app, &actor, args.alert.alert_ref(), args.note.clone()).await)
     };
-    or_not_firing(super::block_on(acknowledged)?, &args.which)?;
-    Ok(format!("{} looks after {check} on {target}\n", actor.name()))
+    or_not_firing(super::block_on(acknowledged)?, &args.alert)?;
+    Ok(format!("{check} on {target} acknowledged by {}.\n", actor.name()))
 }
 
 fn resolve_alert(args: &AlertNoteArgs) -> Result<String, Failure> {
-    let AlertRefArgs { target, check } = &args.which;
+    let AlertRefArgs { target, check } = &args.alert;
     let actor = args.actor.actor();
     let app = open_existing_app(&args.config)?;
     let resolved = async {
-        Ok(alerts::resolve_firing_alert(&app, &actor, args.which.alert_ref(), args.note.clone()).await)
+        Ok(alerts::resolve_firing_alert(&app, &actor, args.alert.alert_ref(), args.note.clone()).await)
     };
-    or_not_firing(super::block_on(resolved)?, &args.which)?;
-    Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
+    or_not_firing(super::block_on(resolved)?, &args.alert)?;
+    Ok(format!("{check} on {target} resolved. The alert fires again if the check still fails.\n"))
 }
 
 fn describe_alert(
-    which: &AlertRefArgs,
+    alert: &AlertRefArgs,
     config: &ConfigArgs,
     format: OutputFormat,
 ) -> Result<String, Failure> {
     let app = open_existing_app(config)?;
-    let kept = super::block_on(async { Ok(alerts::find_alert(&app, which.alert_ref()).await?) })?;
+    let kept = super::block_on(async { Ok(alerts::find_alert(&app, alert.alert_ref()).await?) })?;
     let Some(kept) = kept else {
         return Err(Failure::Usage(format!(
-            "there is no alert of `{}` on `{}`: `sessionwatch alerts list --all` shows those that there are",
-            which.check, which.target
+            "there is no alert for `{}` on `{}`; `sessionwatch alerts list --all` shows all alerts",
+            alert.check, alert.target
         )));
     };
     if format != OutputFormat::Table {
@@ -221,7 +231,7 @@ fn describe_alert(
     render_alert(&kept)
 }
 
-/// An alert with its last finding, for a person.
+/// Renders an alert with its latest finding for a person.
 fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
     let mut text = format!(
         "{} on {} ({}): {}{}\n{}\n",
@@ -229,7 +239,7 @@ fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
         kept.target,
         kept.severity,
         kept.alert.state.name(),
-        if kept.alert.is_stale { ", not known at present" } else { "" },
+        if kept.alert.is_stale { ", currently unknown" } else { "" },
         sanitize_text(&kept.summary)
     );
     // Writing to a String cannot fail, here and below.
@@ -238,10 +248,10 @@ fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
     }
     if let Some(owner) = &kept.acknowledged_by {
         let note = kept.note.as_ref().map(|note| format!(": {}", sanitize_text(note))).unwrap_or_default();
-        let _ = writeln!(text, "{} looks after it{note}", sanitize_text(owner));
+        let _ = writeln!(text, "acknowledged by {}{note}", sanitize_text(owner));
     }
     let finding = kept.parse_finding()?;
-    for (name, key) in [("value", "value"), ("fails at", "threshold"), ("what to do", "action")] {
+    for (name, key) in [("value", "value"), ("threshold", "threshold"), ("fix", "action")] {
         match &finding[key] {
             Value::String(said) if !said.is_empty() => {
                 _ = writeln!(text, "{name}: {}", sanitize_text(said));
@@ -254,7 +264,7 @@ fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
         let said = |key: &str| row[key].as_str().map(sanitize_text);
         let token = said("token_prefix").map(|prefix| format!("token {prefix}…"));
         let user = said("user").map(|user| format!("user {user}"));
-        let parts: Vec<String> = [token, user, said("expires_at").map(|end| format!("ends {end}"))]
+        let parts: Vec<String> = [token, user, said("expires_at").map(|end| format!("expires {end}"))]
             .into_iter()
             .flatten()
             .collect();
@@ -273,15 +283,15 @@ fn create_silence(args: &SilenceArgs) -> Result<String, Failure> {
         target: args.target.clone(),
         check: args.check.clone(),
         subject: args.subject.clone(),
-        minutes: args.minutes,
+        minutes: args.length.as_mins(),
         note: args.note.clone(),
     };
     let actor = args.actor.actor();
     let created = super::block_on(async { Ok(silences::create_silence(&app, &actor, new).await?) })?;
-    Ok(format!("silence {} holds until {}\n", created.id, clock::format_utc(created.until)))
+    Ok(format!("Silence {} active until {}.\n", created.id, clock::format_utc(created.until)))
 }
 
-fn build_alert_table(kept: &[AlertRecord]) -> Result<OutputTable, StoreError> {
+fn build_alert_table(found: &[AlertRecord]) -> Result<OutputTable, StoreError> {
     let since = |kept: &AlertRecord| {
         if let AlertState::Firing { since, .. } = kept.alert.state { Some(since) } else { None }
     };
@@ -302,11 +312,11 @@ fn build_alert_table(kept: &[AlertRecord]) -> Result<OutputTable, StoreError> {
     };
     Ok(OutputTable {
         json_key: "alerts",
-        header: ["target", "check", "severity", "state", "since", "looked after by", "summary"]
+        header: ["target", "check", "severity", "state", "since", "acknowledged by", "summary"]
             .map(str::to_owned)
             .to_vec(),
-        rows: kept.iter().map(row).collect(),
-        json_rows: kept
+        rows: found.iter().map(row).collect(),
+        json_rows: found
             .iter()
             .map(|kept| api_types::to_json_value(api_types::AlertDto::from_record(kept)))
             .collect::<Result<_, _>>()?,
@@ -328,7 +338,9 @@ fn build_silence_table(silences: &[SilenceRecord]) -> Result<OutputTable, StoreE
     };
     Ok(OutputTable {
         json_key: "silences",
-        header: ["silence", "target", "check", "subject", "until", "by", "why"].map(str::to_owned).to_vec(),
+        header: ["silence", "target", "check", "subject", "until", "created by", "reason"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: silences.iter().map(row).collect(),
         json_rows: silences
             .iter()

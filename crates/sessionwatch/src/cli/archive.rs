@@ -1,4 +1,4 @@
-//! `archive`: what was removed, for as long as it can be put back.
+//! `archive`: removed sessions, for as long as they can be restored.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -8,7 +8,7 @@ use sessionwatch_app::{
     api_types::{self, ArchiveDto},
     app::{
         archives::{self, ArchivedRow, ArchivedRowState, PurgeRequest, PurgeResult},
-        plans::{self, ArchiveSummary, RestoreRequest, Selection},
+        plans::{self, ArchiveSummary, RestoreRequest},
         state_store::StoreRequirement,
     },
     output::{OutputFormat, table::OutputTable},
@@ -18,74 +18,76 @@ use sessionwatch_core::{plural::format_count, row_ref::RowRef, timestamp::UtcTim
 
 use super::{
     Failure,
-    acting::{self, ApplyOptions, RemediationArgs},
     actor::ActorArgs,
+    lists::{note_if_more, render_list},
     opening::open_existing_app,
+    remediation::{self, ApplyOptions, RemediationArgs},
     target::ConfigArgs,
 };
 
-/// How far this clock may be ahead of what is confirmed before that is worth a word.
+/// Lead of this clock over the confirmed time above which a warning is printed.
 const MAX_UNCONFIRMED_CLOCK_LEAD: SignedDuration = SignedDuration::from_mins(10);
 
-/// Show what was removed, put it back, or remove it for good
+/// List, restore and purge removed sessions
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ArchiveCommand {
-    /// List what can be put back
+    /// List what can be restored
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the list is written
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Show the rows that one plan removed
+    /// Show the rows that a plan removed
     Show {
-        /// The plan
+        /// Plan ID
+        #[arg(value_name = "PLAN")]
         plan: String,
         #[command(flatten)]
         config: ConfigArgs,
-        /// The most that are shown
+        /// Maximum number of rows
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         limit: u32,
-        /// How the rows are written
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
     },
-    /// Put rows back that a plan removed: first as a plan, then by --apply
+    /// Restore rows that a plan removed
     Restore(RestoreArgs),
-    /// Remove for good what has passed its time, or what one plan removed
+    /// Delete archived rows permanently
     Purge(PurgeArgs),
 }
 
-/// What is removed for good.
+/// The archived rows to delete.
 #[derive(Debug, clap::Args)]
 pub(super) struct PurgeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// All that this plan removed, though its time has not passed
-    #[arg(long)]
+    /// Delete the rows of this plan before their retention ends
+    #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
-    /// Go by this machine's clock, though no daemon has confirmed it
+    /// Trust this machine's clock without a running daemon
     #[arg(long, conflicts_with = "plan")]
     trust_clock: bool,
     #[command(flatten)]
     actor: ActorArgs,
 }
 
-/// What is put back, and with what the archive is opened.
+/// The rows to restore, and the key of the archive.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// The plan that removed the rows
+    /// ID of the plan that removed the rows
     #[arg(value_name = "PLAN")]
     archive: String,
-    #[command(flatten)]
-    act: RemediationArgs,
     /// Only rows of this user
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// The file with the identity that opens the archive [default: that of [actions], or beside the store]
+    /// Private key of the archive [default: of [actions], or beside the state store]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    #[command(flatten)]
+    act: RemediationArgs,
 }
 
 pub(super) fn run(args: &ArchiveCommand) -> Result<ExitCode, Failure> {
@@ -94,10 +96,12 @@ pub(super) fn run(args: &ArchiveCommand) -> Result<ExitCode, Failure> {
         ArchiveCommand::Show { plan, config, limit, format } => {
             let app = open_existing_app(config)?;
             let limit = *limit as usize;
-            let rows = super::block_on(async {
-                Ok(archives::list_archived_rows(&app, plan.clone(), limit).await?)
+            let mut rows = super::block_on(async {
+                Ok(archives::list_archived_rows(&app, plan.clone(), limit + 1).await?)
             })?;
-            super::print_text(&build_row_table(&rows).render(*format))?;
+            note_if_more(rows.len() > limit, limit);
+            rows.truncate(limit);
+            super::print_text(&render_list(&build_row_table(&rows), *format, "rows"))?;
             Ok(ExitCode::SUCCESS)
         }
         ArchiveCommand::Restore(args) => restore_rows(args),
@@ -124,27 +128,23 @@ fn list_archives(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, Fa
             clock::format_utc(holding.purge_at),
         ]
     };
-    let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
+    let header = ["plan", "target", "action", "rows", "restored", "removed at", "kept until"];
     let sheet = OutputTable {
         json_key: "archives",
         header: header.map(str::to_owned).to_vec(),
         rows: held.iter().zip(&archives).map(row).collect(),
         json_rows: archives.iter().map(api_types::to_json_value).collect::<Result<_, _>>()?,
     };
-    if held.is_empty() && format == OutputFormat::Table {
-        super::print_text("The archive is empty.\n")?;
-    } else {
-        super::print_text(&sheet.render(format))?;
-    }
+    super::print_text(&render_list(&sheet, format, "archived plans"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a row is, in words.
+/// Returns the place of a row, in words.
 fn describe_fate(fate: ArchivedRowState) -> &'static str {
     match fate {
         ArchivedRowState::NotRemoved => "in the table",
         ArchivedRowState::Archived => "archived",
-        ArchivedRowState::Restored => "put back",
+        ArchivedRowState::Restored => "restored",
     }
 }
 
@@ -171,7 +171,7 @@ fn build_row_table(archived: &[ArchivedRow]) -> OutputTable {
     };
     OutputTable {
         json_key: "rows",
-        header: ["token", "id", "user", "ends", "is"].map(str::to_owned).to_vec(),
+        header: ["token", "id", "user", "expires", "state"].map(str::to_owned).to_vec(),
         rows: archived.iter().map(row).collect(),
         json_rows: archived.iter().map(document).collect(),
     }
@@ -180,20 +180,10 @@ fn build_row_table(archived: &[ArchivedRow]) -> OutputTable {
 fn restore_rows(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let ops = args.act.open_target_ops(StoreRequirement::Existing)?;
     let RestoreArgs { archive, user, identity, act } = args;
-    let Some(id) = &act.apply else {
-        let wanted = RestoreRequest { plan_id: archive.clone(), user: user.clone() };
-        let plan = super::block_on(async { Ok(plans::create_restore_plan(ops.clone(), wanted).await?) })?;
-        acting::print_plan(&ops, &plan, act.format)?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let meant = Selection::Restore { archive: archive.clone(), user: user.clone() };
-    let plan = acting::find_plan(&ops, id, &meant)?;
-    acting::apply_plan(
-        &ops,
-        &plan,
-        act,
-        ApplyOptions { identity: identity.as_deref(), ..ApplyOptions::default() },
-    )
+    let wanted = RestoreRequest { plan_id: archive.clone(), user: user.clone() };
+    let plan = super::block_on(async { Ok(plans::create_restore_plan(ops.clone(), wanted).await?) })?;
+    let options = ApplyOptions { identity: identity.as_deref(), ..ApplyOptions::default() };
+    remediation::print_or_apply(&ops, &plan, act, options)
 }
 
 fn purge_rows(args: &PurgeArgs) -> Result<ExitCode, Failure> {
@@ -202,16 +192,16 @@ fn purge_rows(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     let purged =
         super::block_on(async { Ok(archives::purge_archive(&app, &args.actor.actor(), request).await?) })?;
     let PurgeResult { rows, unconfirmed_rows, now, confirmed_at } = purged;
-    super::print_text(&format!("{} removed for good.\n", format_count(rows, "row was", "rows were")))?;
+    super::print_text(&format!("Purged {}.\n", format_count(rows, "archived row", "archived rows")))?;
     // A daemon confirms its clock each minute.
     if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > MAX_UNCONFIRMED_CLOCK_LEAD {
         let warning = format!(
-            "warning: {} past the retention by this machine's clock ({}), but `serve` last confirmed the time as {}: kept",
-            format_count(unconfirmed_rows, "row is", "rows are"),
+            "warning: kept {} past the retention by this machine's clock ({}): `serve` last confirmed the time as {}",
+            format_count(unconfirmed_rows, "row that is", "rows that are"),
             clock::format_utc(now),
             clock::format_utc(confirmed_at)
         );
-        super::print_error(&warning, Some("if the clock is right, run the command again with --trust-clock"));
+        super::print_error(&warning, Some("if this clock is right, repeat the command with --trust-clock"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,53 +1,131 @@
-//! `audit`: is the record of who did what whole?
+//! `audit`: the trail of who did what, and its verification.
 
 use std::process::ExitCode;
 
-use sessionwatch_app::app::audit::{self, AuditVerification, ChainStatus};
-use sessionwatch_core::plural::format_count;
+use sessionwatch_app::{
+    api_types,
+    app::{
+        Period,
+        audit::{self, AuditEntry, AuditVerification, ChainStatus},
+        error::StoreError,
+    },
+    output::{OutputFormat, table::OutputTable},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{duration::from_days, plural::format_count, timestamp::UtcTimestamp};
 
-use super::{Failure, opening, target::ConfigArgs};
+use super::{
+    Failure,
+    lists::{note_if_more, render_list},
+    opening,
+    target::ConfigArgs,
+    values::{Since, parse_instant, parse_since},
+};
 
-/// Examine the record of who did what
+/// List and verify the audit trail
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AuditCommand {
-    /// Follow the hashes from the first entry to the last: exit code 1 if one does not fit
-    Verify {
+    /// List audit entries, oldest first
+    List {
+        /// Start: a duration ago, or a date
+        #[arg(long, value_parser = parse_since, default_value = "30d", value_name = "DURATION|DATE")]
+        since: Since,
+        /// End date [default: now]
+        #[arg(long, value_parser = parse_instant, value_name = "DATE")]
+        until: Option<UtcTimestamp>,
+        /// Only entries of this person
+        #[arg(long, value_name = "NAME")]
+        actor: Option<String>,
+        /// Only actions that start with this, such as plan or login.failed
+        #[arg(long, value_name = "ACTION")]
+        action: Option<String>,
+        /// Maximum number of entries: the latest
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Output format
+        #[arg(long, value_enum, default_value = "table")]
+        format: OutputFormat,
         #[command(flatten)]
         config: ConfigArgs,
-        /// Also make sure that the record still holds the entry of this hash, which a checklist named as its last one
+    },
+    /// Verify that no audit entry was changed or removed
+    #[command(long_about = "Verify that no audit entry was changed or removed\n\n\
+        Follows the hash chain from the first entry to the last. Exit code 1 if it is broken, 3 if the trail is empty.")]
+    Verify {
+        /// Also require the entry with this hash, as a checklist named it
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
 pub(super) fn run(args: &AuditCommand) -> Result<ExitCode, Failure> {
-    let AuditCommand::Verify { config, head } = args;
+    match args {
+        AuditCommand::Verify { head, config } => verify_chain(config, head.as_ref()),
+        AuditCommand::List { since, until, actor, action, limit, format, config } => {
+            let app = opening::open_existing_app(config)?;
+            let now = app.clock.now();
+            let period = Period { from: since.resolve(now), to: until.unwrap_or(now + from_days(1)) };
+            let is_filtered = actor.is_some() || action.is_some();
+            // One more tells whether the list is cut. A filter needs all of the period.
+            let most = if is_filtered { u32::MAX } else { *limit + 1 };
+            let mut found =
+                super::block_on(async { Ok(audit::list_audit_entries(&app, period, most).await?) })?;
+            found.retain(|entry| {
+                actor.as_ref().is_none_or(|name| entry.actor == *name)
+                    && action.as_ref().is_none_or(|action| entry.action.starts_with(action.as_str()))
+            });
+            let limit = *limit as usize;
+            note_if_more(found.len() > limit, limit);
+            let found = found.split_off(found.len().saturating_sub(limit));
+            super::print_text(&render_list(&build_entry_table(&found)?, *format, "audit entries"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn build_entry_table(found: &[AuditEntry]) -> Result<OutputTable, StoreError> {
+    let row = |entry: &AuditEntry| {
+        vec![clock::format_utc(entry.at), entry.actor.clone(), entry.action.clone(), entry.detail.clone()]
+    };
+    let document =
+        |entry: &AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
+    Ok(OutputTable {
+        json_key: "entries",
+        header: ["at", "actor", "action", "detail"].map(str::to_owned).to_vec(),
+        rows: found.iter().map(row).collect(),
+        json_rows: found.iter().map(document).collect::<Result<_, _>>()?,
+    })
+}
+
+fn verify_chain(config: &ConfigArgs, head: Option<&String>) -> Result<ExitCode, Failure> {
     let app = opening::open_existing_app(config)?;
-    let AuditVerification { chain, contains_head: holds_head } =
-        super::block_on(async { Ok(audit::verify_audit_chain(&app, head.clone()).await?) })?;
-    let fault = match (chain, holds_head) {
+    let AuditVerification { chain, contains_head } =
+        super::block_on(async { Ok(audit::verify_audit_chain(&app, head.cloned()).await?) })?;
+    let problem = match (chain, contains_head) {
         (ChainStatus::Broken(entry), _) => {
-            format!("the record is broken at entry {entry}: it, or one before it, was changed or removed\n")
+            format!("Audit trail broken at entry {entry}: this entry, or one before it, was changed or removed.\n")
         }
         (ChainStatus::Intact(_), Some(false)) => {
-            "the record holds no entry of that hash: entries were cut off its end, or it is another record\n"
+            "Audit trail incomplete: no entry has that hash. Entries were cut off its end, or this is another trail.\n"
                 .into()
         }
         (ChainStatus::Intact(0), _) => {
             super::print_error(
-                "the audit trail is empty, so nothing was verified",
-                Some("is it the store of the daemon? name its configuration with --config"),
+                "the audit trail is empty: nothing was verified",
+                Some("if this is not the state store of the daemon, name its configuration with --config"),
             );
             return Ok(ExitCode::from(3));
         }
         (ChainStatus::Intact(entries), _) => {
             super::print_text(&format!(
-                "the record is whole: {}\n",
+                "Audit trail intact: {}\n",
                 format_count(entries, "entry", "entries")
             ))?;
             return Ok(ExitCode::SUCCESS);
         }
     };
-    super::print_text(&fault)?;
+    super::print_text(&problem)?;
     Ok(ExitCode::from(1))
 }

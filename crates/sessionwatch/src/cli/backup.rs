@@ -1,4 +1,4 @@
-//! `backup`: a copy of the store, whether or not a daemon works on it.
+//! `backup`: copies the state store, also while a daemon uses it.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -6,10 +6,11 @@ use sessionwatch_app::app::{error::StoreError, state_store};
 
 use super::{Failure, opening, target::ConfigArgs};
 
-/// Copy the store, as it stands at one instant, into a new SQLite file; the daemon may go on meanwhile
+/// Back up the state store to a file
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
-    /// The file to write; there must be none yet
+    /// New SQLite file
+    #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,
@@ -22,11 +23,15 @@ pub(super) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
         error => error.into(),
     })?;
     let bytes = std::fs::metadata(&args.file)?.len();
-    super::print_text(&format!("copied the store to {} ({})\n", args.file.display(), format_size(bytes)))?;
+    super::print_text(&format!(
+        "Copied the state store to {} ({}).\n",
+        args.file.display(),
+        format_size(bytes)
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Bytes, for a person.
+/// Formats a number of bytes for a person.
 fn format_size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),

@@ -1,4 +1,4 @@
-//! How words on the command line name what the targets know.
+//! Values of options that name engines, orders and formats.
 
 use sessionwatch_app::{
     app::{
@@ -8,48 +8,57 @@ use sessionwatch_app::{
     config::EngineKind,
 };
 
-/// Which engine a target is observed by.
+/// The engine of a check run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum EngineChoice {
-    /// Pull compact rows once and aggregate here.
+    /// Stream compact rows and aggregate locally
     Scan,
-    /// Aggregate in the database.
+    /// Aggregate in the database
     Pushdown,
 }
 
-/// Which sessions to list.
+/// The sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum StatusChoice {
-    /// Not ended.
+    /// Not expired
     Active,
-    /// Ended.
+    /// Expired
     Expired,
-    /// Both, and those whose end cannot be read.
+    /// All, including those with an unreadable expiry
     All,
 }
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum SortChoice {
-    /// By end.
+    /// Expiry
     Expires,
-    /// By creation; by end where creation is not stored.
+    /// Creation; expiry where creation is not stored
     Created,
-    /// By user.
+    /// User
     User,
-    /// By row id.
+    /// Row ID
     Id,
 }
 
-/// By what users are ranked.
+/// The number by which users are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum RankChoice {
-    /// Active sessions.
+    /// Active sessions
     Active,
-    /// Rows of any status.
+    /// Sessions of any status
     Rows,
-    /// Sessions created in the last hour.
+    /// Sessions created in the last hour
     Recent,
+}
+
+/// The format of a document that is no list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum DocumentFormat {
+    /// Text for people
+    Table,
+    /// One JSON document
+    Json,
 }
 
 impl From<EngineChoice> for EngineKind {

@@ -1,56 +1,59 @@
-//! `cleanup`: removes what nobody can or should use any more.
+//! `cleanup`: deletes sessions that cannot or should not be used.
 
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
-use sessionwatch_app::{config_file::parse_seconds, remediation::Selection};
+use sessionwatch_app::remediation::Selection;
+use sessionwatch_core::duration::from_days;
 
 use super::{
     Failure,
-    acting::{self, RemediationArgs},
+    remediation::{self, RemediationArgs},
+    values::duration_between,
 };
 
-/// Remove expired, orphaned, duplicated or excessive sessions: first as a plan, then by --apply
+/// Delete expired, orphaned, duplicate or excess sessions
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CleanupCommand {
-    /// Rows that ended some time ago
+    /// Delete sessions that expired a while ago
     Expired {
+        /// Minimum time since expiry [14h or more where times have no zone]
+        #[arg(long, default_value = "24h", value_parser = duration_between(SignedDuration::ZERO, from_days(3_650)), value_name = "DURATION")]
+        grace: SignedDuration,
         #[command(flatten)]
         act: RemediationArgs,
-        /// How long ago at least, from 0s to 3650d; from 14h where the end names no time zone
-        #[arg(long, default_value = "24h", value_parser = parse_seconds)]
-        grace: u64,
     },
-    /// Rows whose user does not exist
+    /// Delete sessions of users who do not exist
     Orphaned {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Rows on tokens that occur more than once: all of them where several users share one, else all but the newest
+    /// Delete sessions that share a token
+    ///
+    /// Deletes all of them where several users share a token, and all but the newest where one user does.
     Duplicates {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Active sessions of users who hold many
+    /// Delete excess active sessions of each user
     Excess {
-        #[command(flatten)]
-        act: RemediationArgs,
-        /// How many of each user's are kept: those that end last
+        /// Sessions to keep for each user: those that expire last
         #[arg(long, value_name = "N")]
         keep: u64,
+        #[command(flatten)]
+        act: RemediationArgs,
     },
 }
 
 pub(super) fn run(args: &CleanupCommand) -> Result<ExitCode, Failure> {
     match args {
         CleanupCommand::Expired { act, grace } => {
-            let grace = SignedDuration::from_secs(i64::try_from(*grace).unwrap_or(i64::MAX));
-            acting::plan_or_apply(act, &Selection::Expired { grace })
+            remediation::plan_or_apply(act, &Selection::Expired { grace: *grace })
         }
-        CleanupCommand::Orphaned { act } => acting::plan_or_apply(act, &Selection::Orphaned),
-        CleanupCommand::Duplicates { act } => acting::plan_or_apply(act, &Selection::Duplicates),
+        CleanupCommand::Orphaned { act } => remediation::plan_or_apply(act, &Selection::Orphaned),
+        CleanupCommand::Duplicates { act } => remediation::plan_or_apply(act, &Selection::Duplicates),
         CleanupCommand::Excess { act, keep } => {
-            acting::plan_or_apply(act, &Selection::Excess { keep: *keep })
+            remediation::plan_or_apply(act, &Selection::Excess { keep: *keep })
         }
     }
 }

@@ -1,29 +1,43 @@
-//! `config`: check, example, schema and reference of the configuration file.
+//! `config`: check, show and document the configuration.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
+use serde_json::{Value, json};
 use sessionwatch_app::{
+    app::targets,
     config::{
         Config, Target, file,
         logs::{LogSourceConfig, LogSourceKind},
     },
     preflight,
+    sanitize::sanitize_text,
     schedule::RunScheduler,
 };
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::{Failure, target::ConfigArgs};
+use super::{Failure, choices::DocumentFormat, target::ConfigArgs, values::format_duration};
 
-/// Check the configuration, or show what can be configured
+/// Check, show and document the configuration
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Check the configuration file as `serve` would, without connecting to anything
+    /// Check the configuration file
+    #[command(
+        long_about = "Check the configuration file\n\nChecks it as `serve` does, without connecting to anything."
+    )]
     Check(ConfigArgs),
-    /// Print a file with every key, its default and what it is for
+    /// Show the effective configuration, without secrets
+    Show {
+        /// Output format
+        #[arg(long, value_enum, default_value = "table")]
+        format: DocumentFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Print an example file with every key
     Example,
-    /// Print the JSON schema of the file, for editors
+    /// Print the JSON schema for editors
     Schema,
-    /// Print the reference of all keys as Markdown
+    /// Print the reference of all keys
     Reference,
 }
 
@@ -33,14 +47,14 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
             let config = preflight::load_config(args.config.as_deref())?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
-                    "there is no sessionwatch.toml here: name a file with --config, or write one with `sessionwatch init`".into(),
+                    "no sessionwatch.toml in this folder: name a file with --config, or write one with `sessionwatch init`".into(),
                 ));
             };
             preflight::require_runnable(&config)?;
             let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
             let targets = if names.is_empty() { "none".into() } else { names.join(", ") };
             super::print_text(&format!(
-                "{} is in order.\ntargets: {targets}\nchecks: {}\n",
+                "{} is valid.\ntargets: {targets}\nchecks: {}\n",
                 file.display(),
                 config
                     .checks
@@ -53,6 +67,14 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
                 super::print_text(&format!("{line}\n"))?;
             }
         }
+        ConfigCommand::Show { format, config } => {
+            let config = preflight::load_config(config.config.as_deref())?;
+            let document = describe_config(&config);
+            super::print_text(&match format {
+                DocumentFormat::Json => format!("{document:#}\n"),
+                DocumentFormat::Table => render_config(&document),
+            })?;
+        }
         ConfigCommand::Example => super::print_text(&file::render_example())?,
         ConfigCommand::Schema => super::print_text(&format!("{:#}\n", file::config_schema()))?,
         ConfigCommand::Reference => super::print_text(&file::render_reference())?,
@@ -60,32 +82,105 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Targets that can only be checked from this machine, and what the schedules cost that keep a database awake which would suspend itself.
+/// Describes the configuration in use. Addresses are masked, and nothing else in it is secret.
+fn describe_config(config: &Config) -> Value {
+    let target = |target: &Target| {
+        json!({
+            "name": target.name,
+            "address": target.address.to_string(),
+            "write_role": target.write_address.is_some(),
+            "schedule": targets::describe_schedules(config, target),
+            "timeout": format_duration(target.limits.timeout.try_into().unwrap_or_default()),
+        })
+    };
+    let serve = &config.serve;
+    json!({
+        "schema": 2,
+        "file": config.file.as_ref().map(|file| file.display().to_string()),
+        "listen": serve.listen.to_string(),
+        "public_url": serve.public_url,
+        "retention_days": serve.history_retention.as_hours() / 24,
+        "targets": config.targets.iter().map(target).collect::<Vec<_>>(),
+        "checks": config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>(),
+        "thresholds": config.checks.thresholds,
+        "channels": serve.channels.iter().map(|channel| &channel.name).collect::<Vec<_>>(),
+        "log_sources": config.logs.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
+    })
+}
+
+/// Renders the description of a configuration as indented lines.
+fn render_config(document: &Value) -> String {
+    fn add_lines(text: &mut String, value: &Value, indent: usize) {
+        for (key, value) in value.as_object().into_iter().flatten().filter(|(key, _)| *key != "schema") {
+            let blanks = " ".repeat(indent);
+            let scalars = |items: &[Value]| items.iter().all(|item| !item.is_object());
+            // Writing to a String cannot fail.
+            let _ = match value {
+                Value::Object(_) => {
+                    let _ = writeln!(text, "{blanks}{key}:");
+                    add_lines(text, value, indent + 2);
+                    Ok(())
+                }
+                Value::Array(items) if !scalars(items) => {
+                    for item in items {
+                        let _ = writeln!(text, "{blanks}{key}:");
+                        add_lines(text, item, indent + 2);
+                    }
+                    Ok(())
+                }
+                Value::Array(items) => writeln!(text, "{blanks}{key}: {}", list(items)),
+                value => writeln!(text, "{blanks}{key}: {}", scalar(value)),
+            };
+        }
+    }
+    fn scalar(value: &Value) -> String {
+        match value {
+            Value::String(text) => sanitize_text(text),
+            Value::Null => "none".into(),
+            Value::Bool(true) => "yes".into(),
+            Value::Bool(false) => "no".into(),
+            value => value.to_string(),
+        }
+    }
+    fn list(items: &[Value]) -> String {
+        if items.is_empty() {
+            return "none".into();
+        }
+        items.iter().map(scalar).collect::<Vec<_>>().join(", ")
+    }
+    let mut text = String::new();
+    add_lines(&mut text, document, 0);
+    text
+}
+
+/// Returns warnings about a valid configuration: targets without a write role, schedules that keep a database awake, and open
+/// syslog listeners.
 pub(super) fn list_warnings(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
         let suspends_after = target.autosuspend_after?;
         let table = RunScheduler::new(&target.name, config.check_schedules(target), None, UtcTimestamp::MIN);
-        let (looks, awake) = table.estimate_monthly_cost(suspends_after);
+        let (runs, awake) = table.estimate_monthly_cost(suspends_after);
         let (hours, of) = (awake.as_hours(), 30 * 24);
         Some(format!(
-            "{}: {looks} looks a month keep its database awake for {hours} of {of} hours, since it suspends itself {} s after the last query",
+            "{}: {runs} check runs a month keep this database awake for {hours} of {of} hours, since it suspends itself {} s after the last query; `schedule = \"scale-to-zero\"` lets it sleep",
             target.name,
             suspends_after.as_secs()
         ))
     };
-    let unacted = |target: &Target| {
+    let read_only = |target: &Target| {
         let problem = &target.write_address_problem.as_ref()?.message;
-        Some(format!("{}: checks only, sessions cannot be ended from here: {problem}", target.name))
+        Some(format!("{}: checks only, sessions cannot be changed from this machine: {problem}", target.name))
     };
     let open = |source: &LogSourceConfig| match &source.kind {
         LogSourceKind::Syslog { listen, senders } if senders.is_empty() && !listen.ip().is_loopback() => {
             Some(format!(
-                "{}: syslog on {listen} is taken from everybody who reaches it: list the networks that send under `senders`",
+                "{}: syslog on {listen} accepts lines from every host that reaches it; list the allowed networks under `senders`",
                 source.name
             ))
         }
         _ => None,
     };
-    let of_targets = config.targets.iter().filter_map(unacted).chain(config.targets.iter().filter_map(cost));
+    let of_targets =
+        config.targets.iter().filter_map(read_only).chain(config.targets.iter().filter_map(cost));
     of_targets.chain(config.logs.sources.iter().filter_map(open)).collect()
 }

@@ -1,4 +1,4 @@
-//! `demo`: a small application with everything wrong, looked at; then one that lives, and the dashboard.
+//! `demo`: checks a broken sample database, then runs a simulated application with the dashboard.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -15,27 +15,27 @@ use sessionwatch_clock::Clock;
 use sessionwatch_web as web;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, serve::ServeOverrides};
 
-/// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak
+/// Check a sample database, then open the dashboard
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
-    /// Where the SQLite file is made
-    #[arg(long, default_value = "sessionwatch-demo.db")]
+    /// SQLite file of the sample database
+    #[arg(long, default_value = "sessionwatch-demo.db", value_name = "FILE")]
     path: PathBuf,
-    /// Only look, and serve nothing
+    /// Check only; do not start the dashboard
     #[arg(long)]
     once: bool,
-    /// Where the dashboard is served; port 0 takes a free one [default: 127.0.0.1:9797, or a free port]
+    /// Address of the dashboard [default: 127.0.0.1:9797, or a free port]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     match demo::create_database(&args.path, clock::now()) {
-        Ok(()) => super::print_text(&format!("Made a small application in {}.\n\n", args.path.display()))?,
+        Ok(()) => super::print_text(&format!("Created a sample database: {}\n\n", args.path.display()))?,
         Err(DemoError::Exists) => {
-            super::print_text(&format!("Using the application in {}.\n\n", args.path.display()))?
+            super::print_text(&format!("Using the sample database: {}\n\n", args.path.display()))?
         }
         Err(error) => return Err(error.into()),
     }
@@ -60,14 +60,14 @@ pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     if args.once { Ok(ExitCode::SUCCESS) } else { run_live_demo(args) }
 }
 
-/// Where the dashboard is served: on the usual port, or on a free one where that is taken.
+/// Returns the address of the dashboard: the usual port, or a free one if that is taken.
 fn choose_listen_address(listen: Option<SocketAddr>) -> SocketAddr {
     let usual = SocketAddr::from(([127, 0, 0, 1], 9797));
     let taken = || std::net::TcpListener::bind(usual).is_err();
     listen.unwrap_or_else(|| if taken() { SocketAddr::new(usual.ip(), 0) } else { usual })
 }
 
-/// What is watched: the application, and the log-ins to the dashboard itself.
+/// Renders the configuration of the demo: the application, and the login sessions of the dashboard itself.
 fn render_demo_config(listen: SocketAddr) -> String {
     format!(
         "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n\
@@ -79,7 +79,7 @@ fn render_demo_config(listen: SocketAddr) -> String {
     )
 }
 
-/// An application at work, and the dashboard that watches it, in a folder of their own that goes with them.
+/// Runs the simulated application and the dashboard, in a temporary folder.
 fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let kept = args.path.display();
     let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
@@ -93,30 +93,30 @@ fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
     )?;
     let runtime = super::build_runtime()?;
     let outcome = runtime.block_on(async {
-        let commands = super::serve::spawn_signal_handler(None)?;
+        let commands = super::serve::spawn_signal_handler(None, ServeOverrides::default())?;
         let daemon = Daemon::start(config, Clock::System).await?;
         let link = match daemon.dashboard_access().await? {
             DashboardAccess::SetupLink(link) | DashboardAccess::Login(link) => link,
-            DashboardAccess::Unavailable => return Err(Failure::Usage("the demonstration is for this machine alone: --listen 127.0.0.1:9797".into())),
+            DashboardAccess::Unavailable => return Err(Failure::Usage("the demo only listens on this machine: --listen 127.0.0.1:9797".into())),
         };
         super::print_text(&format!(
-            "\nAnother simulated application is at work now, and the watch looks at it. Make an account, and wait for twenty seconds:\n\n  {link}\n\n\
-             Then a leak appears. Its check says what it means, and opens an incident that leads through it; Clean-up plans to end the\n\
-             shared token, and the archive undoes a wrong step. The target `dashboard` is this dashboard's own table of log-ins.\n\
-             Ctrl-C ends the demonstration and removes this application; {kept} stays.\n"
+            "\nA second, simulated application is running and being monitored. Create an account and wait twenty seconds:\n\n  {link}\n\n\
+             A leak appears. The check explains it, the incident page guides you through containment, and anything revoked by\n\
+             mistake can be restored from the archive. The target `dashboard` is this dashboard's own login table.\n\
+             Press Ctrl-C to stop and delete this application; {kept} stays.\n"
         ))?;
         let dashboard = web::build_router(&daemon.state().app);
         let stop = CancellationToken::new();
         let application = tokio::spawn(application.run(stop.clone()));
         let stopped = daemon.serve(dashboard, commands).await;
         stop.cancel();
-        // How the application ended changes nothing.
+        // An error of the simulated application changes nothing now.
         let _ = application.await;
         let stopped = stopped?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
     runtime.shutdown_background();
-    // It was made for this alone.
+    // The folder was created for this run.
     let _ = std::fs::remove_dir_all(&folder);
     outcome
 }

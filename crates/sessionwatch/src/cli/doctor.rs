@@ -1,4 +1,4 @@
-//! `doctor`: is this target safe, and can it be watched?
+//! `doctor`: diagnoses a target, and prints SQL that fixes it.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -11,26 +11,18 @@ use sessionwatch_app::{
     },
     sanitize::sanitize_text,
 };
+use sessionwatch_core::plural::format_count;
 
-use super::{Failure, target::TargetArgs};
+use super::{Failure, choices::DocumentFormat, target::TargetArgs};
 
-/// Examine schema, role, connection and clock, with the SQL that mends what is wrong
+/// Diagnose schema, permissions, TLS and clock
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value = "table")]
+    format: DocumentFormat,
     #[command(flatten)]
     target: TargetArgs,
-    /// How the findings are written
-    #[arg(long, value_enum, default_value = "table")]
-    format: DoctorFormat,
-}
-
-/// How findings are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum DoctorFormat {
-    /// For people.
-    Table,
-    /// One document.
-    Json,
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
@@ -38,8 +30,8 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let reads = TargetReader::new(&config, &target);
     let findings = super::block_on(async { Ok(reads.run_doctor().await?) })?;
     match args.format {
-        DoctorFormat::Table => super::print_readable(&render_text(&target.name, &findings))?,
-        DoctorFormat::Json => {
+        DocumentFormat::Table => super::print_readable(&render_text(&target.name, &findings))?,
+        DocumentFormat::Json => {
             super::print_text(&format!("{:#}\n", findings_to_json(&target.name, &findings)))?
         }
     }
@@ -59,11 +51,15 @@ fn render_text(target: &str, findings: &[Diagnostic]) -> String {
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (fail, warn) = (count(DiagnosticLevel::Fail), count(DiagnosticLevel::Warn));
-    let _ = writeln!(
-        text,
-        "\n{} passed, {warn} could be better, {fail} must be mended",
-        findings.len() - fail - warn
-    );
+    let passed = (findings.len() - fail - warn) as u64;
+    let counts = [
+        (passed, format!("{passed} passed")),
+        (warn as u64, format_count(warn as u64, "warning", "warnings")),
+        (fail as u64, format_count(fail as u64, "error", "errors")),
+    ];
+    let counts: Vec<String> =
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    let _ = writeln!(text, "\n{}", counts.join(", "));
     text
 }
 

@@ -1,12 +1,11 @@
-//! `incident`: leads a person through an emergency.
+//! `incident`: guided incident response.
 
+mod documents;
 mod drill;
-mod papers;
 mod steps;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use credentials::Secret;
 use sessionwatch_app::{
     api_types,
     app::{
@@ -25,152 +24,183 @@ use sessionwatch_core::{incident::IncidentSeverity, plural::format_count};
 
 use super::{
     Failure,
-    acting::{self, ApplyOptions, RemediationArgs},
     actor::ActorArgs,
+    lists::render_list,
     opening,
-    target::{ConfigArgs, TargetArgs},
+    remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
+    target::{ConfigArgs, TargetArgs, require_known_filter},
 };
 
-/// Users that are listed when one is looked for.
+/// Users that a search lists.
 const USER_SEARCH_LIMIT: usize = 100;
 
-/// Lead through an emergency: open, next, contain, evidence, report, close
+/// Guided incident response
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum IncidentCommand {
-    /// Open an incident, with a look at the target as it is now
+    /// Open an incident
     Open {
-        #[command(flatten)]
-        whose: IncidentArgs,
-        /// How bad it is: P0 active leakage is confirmed, P1 shared tokens or a possible leak, P2 orphans or alerts, P3 routine
+        /// Severity: P0 confirmed leak, P1 possible leak, P2 alerts, P3 routine
         #[arg(long, value_parser = parse_severity)]
         severity: IncidentSeverity,
-        /// What happened, in a sentence
-        #[arg(long, default_value = "")]
+        /// What happened, in one sentence
+        #[arg(long, default_value = "", value_name = "TEXT")]
         summary: String,
-    },
-    /// Show the next step; find out, or say, that it is done
-    Next {
         #[command(flatten)]
-        whose: IncidentArgs,
-        /// The step is done
-        #[arg(long, conflicts_with = "skip")]
-        done: bool,
-        /// The step is passed over, which needs a reason
-        #[arg(long, requires = "reason")]
-        skip: bool,
-        /// Why it is passed over
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        /// What there is to say of it
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        note: String,
+        incident: IncidentArgs,
     },
-    /// Reopen a step that was marked as done, or passed over, by mistake
-    Reopen {
-        /// The step: its ID, as `incident status` shows it
-        step: String,
-        /// Why
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        #[command(flatten)]
-        whose: IncidentArgs,
-    },
-    /// End sessions: first as a plan, then by --apply
-    Contain {
-        /// Whose
-        #[arg(value_enum)]
-        whose: ContainmentScope,
-        #[command(flatten)]
-        act: RemediationArgs,
-        /// Ids of the users whose sessions are ended
-        #[arg(long = "user", value_name = "ID")]
-        users: Vec<String>,
-        /// Do not wait for complete evidence, for this reason
-        #[arg(long, value_name = "REASON", requires = "apply")]
-        without_evidence: Option<String>,
-    },
-    /// Find users by a part of their id, name or handle, in upper or lower case
-    Find {
-        /// The part
-        part: String,
-        #[command(flatten)]
-        whose: IncidentArgs,
-    },
-    /// Show where an incident stands
+    /// Show the status and the timeline
     Status {
         #[command(flatten)]
-        whose: IncidentArgs,
+        incident: IncidentArgs,
     },
-    /// List the incidents
+    /// List incidents
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the list is written
+        /// Only incidents of this target
+        #[arg(long, value_name = "TARGET")]
+        target: Option<String>,
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
-    },
-    /// Put a note on the timeline
-    Note {
-        /// What there is to say
-        text: String,
         #[command(flatten)]
-        whose: IncidentArgs,
+        config: ConfigArgs,
     },
-    /// Say what the report is to say
-    Set {
-        /// Which part
-        #[arg(value_parser = REPORT_FIELDS)]
-        name: String,
-        /// What it says
-        text: String,
+    /// Work through the steps
+    #[command(subcommand)]
+    Step(StepCommand),
+    /// Find users by ID, name, handle or email
+    Find {
+        /// Part of the user ID, name, handle or email address
+        #[arg(value_name = "TEXT")]
+        part: String,
         #[command(flatten)]
-        whose: IncidentArgs,
+        incident: IncidentArgs,
     },
-    /// Write the evidence into one sealed file
+    /// Revoke sessions of affected users
+    Contain {
+        /// Sessions to revoke
+        #[arg(value_enum, value_name = "SCOPE")]
+        scope: ContainmentScope,
+        /// User whose sessions to revoke; may be repeated
+        #[arg(long = "user", value_name = "USER")]
+        users: Vec<String>,
+        /// Reason for not waiting for complete evidence
+        #[arg(long, value_name = "REASON", requires = "apply")]
+        without_evidence: Option<String>,
+        #[command(flatten)]
+        act: RemediationArgs,
+    },
+    /// Export the evidence into an encrypted file
+    #[command(long_about = "Export the evidence into an encrypted file\n\n\
+        Named after the incident, unless --output names another one.")]
     Evidence {
         #[command(flatten)]
-        whose: IncidentArgs,
-        /// The file [default: named after the incident]
-        #[arg(long, value_name = "FILE")]
-        to: Option<PathBuf>,
+        incident: IncidentArgs,
+        /// Evidence file
+        #[arg(long, short, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
+        output: Option<PathBuf>,
     },
-    /// Make sure that evidence is what was written
+    /// Verify an evidence file
     Verify {
-        /// The file
+        /// Evidence file
+        #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// The file with the identity that opens it
+        /// Private key that opens it
         #[arg(long, value_name = "FILE", default_value = "sessionwatch-archive.key")]
         identity: PathBuf,
     },
-    /// Write the report, filled in from what was recorded
-    Report {
+    /// Add a note to the timeline
+    Note {
+        /// Text of the note
+        #[arg(value_name = "TEXT")]
+        text: String,
         #[command(flatten)]
-        whose: IncidentArgs,
-        /// How it is written
+        incident: IncidentArgs,
+    },
+    /// Fill in fields of the report
+    #[command(subcommand)]
+    Field(FieldCommand),
+    /// Print the incident report
+    Report {
+        /// Output format
         #[arg(long, value_enum, default_value = "markdown")]
         format: IncidentReportFormat,
-    },
-    /// Draft the message to users
-    Message {
         #[command(flatten)]
-        whose: IncidentArgs,
-        /// A template of your own, with {{ summary }} and the like
+        incident: IncidentArgs,
+    },
+    /// Draft the message to affected users
+    Message {
+        /// Template file with {{ summary }} and other fields
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
-    },
-    /// Close an incident, if nothing speaks against it
-    Close {
         #[command(flatten)]
-        whose: IncidentArgs,
-        /// Close it all the same, for this reason
-        #[arg(long = "override", value_name = "REASON")]
-        overridden: Option<String>,
+        incident: IncidentArgs,
     },
-    /// Rehearse: a copy with a leak in it, and the clock running
+    /// Close an incident
+    Close {
+        /// Reason for closing although something is open
+        #[arg(long = "override", value_name = "REASON")]
+        override_reason: Option<String>,
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+    /// Practice with a planted leak
     Drill(drill::DrillArgs),
 }
 
-/// How a report is written.
+/// Work through the steps of an incident
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum StepCommand {
+    /// Show the next step, and detect if it is done
+    Check {
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+    /// Mark the next step as done
+    Done {
+        /// Result of the step
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+    /// Skip the next step
+    Skip {
+        /// Reason
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+    /// Reopen a step that was done or skipped
+    Reopen {
+        /// Step ID, as `incident status` shows it
+        #[arg(value_name = "STEP")]
+        step: String,
+        /// Reason
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+}
+
+/// Fill in fields of the report
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum FieldCommand {
+    /// Set a field of the report
+    Set {
+        /// Field name
+        #[arg(value_parser = REPORT_FIELDS, value_name = "FIELD")]
+        name: String,
+        /// Text of the field
+        #[arg(value_name = "TEXT")]
+        text: String,
+        #[command(flatten)]
+        incident: IncidentArgs,
+    },
+}
+
+/// The format of an incident report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum IncidentReportFormat {
     /// For wikis and issues
@@ -179,43 +209,42 @@ pub(super) enum IncidentReportFormat {
     Html,
 }
 
-/// Which incident, of which target, and who works on it.
+/// The incident, its target, and the person who works on it.
 #[derive(Debug, clap::Args)]
 pub(super) struct IncidentArgs {
+    /// Incident ID [default: the open one of the target]
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
     #[command(flatten)]
     target: TargetArgs,
-    /// The incident [default: the one of the target that is not closed; `status`, `report` and `message` also show the last closed one]
-    #[arg(long, value_name = "INCIDENT")]
-    id: Option<String>,
-    /// Address of the target with the acting role [default: `act_url` of the target]
-    #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
-    act_url: Option<Secret>,
+    #[command(flatten)]
+    write: WriteUrlArgs,
     #[command(flatten)]
     actor: ActorArgs,
 }
 
 fn parse_severity(text: &str) -> Result<IncidentSeverity, String> {
-    text.parse().map_err(|_| "P0, P1, P2 or P3 is meant".into())
+    text.parse().map_err(|_| "expected P0, P1, P2 or P3".into())
 }
 
 impl IncidentArgs {
     fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        acting::open_target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
+        remediation::open_target_ops(&self.target, &self.write, &self.actor.actor(), need)
     }
 
-    /// The same for what only reads, and records nothing.
+    /// Same, for a command that only reads and records nothing.
     fn read_only_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
         let actor = Actor::from_command_line(self.actor.name_unrecorded());
-        acting::open_target_ops(&self.target, self.act_url.as_ref(), &actor, need)
+        remediation::open_target_ops(&self.target, &self.write, &actor, need)
     }
 
-    /// The incident that is worked on: without an id, the one of the target that is not closed.
+    /// Returns the incident to work on: by its ID, or the open one of the target.
     fn open_case(&self) -> Result<IncidentOps, Failure> {
         let ops = self.target_ops(StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Open, IncidentSelector::Id))
     }
 
-    /// The same for what is read after an incident too: without an id, the last one of the target.
+    /// Returns the incident to read: by its ID, or the latest of the target, open or closed.
     fn latest_case(&self) -> Result<IncidentOps, Failure> {
         let ops = self.read_only_ops(StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Latest, IncidentSelector::Id))
@@ -230,14 +259,14 @@ fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Fa
     };
     let found = super::block_on(async { Ok(incidents::find_incident(ops, wanted).await) })?;
     found.map_err(|error| match error {
-        FindIncidentError::NotFound => {
-            Failure::Usage(format!("there is no incident `{named}`: `sessionwatch incident list` shows them"))
-        }
+        FindIncidentError::NotFound => Failure::Usage(format!(
+            "there is no incident `{named}`; `sessionwatch incident list` shows all incidents"
+        )),
         FindIncidentError::NoneOpen => Failure::Usage(format!(
-            "no incident of `{target}` is open: `sessionwatch incident open --severity P1` opens one"
+            "`{target}` has no open incident; `sessionwatch incident open --severity P1` opens one"
         )),
         FindIncidentError::OtherTarget(other) => {
-            Failure::Usage(format!("`{named}` is about the target `{other}`"))
+            Failure::Usage(format!("incident `{named}` belongs to the target `{other}`"))
         }
         FindIncidentError::App(error) => error.into(),
     })
@@ -245,93 +274,102 @@ fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Fa
 
 pub(super) fn run(args: &IncidentCommand) -> Result<ExitCode, Failure> {
     match args {
-        IncidentCommand::Open { whose, severity, summary } => steps::open_incident(whose, *severity, summary),
-        IncidentCommand::Next { whose, done, skip, reason, note } => {
-            let response = if *skip {
-                StepResponse::Skip(reason.clone().unwrap_or_default())
-            } else if *done {
-                StepResponse::Done(note.clone())
-            } else {
-                StepResponse::Check
-            };
-            steps::advance_incident(whose.open_case()?, response)
+        IncidentCommand::Open { incident, severity, summary } => {
+            steps::open_incident(incident, *severity, summary)
         }
-        IncidentCommand::Reopen { step, reason, whose } => {
-            steps::reopen_step(whose.open_case()?, step, reason)
+        IncidentCommand::Step(command) => run_step(command),
+        IncidentCommand::Contain { scope, act, users, without_evidence } => {
+            plan_containment(*scope, users, act, without_evidence.as_deref())
         }
-        IncidentCommand::Contain { whose, act, users, without_evidence } => {
-            plan_or_apply_containment(*whose, users, act, without_evidence.as_deref())
+        IncidentCommand::Find { part, incident } => search_users(part, incident),
+        IncidentCommand::Status { incident } => steps::print_status(&incident.latest_case()?),
+        IncidentCommand::List { target, format, config } => {
+            list_incidents(config, target.as_deref(), *format)
         }
-        IncidentCommand::Find { part, whose } => search_users(part, whose),
-        IncidentCommand::Status { whose } => steps::print_status(&whose.latest_case()?),
-        IncidentCommand::List { config, format } => list_incidents(config, *format),
-        IncidentCommand::Note { text, whose } => {
-            let work = whose.open_case()?;
+        IncidentCommand::Note { text, incident } => {
+            let work = incident.open_case()?;
             super::block_on(async { Ok(incidents::add_note(work, text.clone()).await?) })?;
             Ok(ExitCode::SUCCESS)
         }
-        IncidentCommand::Set { name, text, whose } => {
-            let work = whose.open_case()?;
+        IncidentCommand::Field(FieldCommand::Set { name, text, incident }) => {
+            let work = incident.open_case()?;
             let set = incidents::set_report_field(work, name.clone(), text.clone());
             super::block_on(async { Ok(set.await?) })?;
             Ok(ExitCode::SUCCESS)
         }
-        IncidentCommand::Evidence { whose, to } => papers::write_evidence(whose.open_case()?, to.as_deref()),
-        IncidentCommand::Verify { file, identity } => papers::verify_evidence(file, identity),
-        IncidentCommand::Report { whose, format } => papers::print_report(&whose.latest_case()?, *format),
-        IncidentCommand::Message { whose, template } => {
-            papers::print_message_draft(&whose.latest_case()?, template.as_deref())
+        IncidentCommand::Evidence { incident, output } => {
+            documents::write_evidence(incident.open_case()?, output.as_deref())
         }
-        IncidentCommand::Close { whose, overridden } => {
-            steps::close_incident(whose.open_case()?, overridden.clone())
+        IncidentCommand::Verify { file, identity } => documents::verify_evidence(file, identity),
+        IncidentCommand::Report { incident, format } => {
+            documents::print_report(&incident.latest_case()?, *format)
+        }
+        IncidentCommand::Message { incident, template } => {
+            documents::print_message_draft(&incident.latest_case()?, template.as_deref())
+        }
+        IncidentCommand::Close { incident, override_reason } => {
+            steps::close_incident(incident.open_case()?, override_reason.clone())
         }
         IncidentCommand::Drill(args) => drill::run(args),
     }
 }
 
-fn plan_or_apply_containment(
-    whose: ContainmentScope,
+fn run_step(command: &StepCommand) -> Result<ExitCode, Failure> {
+    match command {
+        StepCommand::Check { incident } => {
+            steps::advance_incident(incident.open_case()?, StepResponse::Check)
+        }
+        StepCommand::Done { note, incident } => {
+            steps::advance_incident(incident.open_case()?, StepResponse::Done(note.clone()))
+        }
+        StepCommand::Skip { reason, incident } => {
+            steps::advance_incident(incident.open_case()?, StepResponse::Skip(reason.clone()))
+        }
+        StepCommand::Reopen { step, reason, incident } => {
+            steps::reopen_step(incident.open_case()?, step, reason)
+        }
+    }
+}
+
+fn plan_containment(
+    scope: ContainmentScope,
     users: &[String],
     act: &RemediationArgs,
     without_evidence: Option<&str>,
 ) -> Result<ExitCode, Failure> {
-    if whose != ContainmentScope::Users && !users.is_empty() {
-        return Err(Failure::Usage("--user goes with `contain users` only".into()));
+    if scope != ContainmentScope::Users && !users.is_empty() {
+        return Err(Failure::Usage("--user is only valid with `contain users`".into()));
     }
-    let selection = whose.selection(users).ok_or_else(|| {
-        Failure::Usage(
-            "name whose sessions are to be ended with --user ID; `sessionwatch incident find PART` finds ids"
-                .into(),
-        )
+    let selection = scope.selection(users).ok_or_else(|| {
+        Failure::Usage("name the users with --user ID; `sessionwatch incident find TEXT` finds IDs".into())
     })?;
     let work = find_case(act.open_target_ops(StoreRequirement::Existing)?, IncidentSelector::Open)?;
-    let Some(id) = &act.apply else {
-        if let Some(why) = work.case.missing_evidence()? {
-            super::print_note(&format!("--apply waits for complete evidence: {why}"));
-        }
-        let ops = work.ops.clone();
-        let plan = super::block_on(async { Ok(incidents::plan_containment(work, selection).await?) })?;
-        acting::print_plan(&ops, &plan, act.format)?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let plan = acting::find_plan(&work.ops, id, &selection)?;
-    let incident = Some(work.case.incident.id.as_str());
-    acting::apply_plan(&work.ops, &plan, act, ApplyOptions { incident, without_evidence, identity: None })
+    if let Some(missing) = work.case.missing_evidence()?.filter(|_| !act.apply) {
+        super::print_note(&format!("applying this plan waits for complete evidence: {missing}"));
+    }
+    let (ops, incident) = (work.ops.clone(), work.case.incident.id.clone());
+    let plan = super::block_on(async { Ok(incidents::plan_containment(work, selection).await?) })?;
+    let options = ApplyOptions { incident: Some(&incident), without_evidence, identity: None };
+    remediation::print_or_apply(&ops, &plan, act, options)
 }
 
-fn search_users(part: &str, whose: &IncidentArgs) -> Result<ExitCode, Failure> {
-    let ops = whose.read_only_ops(StoreRequirement::EmptyIfMissing)?;
-    let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT);
-    let users = super::block_on(async { Ok(search.await?) })?;
+fn search_users(part: &str, incident: &IncidentArgs) -> Result<ExitCode, Failure> {
+    let ops = incident.read_only_ops(StoreRequirement::EmptyIfMissing)?;
+    let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT + 1);
+    let mut users = super::block_on(async { Ok(search.await?) })?;
+    if users.len() > USER_SEARCH_LIMIT {
+        super::print_note(&format!("list cut at {USER_SEARCH_LIMIT}; search for a longer text"));
+    }
+    users.truncate(USER_SEARCH_LIMIT);
     if users.is_empty() {
         return Err(Failure::Usage(format!(
-            "no user's id, name or handle contains `{}`",
+            "no user ID, name, handle or email address contains `{}`",
             sanitize_text(part)
         )));
     }
-    for FoundUser { display: shown, sessions } in &users {
+    for FoundUser { display, sessions } in &users {
         let shown: Vec<String> =
-            shown.iter().filter(|text| !text.is_empty()).map(|text| sanitize_text(text)).collect();
+            display.iter().filter(|text| !text.is_empty()).map(|text| sanitize_text(text)).collect();
         super::print_text(&format!(
             "{}  user {}\n",
             format_count(*sessions, "session", "sessions"),
@@ -341,9 +379,15 @@ fn search_users(part: &str, whose: &IncidentArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list_incidents(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, Failure> {
+fn list_incidents(
+    args: &ConfigArgs,
+    target: Option<&str>,
+    format: OutputFormat,
+) -> Result<ExitCode, Failure> {
     let app = opening::open_existing_app(args)?;
-    let found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
+    let mut found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
+    found.retain(|incident| target.is_none_or(|name| incident.target == name));
+    require_known_filter(&app.config(), target, found.is_empty())?;
     let summary = |incident: &IncidentRecord| incident.report_field("summary").unwrap_or_default();
     let row = |incident: &IncidentRecord| {
         vec![
@@ -357,13 +401,13 @@ fn list_incidents(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, F
     };
     let document =
         |incident: &IncidentRecord| api_types::to_json_value(api_types::IncidentDto::from_record(incident));
-    let header = ["incident", "target", "severity", "is", "opened at", "what happened"];
+    let header = ["incident", "target", "severity", "state", "opened at", "summary"];
     let sheet = OutputTable {
         json_key: "incidents",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
         json_rows: found.iter().map(document).collect::<Result<_, _>>()?,
     };
-    super::print_text(&sheet.render(format))?;
+    super::print_text(&render_list(&sheet, format, "incidents"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `init`: recognise a database's sessions, say why, and write a configuration for it.
+//! `init`: detects the session table of a database and writes a configuration for it.
 
 use std::{
     fmt::Write as _,
@@ -8,100 +8,127 @@ use std::{
 };
 
 use sessionwatch_app::{
-    app::{initial_config, layouts::DetectedLayout, target_reader::TargetReader},
-    config, environment,
-    remediation::{ActionError, archive_keys},
+    app::{error::TargetError, initial_config, layouts::DetectedLayout, target_reader::TargetReader},
+    config::{self, Target},
+    environment,
+    remediation::ActionError,
     sanitize::sanitize_text,
 };
 use sessionwatch_archive::{Identity, Recipient};
 
 use super::{Failure, target::TargetArgs};
 
-/// Recognise the sessions of a database, and write sessionwatch.toml for it
+/// Detect the session table and write sessionwatch.toml
 #[derive(Debug, clap::Args)]
-#[command(mut_arg("url", |arg| arg.help(
-    "Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file) [default: $DATABASE_URL]"
-)))]
 pub(super) struct InitArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// The target's name in the file
-    #[arg(long, default_value = "main")]
+    /// Name of the target in the file
+    #[arg(long, default_value = "main", value_name = "NAME")]
     name: String,
-    /// Where the file is written; - for standard output
-    #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE")]
-    output: PathBuf,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
+    /// Create a private key for the archive in FILE, and add its public key
+    #[arg(long, value_name = "FILE")]
+    archive_key: Option<PathBuf>,
+    /// Configuration file to write, or - for stdout
+    #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
+    output: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     let to_stdout = args.output == Path::new("-");
     if !to_stdout && !args.force && args.output.exists() {
         return Err(Failure::Usage(format!(
-            "{} is there already: name another file with --output, or write over it with --force",
+            "{} exists: name another file with --output, or overwrite it with --force",
             args.output.display()
         )));
     }
     let (config, target) = args.target.choose_one()?;
     let reads = TargetReader::new(&config, &target);
-    let recognized = super::block_on(async { Ok(reads.detect_layout().await?) })?;
-    let file = initial_config::render_initial_config(&args.name, &target, &recognized, &config.catalogue);
-    // What was found is for the person; the file may go to standard output.
-    let _ = sessionwatch_app::output::masked_stderr().write_all(render_detection(&recognized).as_bytes());
+    let detected = match super::block_on(async { Ok(reads.detect_layout().await) })? {
+        Err(TargetError::LayoutNotDetected(failure)) if !to_stdout => {
+            let text = initial_config::render_config_to_fill_in(&args.name, &target, &failure);
+            write_config(&args.output, &text, args.force)?;
+            super::print_text(&format!(
+                "Wrote {0} with a mapping to fill in. Next:\n  edit {0}\n  sessionwatch check{1}\n",
+                args.output.display(),
+                config_option(&args.output)
+            ))?;
+            return Err(TargetError::LayoutNotDetected(failure).into());
+        }
+        detected => detected?,
+    };
+    let mut text = initial_config::render_initial_config(&args.name, &target, &detected, &config.catalogue);
+    // The description goes to stderr: stdout may hold the file.
+    let _ = sessionwatch_app::output::masked_stderr().write_all(render_detection(&detected).as_bytes());
+    if let Some(key) = &args.archive_key {
+        text = initial_config::config_with_recipient(&text, &load_or_create_key(key)?);
+    }
     if to_stdout {
-        super::print_text(&file)?;
+        super::print_text(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (recipient, made) = ensure_identity(&args.output)?;
-    let file = initial_config::config_with_recipient(&file, &recipient);
-    write_config(&args.output, &file, args.force).map_err(|_| {
-        Failure::Usage(format!("cannot write {}: name another place with --output", args.output.display()))
-    })?;
-    if let Some(key) = made {
-        super::print_note(&format!(
-            "made {}, which alone opens the archives of what is removed: move it to a safe place, and keep it",
-            key.display()
-        ));
-    }
-    let next = if target.address.file_path().is_some() {
-        "Next:\n"
-    } else if environment::read_variable("DATABASE_URL").is_none() {
-        "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
-    } else {
-        "The address is not in the file: it takes it from DATABASE_URL. Next:\n"
-    };
-    let file = args.output.display();
-    let named = if args.output == Path::new(config::DEFAULT_CONFIG_FILE) {
-        String::new()
-    } else {
-        format!(" --config {file}")
-    };
+    write_config(&args.output, &text, args.force)?;
+    let named = config_option(&args.output);
     super::print_text(&format!(
-        "Wrote {file}. {next}  sessionwatch check{named}\n  sessionwatch doctor{named}\n"
+        "Wrote {}. {}  sessionwatch check{named}\n  sessionwatch doctor{named}\n",
+        args.output.display(),
+        describe_url(&target)
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// To whom archives are sealed: the identity beside the file, which is made if there is none.
-fn ensure_identity(output: &Path) -> Result<(Recipient, Option<PathBuf>), Failure> {
-    let key = output.with_file_name(archive_keys::IDENTITY_FILE_NAME);
-    if key.exists() {
-        return Ok((Identity::read_file(&key).map_err(ActionError::from)?.recipient(), None));
+/// Returns the option that names a configuration file; empty for the one that is read anyway.
+fn config_option(path: &Path) -> String {
+    if path == Path::new(config::DEFAULT_CONFIG_FILE) {
+        String::new()
+    } else {
+        format!(" --config {}", path.display())
     }
-    Ok((Identity::create_file(&key).map_err(ActionError::from)?.recipient(), Some(key)))
 }
 
-fn write_config(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
+/// Returns the introduction of the next commands. A URL is not written into the file, since it holds a password.
+fn describe_url(target: &Target) -> &'static str {
+    if target.address.file_path().is_some() {
+        "Next:\n"
+    } else if environment::read_variable("DATABASE_URL").is_none() {
+        "It reads the database URL from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
+    } else {
+        "It reads the database URL from DATABASE_URL. Next:\n"
+    }
+}
+
+/// Returns the public key of the private key in a file, which is created if it does not exist.
+fn load_or_create_key(path: &Path) -> Result<Recipient, Failure> {
+    if path.exists() {
+        return Ok(Identity::read_file(path).map_err(ActionError::from)?.recipient());
+    }
+    let identity = Identity::create_file(path).map_err(ActionError::from)?;
+    super::print_note(&format!(
+        "created {}, the only key that opens the archive: move it to a safe place and keep it out of version control",
+        path.display()
+    ));
+    Ok(identity.recipient())
+}
+
+fn write_config(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).truncate(force).create(force).create_new(!force);
-    options.open(path)?.write_all(text.as_bytes())
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        Failure::Usage(format!(
+            "cannot write {}: {}; name another file with --output",
+            path.display(),
+            error.kind()
+        ))
+    })
 }
 
-/// What was found, for the person.
-fn render_detection(recognized: &DetectedLayout) -> String {
-    let mut text = format!("Recognised: {}.\n", recognized.title);
+/// Renders the detected layout for a person.
+fn render_detection(detected: &DetectedLayout) -> String {
+    let mut text = format!("Detected: {}.\n", detected.title);
     let mut list = |title: &str, lines: &[String]| {
         if !lines.is_empty() {
             // Writing to a String cannot fail, here and below.
@@ -111,13 +138,13 @@ fn render_detection(recognized: &DetectedLayout) -> String {
             let _ = writeln!(text, "  - {}", sanitize_text(line));
         }
     };
-    list("Why:", &recognized.reasons);
-    list("To know:", &recognized.notes);
-    list("Log-ins that do not end with their rows:", &recognized.other_logins);
-    list("Ambiguous, this could be meant instead:", &recognized.alternatives);
-    if let Some(doubt) = &recognized.doubt {
+    list("Why:", &detected.reasons);
+    list("Notes:", &detected.notes);
+    list("Logins that do not end with their rows:", &detected.other_logins);
+    list("Ambiguous, these tables could be meant:", &detected.alternatives);
+    if let Some(doubt) = &detected.doubt {
         list(
-            "Not certain, and nothing is cleaned up or revoked before the file names the table:",
+            "Not certain: nothing can be cleaned up or revoked until the file names the table.",
             &[doubt.to_string()],
         );
     }

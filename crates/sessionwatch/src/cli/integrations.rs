@@ -1,4 +1,4 @@
-//! `integrations`: what Prometheus and Grafana need.
+//! `integrations`: files for Prometheus and Grafana.
 
 use std::process::ExitCode;
 
@@ -6,16 +6,16 @@ use sessionwatch_app::integrations::{grafana, prometheus_rules};
 
 use super::Failure;
 
-/// Print what other programs need to work with the watch
+/// Print Prometheus rules and a Grafana dashboard
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum IntegrationsCommand {
-    /// Print alerting and recording rules for Prometheus, as YAML
+    /// Print Prometheus alerting and recording rules
     PrometheusRules {
-        /// Folder or address of the documentation, for the runbook of each alert
-        #[arg(long, default_value = "docs", value_name = "PLACE")]
+        /// Base URL of the documentation, for runbook links
+        #[arg(long, default_value = "docs", value_name = "URL")]
         docs: String,
     },
-    /// Print a dashboard for Grafana, as JSON to import
+    /// Print a Grafana dashboard
     GrafanaDashboard,
 }
 

@@ -1,27 +1,27 @@
-//! `man`: the manual page.
+//! `man`: the manual pages.
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::CommandFactory;
+use super::{Failure, examples};
 
-use super::Failure;
-
-/// Print the manual page, or write the pages of all commands
+/// Print the manual page
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// Folder into which a page for each command is written
-    #[arg(long, short, value_name = "FOLDER")]
+    /// Write one page for each command into FOLDER
+    #[arg(long, short, value_name = "FOLDER", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
     output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &ManArgs) -> Result<ExitCode, Failure> {
     if let Some(folder) = &args.output {
-        let cannot = |_| Failure::Usage(format!("cannot write into {}: is it a folder?", folder.display()));
-        clap_mangen::generate_to(super::Cli::command(), folder).map_err(cannot)?;
+        let cannot = |_| {
+            Failure::Usage(format!("cannot write into {}: it must be an existing folder", folder.display()))
+        };
+        clap_mangen::generate_to(examples::build_command(), folder).map_err(cannot)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = Vec::new();
-    clap_mangen::Man::new(super::Cli::command()).render(&mut text)?;
+    clap_mangen::Man::new(examples::build_command()).render(&mut text)?;
     super::print_text(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Opening the store of a command; what was created is told.
+//! Opens the state store for a command.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ impl From<OpenStoreError> for Failure {
     }
 }
 
-/// Opens the store that a configuration names.
+/// Opens the state store of a configuration. Prints a note if it was created.
 ///
 /// # Errors
 ///
-/// If there is none and none may be created, or it cannot be opened.
+/// Returns an error if there is none and none may be created, or it cannot be opened.
 pub(super) fn open_app(config: Config, need: StoreRequirement) -> Result<Arc<AppState>, Failure> {
     let opened = state_store::open_store(config, need)?;
     if let Some(name) = opened.created_label {
@@ -35,11 +35,11 @@ pub(super) fn open_app(config: Config, need: StoreRequirement) -> Result<Arc<App
     Ok(opened.app)
 }
 
-/// Reads the configuration, and opens the store that it names, which has to be there.
+/// Loads the configuration and opens its state store, which must exist.
 ///
 /// # Errors
 ///
-/// If the configuration is faulty, or there is no store.
+/// Returns an error if the configuration is invalid, or there is no store.
 pub(super) fn open_existing_app(args: &ConfigArgs) -> Result<Arc<AppState>, Failure> {
     open_app(preflight::load_config(args.config.as_deref())?, StoreRequirement::Existing)
 }

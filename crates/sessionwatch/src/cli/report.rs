@@ -1,97 +1,98 @@
-//! `report`: the checklist of a week, what happened in it, and what people vouch for.
+//! `report`: the weekly checklist, its history, and attestations.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use serde_json::Value;
 use sessionwatch_app::{
     app::checklists::{self, NewAttestation},
     checklist::{self, Checklist, USER_REPORTS_ITEM},
-    config::{Config, Target},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checklist::ChecklistVerdict, duration::DAY, period::Period, suggest::did_you_mean,
-    timestamp::UtcTimestamp,
+    checklist::ChecklistVerdict, duration::DAY, period::Period, timestamp::UtcTimestamp,
 };
 
 use super::{
     Failure,
     actor::ActorArgs,
-    alerts::history::{self, parse_date_option},
+    alerts::history,
     opening,
-    target::ConfigArgs,
+    target::{ConfigArgs, select_configured},
+    values::{DateValue, parse_date, parse_instant},
 };
 
-/// Make the checklist of a week, see what happened in it, or vouch for what no query can say
+/// Weekly checklist, history and attestations
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ReportCommand {
-    /// Judge a week by what the watch saw in it: exit code 1 if an item of the guide fails, 3 if one is not known
+    /// Print the checklist of a week
+    #[command(
+        long_about = "Print the checklist of a week\n\nExit code 1 if an item fails, 3 if one is unknown."
+    )]
     Checklist(ChecklistArgs),
-    /// Search what happened: alerts that fired, were repeated or resolved, and verdicts that changed
+    /// Search past alerts and changed results
     History(history::AlertHistoryArgs),
-    /// Say whether an item holds that only a person can know of
+    /// Attest an item that needs a human
     Attest(AttestArgs),
 }
 
-/// How a checklist is written.
+/// The format of a checklist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum ChecklistFormat {
-    /// For people.
+    /// Text for people
     Table,
-    /// For issues and wikis.
+    /// For issues and wikis
     Markdown,
-    /// One document.
+    /// One JSON document
     Json,
-    /// One page, to be read or printed.
+    /// One page, to read or print
     Html,
 }
 
-/// Which checklist.
+/// The targets and the period of a checklist.
 #[derive(Debug, clap::Args)]
 pub(super) struct ChecklistArgs {
-    /// Name of a configured target; without one, every one
+    /// Configured target name [default: all]
+    #[arg(value_name = "TARGET")]
     target: Option<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// The seven days that end with this date, or at this instant [default: now]
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
-    week_ending: Option<String>,
-    /// From this date or instant on, such as 2026-01-31 or 2026-01-31T12:00:00Z [default: 7 days before the end]
-    #[arg(long, value_name = "DATE")]
-    from: Option<String>,
-    /// Before this date or instant [default: now]
-    #[arg(long, value_name = "DATE")]
-    to: Option<String>,
-    /// How the checklist is written
+    /// Last day of the seven days [default: now]
+    #[arg(long, value_parser = parse_date, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+    week_ending: Option<DateValue>,
+    /// Start date [default: 7 days before the end]
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
+    from: Option<UtcTimestamp>,
+    /// End date [default: now]
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
+    to: Option<UtcTimestamp>,
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: ChecklistFormat,
-    /// Where it is written to [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-/// What holds, or does not, and who says so.
-#[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("says").required(true).args(["holds", "fails"]))]
-pub(super) struct AttestArgs {
-    /// Name of a configured target
-    target: String,
     #[command(flatten)]
     config: ConfigArgs,
-    /// The item of the checklist
+}
+
+/// An attestation.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("result").required(true).args(["passes", "fails"]))]
+pub(super) struct AttestArgs {
+    /// Configured target name
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// Checklist item
     #[arg(long, value_parser = [USER_REPORTS_ITEM], default_value = USER_REPORTS_ITEM)]
     item: String,
-    #[command(flatten)]
-    actor: ActorArgs,
-    /// What was looked at, and what came of it
+    /// The item passes
     #[arg(long)]
-    note: String,
-    /// It holds: nobody reported anything
-    #[arg(long)]
-    holds: bool,
-    /// It does not
+    passes: bool,
+    /// The item fails
     #[arg(long)]
     fails: bool,
+    /// Evidence: what was checked, and the result
+    #[arg(long, value_name = "TEXT")]
+    note: String,
+    #[command(flatten)]
+    actor: ActorArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &ReportCommand) -> Result<ExitCode, Failure> {
@@ -112,16 +113,13 @@ pub(super) fn run(args: &ReportCommand) -> Result<ExitCode, Failure> {
 fn write_checklists(args: &ChecklistArgs, now: UtcTimestamp) -> Result<ExitCode, Failure> {
     let period = parse_period(args, now)?;
     let app = opening::open_existing_app(&args.config)?;
-    let targets = select_targets(&app.config(), args.target.as_deref())?;
+    let targets = select_configured(&app.config(), args.target.as_deref())?;
     let lists = super::block_on(async { Ok(checklists::load_checklists(&app, targets, period).await?) })?;
     let text = render_checklists(&lists, args.format);
-    match &args.output {
-        Some(path) => std::fs::write(path, text).map_err(|_| {
-            let path = path.display();
-            Failure::Usage(format!("cannot write {path}: is the folder there, and may it be written?"))
-        })?,
-        None if args.format == ChecklistFormat::Table => super::print_readable(&text)?,
-        None => super::print_text(&text)?,
+    if args.format == ChecklistFormat::Table {
+        super::print_readable(&text)?
+    } else {
+        super::print_text(&text)?
     }
     let verdicts: Vec<ChecklistVerdict> = lists.iter().map(Checklist::verdict).collect();
     Ok(match ChecklistVerdict::combine_all(verdicts.iter()) {
@@ -131,46 +129,27 @@ fn write_checklists(args: &ChecklistArgs, now: UtcTimestamp) -> Result<ExitCode,
     })
 }
 
-/// From when until when, never beyond now.
+/// Returns the period of a checklist. It never extends beyond now.
 fn parse_period(args: &ChecklistArgs, now: UtcTimestamp) -> Result<Period, Failure> {
-    let option = args.week_ending.as_deref();
-    let (from, to) = match parse_date_option("week-ending", option)? {
+    let (from, to) = match args.week_ending {
         Some(end) => {
-            // A date means all of that day.
-            let day = option.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err());
-            let end = if day { end + DAY } else { end };
+            // A date includes all of that day.
+            let end = if end.is_whole_day { end.at + DAY } else { end.at };
             (end - 7 * DAY, end)
         }
         None => {
-            let to = parse_date_option("to", args.to.as_deref())?.unwrap_or(now);
-            (parse_date_option("from", args.from.as_deref())?.unwrap_or(to - 7 * DAY), to)
+            let to = args.to.unwrap_or(now);
+            (args.from.unwrap_or(to - 7 * DAY), to)
         }
     };
     let to = to.min(now);
     if from >= to {
-        return Err(Failure::Usage("the period must begin before it ends, and before now".into()));
+        return Err(Failure::Usage("the period must start before it ends, and before now".into()));
     }
     Ok(Period { from, to })
 }
 
-/// The targets that are meant, at least one.
-fn select_targets(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> {
-    config.require_resolved(name)?;
-    let meant = |target: &&Target| name.is_none_or(|name| target.name == name);
-    let found: Vec<Target> = config.targets.iter().filter(meant).cloned().collect();
-    match name {
-        _ if !found.is_empty() => Ok(found),
-        None => Err(Failure::Usage(
-            "no target is configured: `sessionwatch init` writes a file that names one".into(),
-        )),
-        Some(name) => {
-            let hint = did_you_mean(name, config.targets.iter().map(|target| target.name.as_str()));
-            Err(Failure::Usage(format!("there is no target `{name}`{hint}")))
-        }
-    }
-}
-
-/// One checklist is one JSON document; several are a list of them.
+/// Renders checklists. In JSON, one is a document, and several are a list.
 fn render_checklists(lists: &[Checklist], format: ChecklistFormat) -> String {
     let each = |write: fn(&Checklist) -> String| lists.iter().map(write).collect::<Vec<_>>().join("\n");
     match (format, lists) {
@@ -186,11 +165,11 @@ fn render_checklists(lists: &[Checklist], format: ChecklistFormat) -> String {
 
 fn create_attestation(args: &AttestArgs) -> Result<String, Failure> {
     let app = opening::open_existing_app(&args.config)?;
-    select_targets(&app.config(), Some(&args.target))?;
-    let AttestArgs { target, item, note, holds, .. } = args;
-    let new = NewAttestation { target: target.clone(), holds: *holds, note: note.clone() };
+    select_configured(&app.config(), Some(&args.target))?;
+    let AttestArgs { target, item, note, passes, .. } = args;
+    let new = NewAttestation { target: target.clone(), holds: *passes, note: note.clone() };
     let actor = args.actor.actor();
     super::block_on(async { Ok(checklists::record_attestation(&app, &actor, new).await?) })?;
-    let says = if *holds { "holds" } else { "does not hold" };
-    Ok(format!("{} says that {item} {says} on {target}\n", actor.name()))
+    let result = if *passes { "passes" } else { "fails" };
+    Ok(format!("Attested by {}: {item} {result} on {target}.\n", actor.name()))
 }

@@ -1,4 +1,4 @@
-//! `revoke`: ends sessions that somebody may still use.
+//! `revoke`: ends sessions that are in use.
 
 use std::process::ExitCode;
 
@@ -7,80 +7,84 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     Failure,
-    acting::{self, RemediationArgs},
+    remediation::{self, RemediationArgs},
+    values::parse_instant,
 };
 
-/// End sessions, as the framework ends them: first as a plan, then by --apply
+/// Revoke sessions the way the framework does
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RevokeCommand {
-    /// Every session of a user
+    /// Revoke every session of a user
     User {
-        /// The user's id
+        /// User ID
+        #[arg(value_name = "USER")]
         id: String,
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// One session
+    /// Revoke one session
     Session {
-        /// Row ID, or the token prefix or its beginning
+        /// Row ID or token prefix
         #[arg(value_name = "ID|PREFIX")]
         name: String,
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Every session of everybody
+    /// Revoke every session of every user
     All {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Sessions that fit every condition
+    /// Revoke sessions that match every condition
     Where(WhereArgs),
 }
 
-/// Conditions, all of which must hold.
+/// Conditions, all of which must match.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("conditions").required(true).multiple(true).args([
-    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "agent_like", "impersonated"
+    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "user_agent_like", "impersonated"
 ]))]
 pub(super) struct WhereArgs {
-    #[command(flatten)]
-    act: RemediationArgs,
-    /// Of the user with this id
+    /// User ID
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// Of users whose id, name or handle contains this, in upper or lower case
+    /// Part of a user ID, name, handle or email address
     #[arg(long, value_name = "PART")]
     user_like: Option<String>,
-    /// Created after this instant, e.g. 2026-01-31T12:00:00Z
-    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    /// Created after this date
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     created_after: Option<UtcTimestamp>,
-    /// Created before this instant
-    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    /// Created before this date
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     created_before: Option<UtcTimestamp>,
-    /// Ending after this instant
-    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    /// Expiring after this date
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     expires_after: Option<UtcTimestamp>,
-    /// Ending before this instant
-    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    /// Expiring before this date
+    #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     expires_before: Option<UtcTimestamp>,
-    /// From this address, as it is stored
+    /// Stored IP address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
-    /// Whose user agent contains this, in upper or lower case
+    /// Part of the user agent
     #[arg(long, value_name = "PART")]
-    agent_like: Option<String>,
-    /// In which somebody else acts for the user (`impersonatedBy`)
+    user_agent_like: Option<String>,
+    /// Only impersonated sessions (`impersonatedBy`)
     #[arg(long)]
     impersonated: bool,
+    #[command(flatten)]
+    act: RemediationArgs,
 }
 
 pub(super) fn run(args: &RevokeCommand) -> Result<ExitCode, Failure> {
     match args {
-        RevokeCommand::User { id, act } => acting::plan_or_apply(act, &Selection::User(id.clone())),
-        RevokeCommand::Session { name, act } => acting::plan_or_apply(act, &Selection::Session(name.clone())),
-        RevokeCommand::All { act } => acting::plan_or_apply(act, &Selection::All),
+        RevokeCommand::User { id, act } => remediation::plan_or_apply(act, &Selection::User(id.clone())),
+        RevokeCommand::Session { name, act } => {
+            remediation::plan_or_apply(act, &Selection::Session(name.clone()))
+        }
+        RevokeCommand::All { act } => remediation::plan_or_apply(act, &Selection::All),
         RevokeCommand::Where(args) => {
-            acting::plan_or_apply(&args.act, &Selection::Where(args.to_row_filter()))
+            remediation::plan_or_apply(&args.act, &Selection::Where(args.to_row_filter()))
         }
     }
 }
@@ -96,15 +100,8 @@ impl WhereArgs {
             expires_after: micros(self.expires_after),
             expires_before: micros(self.expires_before),
             ip: self.ip.clone(),
-            agent_like: self.agent_like.clone(),
+            agent_like: self.user_agent_like.clone(),
             impersonated: self.impersonated,
         }
     }
-}
-
-/// An instant that a person writes, with its zone.
-fn parse_timestamp(text: &str) -> Result<UtcTimestamp, String> {
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    let at = parsed.ok().and_then(|at| UtcTimestamp::try_from(at).ok());
-    at.ok_or_else(|| "an instant with its zone is meant, like 2026-01-31T12:00:00Z".into())
 }

@@ -1,4 +1,4 @@
-//! `sessions`: the rows, for a person to read.
+//! `sessions`: lists of sessions, and of the users with the most.
 
 use std::process::ExitCode;
 
@@ -23,10 +23,11 @@ use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use super::{
     Failure,
     choices::{RankChoice, SortChoice, StatusChoice},
+    lists::{note_if_more, render_list},
     target::TargetArgs,
 };
 
-/// Show sessions and the users who hold them
+/// List sessions, and users with the most
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionsCommand {
     List(SessionListArgs),
@@ -34,18 +35,19 @@ pub(super) enum SessionsCommand {
     Top(TopUsersArgs),
 }
 
-/// List sessions, latest end first
+/// List sessions, latest expiry first
 #[derive(Debug, clap::Args)]
 pub(super) struct SessionListArgs {
-    #[command(flatten)]
-    target: TargetArgs,
     /// Only sessions of this user
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Which sessions
+    /// Only users whose ID, name, handle or email contains TEXT
+    #[arg(long, value_name = "TEXT")]
+    user_like: Option<String>,
+    /// Only sessions with this status
     #[arg(long, value_enum, default_value = "all")]
     status: StatusChoice,
-    /// By what they are sorted
+    /// Sort order
     #[arg(long, value_enum, default_value = "expires")]
     sort: SortChoice,
     /// Smallest first
@@ -53,42 +55,44 @@ pub(super) struct SessionListArgs {
     ascending: bool,
     #[command(flatten)]
     shown: ListOutputArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
-/// Show one session, or those whose tokens begin so
+/// Show sessions by row ID or token prefix
 #[derive(Debug, clap::Args)]
 pub(super) struct SessionShowArgs {
     /// Row ID or token prefix, as `sessions list` shows them
     #[arg(value_name = "ID|PREFIX")]
     name: String,
     #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
     shown: ListOutputArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
-/// Rank users by their sessions
+/// List the users with the most sessions
 #[derive(Debug, clap::Args)]
 pub(super) struct TopUsersArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// By what users are ranked
+    /// Sessions to count
     #[arg(long, value_enum, default_value = "active")]
     by: RankChoice,
     #[command(flatten)]
     shown: ListOutputArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
-/// Signals of one token that are shown.
+/// Log events of one token that are shown.
 const MAX_SHOWN_LOG_EVENTS: u32 = 100;
 
-/// How much is shown, and how.
+/// The size and the format of a list.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListOutputArgs {
-    /// The most that are shown
+    /// Maximum number of rows
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// How the list is written
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
 }
@@ -99,6 +103,7 @@ pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
             let query = SessionQuery {
                 status: args.status.into(),
                 user: args.user.clone(),
+                user_like: args.user_like.clone(),
                 sort: Some(args.sort.into()),
                 ascending: args.ascending,
                 ..args.shown.base_query()
@@ -108,7 +113,7 @@ pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
         SessionsCommand::Show(args) => {
             let query = SessionQuery { row_id_or_prefix: Some(args.name.clone()), ..args.shown.base_query() };
             let found = find_sessions(&args.target, &query, args.shown.format)?;
-            if found.sheet.rows.is_empty() {
+            if found.table.rows.is_empty() {
                 return Err(Failure::Usage(
                     "no session has that row ID or token prefix; `sessionwatch sessions list` shows both"
                         .into(),
@@ -123,7 +128,7 @@ pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
 }
 
 impl ListOutputArgs {
-    /// Every session, the latest end first.
+    /// Returns the query for every session, latest expiry first.
     fn base_query(&self) -> SessionQuery {
         SessionQuery {
             status: SessionStatus::All,
@@ -131,6 +136,7 @@ impl ListOutputArgs {
             paged: false,
             ascending: false,
             user: None,
+            user_like: None,
             row_id_or_prefix: None,
             after: None,
             limit: self.limit as usize,
@@ -143,18 +149,17 @@ fn list_sessions(
     shown: &ListOutputArgs,
     query: &SessionQuery,
 ) -> Result<String, Failure> {
-    let sheet = find_sessions(target, query, shown.format)?.sheet;
-    let readable = [OutputFormat::Table, OutputFormat::Markdown].contains(&shown.format);
-    Ok(if sheet.rows.is_empty() && readable { "no session\n".into() } else { sheet.render(shown.format) })
+    let found = find_sessions(target, query, shown.format)?;
+    Ok(render_list(&found.table, shown.format, "sessions"))
 }
 
-/// Sessions that were found.
+/// The sessions that a query found.
 struct FoundSessions {
     config: Config,
     target: String,
-    /// The first characters of their tokens.
+    /// Their token prefixes.
     prefixes: Vec<String>,
-    sheet: OutputTable,
+    table: OutputTable,
 }
 
 fn find_sessions(
@@ -162,32 +167,25 @@ fn find_sessions(
     query: &SessionQuery,
     format: OutputFormat,
 ) -> Result<FoundSessions, Failure> {
-    // What a program reads is written as in JSON.
+    // Programs read CSV: times are as in JSON.
     let written = if format == OutputFormat::Csv { clock::format_rfc3339 } else { clock::format_utc };
     let (config, target) = target.choose_one_located()?;
     let reads = TargetReader::new(&config, &target);
     let listed = super::block_on(async { Ok(reads.list_sessions(query).await?) })?;
-    print_more_note(listed.has_more, query.limit);
+    note_if_more(listed.has_more, query.limit);
     let prefixes = listed.rows.iter().filter_map(|row| row.token_prefix.clone()).collect();
-    let sheet = build_session_table(&listed, written)?;
-    Ok(FoundSessions { config, target: target.name, prefixes, sheet })
+    let table = build_session_table(&listed, written)?;
+    Ok(FoundSessions { config, target: target.name, prefixes, table })
 }
 
-/// Says that a list ends before what there is to list.
-fn print_more_note(has_more: bool, limit: usize) {
-    if has_more {
-        super::print_note(&format!("{limit} shown, there are more: --limit shows them"));
-    }
-}
-
-/// Sessions, and what the logs say of their tokens, where the watch reads logs.
+/// Renders sessions, and the log events with their tokens if `serve` reads logs of the target.
 fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<String, Failure> {
-    let mut text = found.sheet.render(format);
+    let mut text = found.table.render(format);
     if found.config.logs.sources_for_target(&found.target).next().is_none() {
         return Ok(text);
     }
     let Some(app) = state_store::find_store(&found.config)? else { return Ok(text) };
-    let mut signals = Vec::new();
+    let mut events = Vec::new();
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {
         let query = LogEventQuery {
@@ -200,26 +198,22 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
             before: None,
             limit: MAX_SHOWN_LOG_EVENTS,
         };
-        signals.extend(super::block_on(async { Ok(search_log_events(&app, query).await?) })?);
+        events.extend(super::block_on(async { Ok(search_log_events(&app, query).await?) })?);
     }
     match format {
         OutputFormat::Json => {
             let unwritable = |_| StoreError::NotSerializable("the list of sessions");
             let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
-            document["log_events"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
+            document["log_events"] = events.iter().map(log_event_json).collect::<Result<_, _>>()?;
             text = format!("{document:#}\n");
         }
         OutputFormat::Table | OutputFormat::Markdown => {
-            text.push_str(if signals.is_empty() {
-                "\nThe logs say nothing of it.\n"
-            } else {
-                "\nIn the logs:\n"
-            });
-            for signal in &signals {
-                text.push_str(&format!("  {}\n", describe_log_event(signal)));
+            text.push_str(if events.is_empty() { "\nNo matching log events.\n" } else { "\nLog events:\n" });
+            for event in &events {
+                text.push_str(&format!("  {}\n", describe_log_event(event)));
             }
         }
-        // One kind of row in each list.
+        // These formats hold rows of one kind only.
         OutputFormat::Ndjson | OutputFormat::Csv => {}
     }
     Ok(text)
@@ -229,12 +223,12 @@ fn rank_users(args: &TopUsersArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     let (reads, limit) = (TargetReader::new(&config, &target), args.shown.limit as usize);
     let ranking = super::block_on(async { Ok(reads.rank_users(args.by.into(), limit).await?) })?;
-    print_more_note(ranking.has_more, limit);
-    Ok(build_ranking_table(&ranking).render(args.shown.format))
+    note_if_more(ranking.has_more, limit);
+    Ok(render_list(&build_ranking_table(&ranking), args.shown.format, "users"))
 }
 
-/// The sessions as rows, with instants written in one way.
-fn build_session_table(
+/// Builds the table of sessions. `written` formats times.
+pub(super) fn build_session_table(
     listed: &SessionList,
     written: fn(UtcTimestamp) -> String,
 ) -> Result<OutputTable, StoreError> {

@@ -1,24 +1,24 @@
-//! `sql`: the queries behind the checks and those of the guide, written for this target.
+//! `sql`: the queries of the checks and of the operator guide, for the layout of a target.
 
 use std::process::ExitCode;
 
 use credentials::Secret;
 use sessionwatch_app::{
     app::{queries::QuerySelection, target_reader::TargetReader},
-    checks,
+    checks, preflight,
 };
 use sessionwatch_core::suggest::did_you_mean;
 
 use super::{Failure, target::TargetArgs};
 
-/// Print queries to paste into psql or sqlite3, written for this target
+/// Print the queries of the checks
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
-    /// Id of a check, or query-1 to query-7 of the guide; without one, all of them. An address may stand here too
+    /// Check ID, or query-1 to query-7 of the operator guide [default: all]
     #[arg(value_name = "CHECK")]
     name: Option<Secret>,
-    /// The user of query-6
-    #[arg(long, value_name = "ID", default_value = "123")]
+    /// User of query-6
+    #[arg(long, value_name = "USER", default_value = "123")]
     user: String,
     #[command(flatten)]
     target: TargetArgs,
@@ -30,8 +30,8 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode, Failure> {
         None => QuerySelection::ALL,
         Some(name) => match QuerySelection::from_name(name) {
             Some(selection) => selection,
-            // `sql URL`, without a check.
-            None if target.url.is_none() && !is_id_shaped(name) => {
+            // `sql TARGET`, without a check.
+            None if target.given().is_none() && !is_check_shaped(name, &target)? => {
                 target.url = Some(name.into());
                 QuerySelection::ALL
             }
@@ -45,15 +45,20 @@ pub(super) fn run(args: &SqlArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_id_shaped(name: &str) -> bool {
-    name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+/// Returns `true` if a word names a check, and no target: it may be misspelled.
+fn is_check_shaped(name: &str, target: &TargetArgs) -> Result<bool, Failure> {
+    let config = preflight::load_config(target.config.config.as_deref())?;
+    let is_target = config.targets.iter().any(|target| target.name == name);
+    let is_id =
+        name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    Ok(is_id && !is_target)
 }
 
 fn unknown_query_error(name: &str) -> Failure {
     let known: Vec<&str> = checks::TABLE_CHECKS.iter().map(|check| check.id).collect();
     let hint = did_you_mean(name, known.iter().copied());
     Failure::Usage(format!(
-        "there is no query `{name}`{hint}; there are query-1 to query-7, and {}",
+        "there is no query `{name}`{hint}; the queries are query-1 to query-7, and {}",
         known.join(", ")
     ))
 }

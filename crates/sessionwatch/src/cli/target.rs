@@ -1,130 +1,240 @@
-//! Which target a command is about: an address, the name of a configured target, or what the configuration or the
-//! environment names.
+//! The target of a command: a configured name, a database URL, or the address in the environment.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use credentials::Secret;
+use jiff::SignedDuration;
 use sessionwatch_app::{
     app::state_store,
-    config::{Config, Target, TargetAddress},
-    environment, preflight,
+    config::{AddressError, Config, Target, TargetAddress},
+    default_address::{self, NoAddress},
+    preflight,
 };
-use sessionwatch_core::suggest::did_you_mean;
+use sessionwatch_core::{duration::SECOND, suggest::did_you_mean};
 
-use super::Failure;
+use super::{Failure, GLOBAL_OPTIONS, values::duration_between};
 
-/// Which target, and how long it may take.
+/// The longest `--timeout` and `--lock-timeout`.
+const MAX_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+
+/// The target, and how long a command may wait for it.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TargetArgs {
-    /// Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a
-    /// configured target; without one, the only configured target, else $DATABASE_URL
-    #[arg(value_name = "URL")]
+    /// Configured target name or database URL
+    #[arg(value_name = "TARGET")]
     pub(super) url: Option<Secret>,
+    /// Same as TARGET
+    #[arg(long = "target", value_name = "TARGET", conflicts_with = "url")]
+    target_option: Option<Secret>,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// Seconds that a whole look may take [default: 30]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
-    pub(super) timeout: Option<u64>,
-    /// Seconds to wait for a lock [default: 2]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
-    pub(super) lock_timeout: Option<u64>,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
-/// Which configuration.
+/// The configuration file.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfigArgs {
-    /// Configuration file [default: sessionwatch.toml, if there is one]
-    #[arg(long, env = "SESSIONWATCH_CONFIG", value_name = "FILE")]
+    /// Configuration file [default: $SESSIONWATCH_CONFIG, else sessionwatch.toml]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 901, env = "SESSIONWATCH_CONFIG", hide_env = true,
+        value_name = "FILE"
+    )]
     pub(super) config: Option<PathBuf>,
 }
 
+/// Time limits of a database.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LimitArgs {
+    /// Time limit for a check or a query [default: 30s]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 902,
+        value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"
+    )]
+    timeout: Option<SignedDuration>,
+    /// Time limit for a database lock [default: 2s]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 903,
+        value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"
+    )]
+    lock_timeout: Option<SignedDuration>,
+}
+
+impl LimitArgs {
+    /// Uses these limits for a target.
+    pub(super) fn apply_to(&self, target: &mut Target) {
+        let limits = &mut target.limits;
+        limits.timeout = self.timeout.map_or(limits.timeout, SignedDuration::unsigned_abs);
+        limits.lock_timeout = self.lock_timeout.map_or(limits.lock_timeout, SignedDuration::unsigned_abs);
+    }
+}
+
 impl TargetArgs {
-    /// The configuration and the targets that are meant, at least one.
+    /// Returns TARGET as it was given.
+    pub(super) fn given(&self) -> Option<&str> {
+        self.url.as_ref().or(self.target_option.as_ref()).map(Secret::expose)
+    }
+
+    /// Returns the configuration and the selected targets, at least one.
     ///
     /// # Errors
     ///
-    /// If the configuration or the address is faulty, or nothing names a target.
+    /// Returns an error if the configuration or the address is invalid, or no target is named anywhere.
     pub(super) fn choose(&self) -> Result<(Config, Vec<Target>), Failure> {
         let config = preflight::load_config(self.config.config.as_deref())?;
-        let mut targets = self.resolve_targets(&config)?;
-        for target in &mut targets {
-            let seconds = |given: Option<u64>, otherwise| given.map_or(otherwise, Duration::from_secs);
-            let limits = &mut target.limits;
-            limits.timeout = seconds(self.timeout, limits.timeout);
-            limits.lock_timeout = seconds(self.lock_timeout, limits.lock_timeout);
-        }
+        let mut targets = resolve_targets(&config, self.given())?;
+        targets.iter_mut().for_each(|target| self.limits.apply_to(target));
         Ok((config, targets))
     }
 
-    /// The same for a command that is about one target.
+    /// Same as [`TargetArgs::choose`], for a command that works on one target.
     ///
     /// # Errors
     ///
-    /// The same, or if several targets are configured and none is named.
+    /// Same, or if several targets are configured and none is named.
     pub(super) fn choose_one(&self) -> Result<(Config, Target), Failure> {
         let (config, mut targets) = self.choose()?;
         if targets.len() > 1 {
-            let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-            return Err(Failure::Usage(format!("name one of the configured targets: {}", names.join(", "))));
+            return Err(Failure::Usage(format!(
+                "this command works on one target: name one of {}",
+                list_names(&config)
+            )));
         }
         Ok((config, targets.remove(0)))
     }
 
-    /// The same as [`TargetArgs::choose`], with what the store knows of where the sessions are.
+    /// Same as [`TargetArgs::choose`], with the layouts that the state store knows.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Same.
     pub(super) fn choose_located(&self) -> Result<(Config, Vec<Target>), Failure> {
         let (config, mut targets) = self.choose()?;
         locate_targets(&config, &mut targets);
         Ok((config, targets))
     }
 
-    /// The same as [`TargetArgs::choose_one`], with what the store knows of where the sessions are.
+    /// Same as [`TargetArgs::choose_one`], with the layout that the state store knows.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Same.
     pub(super) fn choose_one_located(&self) -> Result<(Config, Target), Failure> {
         let (config, mut target) = self.choose_one()?;
         locate_targets(&config, std::slice::from_mut(&mut target));
         Ok((config, target))
     }
+}
 
-    fn resolve_targets(&self, config: &Config) -> Result<Vec<Target>, Failure> {
-        if let Some(url) = self.url.as_ref().map(Secret::expose) {
-            config.require_resolved(Some(url))?;
-            if let Some(target) = config.targets.iter().find(|target| target.name == url) {
-                return Ok(vec![target.clone()]);
-            }
-            let address = TargetAddress::parse(url).map_err(|error| {
-                let hint = did_you_mean(url, config.targets.iter().map(|target| target.name.as_str()));
-                if hint.is_empty() {
-                    error.into()
-                } else {
-                    Failure::Usage(format!("there is no target of that name{hint}"))
-                }
-            })?;
-            return Ok(vec![Target::ad_hoc(address)]);
+/// Returns the targets that a name, an address, the configuration or the environment select, at least one.
+///
+/// # Errors
+///
+/// Returns an error if there is no such target, its address is invalid, or nothing names one.
+pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Vec<Target>, Failure> {
+    if let Some(given) = given {
+        config.require_resolved(Some(given))?;
+        if let Some(target) = config.targets.iter().find(|target| target.name == given) {
+            return Ok(vec![with_stored_passwords(target.clone())]);
         }
-        config.require_resolved(None)?;
-        if !config.targets.is_empty() {
-            return Ok(config.targets.clone());
-        }
-        match environment::read_variable("DATABASE_URL") {
-            Some(url) => Ok(vec![Target::ad_hoc(TargetAddress::parse(&url)?)]),
-            None => Err(Failure::Usage(
-                "no target: give an address, set DATABASE_URL, or name targets in sessionwatch.toml (`sessionwatch init` writes one)".into(),
-            )),
+        let mut address = TargetAddress::parse(given).map_err(|error| match error {
+            AddressError::Unknown(_) if is_name_shaped(given) => unknown_target(config, given),
+            error => error.into(),
+        })?;
+        default_address::add_stored_password(&mut address);
+        return Ok(vec![Target::ad_hoc(address)]);
+    }
+    config.require_resolved(None)?;
+    if !config.targets.is_empty() {
+        return Ok(config.targets.iter().cloned().map(with_stored_passwords).collect());
+    }
+    match default_address::find_default_address() {
+        Ok(address) => Ok(vec![Target::ad_hoc(address)]),
+        Err(NoAddress::Missing) => Err(Failure::Usage(
+            "no target: give a database URL, set DATABASE_URL (also in .env), or configure targets with `sessionwatch init`".into(),
+        )),
+        Err(NoAddress::Invalid { source, error }) => {
+            Err(Failure::Usage(format!("cannot use {source}: {error}")))
         }
     }
 }
 
-/// Adds to configured targets where the store knows their sessions to be. A store that cannot be read is complained of.
+/// Adds the passwords of `PGPASSWORD` and `~/.pgpass` to the addresses of a target that have none.
+pub(super) fn with_stored_passwords(mut target: Target) -> Target {
+    let others = target.replica_address.as_mut().into_iter().chain(&mut target.write_address);
+    std::iter::once(&mut target.address).chain(others).for_each(default_address::add_stored_password);
+    target
+}
+
+/// Returns the configured targets of that name, or all of them.
+///
+/// # Errors
+///
+/// Returns an error if there is no such target, or none at all.
+pub(super) fn select_configured(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> {
+    config.require_resolved(name)?;
+    let selected = config.targets.iter().filter(|target| name.is_none_or(|name| target.name == name));
+    let selected: Vec<Target> = selected.cloned().collect();
+    match name {
+        _ if !selected.is_empty() => Ok(selected),
+        Some(name) => Err(unknown_target(config, name)),
+        None => Err(Failure::Usage(
+            "no target is configured: `sessionwatch init` writes a configuration file with one".into(),
+        )),
+    }
+}
+
+/// Rejects a `--target` that found nothing and names no configured target: a typo would look like an empty list.
+///
+/// # Errors
+///
+/// Returns an error if there is no such target.
+pub(super) fn require_known_filter(
+    config: &Config,
+    name: Option<&str>,
+    found_nothing: bool,
+) -> Result<(), Failure> {
+    match name {
+        Some(name) if found_nothing && config.targets.iter().all(|target| target.name != name) => {
+            Err(unknown_target(config, name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the error for a name that no target has, with the names that there are.
+pub(super) fn unknown_target(config: &Config, name: &str) -> Failure {
+    if name.starts_with("p-") {
+        return Failure::Usage(format!(
+            "no target is named `{name}`; to apply a plan: `sessionwatch apply {name}`"
+        ));
+    }
+    let hint = did_you_mean(name, config.targets.iter().map(|target| target.name.as_str()));
+    let known = if config.targets.is_empty() {
+        "no target is configured: give a database URL, or write a configuration file with `sessionwatch init`"
+            .to_owned()
+    } else {
+        format!("configured targets: {}", list_names(config))
+    };
+    Failure::Usage(format!("no target is named `{name}`{hint}; {known}"))
+}
+
+fn list_names(config: &Config) -> String {
+    config.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns `true` if a text may be a misspelled name. Anything else may hold a password, and is not repeated.
+fn is_name_shaped(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || "-_".contains(letter))
+}
+
+/// Adds the known layouts of configured targets. A store that cannot be read only costs a warning.
 fn locate_targets(config: &Config, targets: &mut [Target]) {
     if let Err(error) = state_store::set_known_layouts(config, targets) {
-        super::print_error(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
+        super::print_error(
+            &format!("warning: {error}"),
+            Some("check the state store that `serve.store` names"),
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `targets`: the table in which the sessions of each target were recognized, and what is said where that changed.
+//! `targets`: the session table of each target, and its confirmation after a change.
 
 use std::process::ExitCode;
 
@@ -14,20 +14,26 @@ use sessionwatch_app::{
 };
 use sessionwatch_clock as clock;
 
-use super::{Failure, actor::ActorArgs, opening::open_existing_app, target::TargetArgs};
+use super::{
+    Failure,
+    actor::ActorArgs,
+    lists::render_list,
+    opening::open_existing_app,
+    target::{ConfigArgs, TargetArgs},
+};
 
-/// List session tables, and confirm one that changed
+/// List and confirm session tables
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TargetsCommand {
     /// List the session table of each target
     List {
-        #[command(flatten)]
-        config: super::target::ConfigArgs,
         /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Confirm the session table that is recognized now
+    /// Confirm a changed session table
     Confirm {
         #[command(flatten)]
         target: TargetArgs,
@@ -41,7 +47,7 @@ pub(super) fn run(args: &TargetsCommand) -> Result<ExitCode, Failure> {
         TargetsCommand::List { config, format } => {
             let app = open_existing_app(config)?;
             let known = super::block_on(async { Ok(layouts::list_layouts(&app).await?) })?;
-            build_layout_table(&known).render(*format)
+            render_list(&build_layout_table(&known), *format, "targets")
         }
         TargetsCommand::Confirm { target, actor } => confirm_layout(target, &actor.actor())?,
     };

@@ -1,7 +1,8 @@
-//! `tokens`: what programs carry to ask the dashboard.
+//! `tokens`: the API tokens of programs.
 
 use std::process::ExitCode;
 
+use jiff::SignedDuration;
 use sessionwatch_app::{
     access_names::ScopeName,
     api_types,
@@ -10,48 +11,61 @@ use sessionwatch_app::{
         accounts::AccountRole,
         error::StoreError,
         tokens::{
-            self, ApiToken, CreateTokenError, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, NewToken, TokenOwner,
-            TokenScope, is_valid_label,
+            self, ApiToken, CreateTokenError, MAX_TOKEN_DAYS, NewToken, TokenOwner, TokenScope,
+            is_valid_label,
         },
     },
     output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
+use sessionwatch_core::duration::{DAY, from_days};
 
-use super::{Failure, actor::ActorArgs, opening::open_existing_app, target::ConfigArgs};
+use super::{
+    Failure,
+    actor::ActorArgs,
+    lists::render_list,
+    opening::open_existing_app,
+    target::ConfigArgs,
+    values::{duration_between, whole_days},
+};
 
-/// Say which programs may ask the dashboard
+/// The lifetime of a token for which none is given.
+const DEFAULT_EXPIRY: &str = "90d";
+
+/// Manage API tokens
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TokensCommand {
-    /// Make a token, which acts for an account; it is printed once
+    /// Create a token and print it once
     Add {
-        /// The account
+        /// Account that the token acts for
+        #[arg(value_name = "ACCOUNT")]
         account: String,
-        /// What the token is called
-        #[arg(long)]
+        /// Name of the token
+        #[arg(long, value_name = "TEXT")]
         label: String,
-        /// What it is for; no more than the role of the account allows
+        /// Scopes; the role of the account must allow them
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<ScopeName>,
-        /// For how many days it holds
-        #[arg(long, default_value_t = DEFAULT_TOKEN_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKEN_DAYS)))]
-        days: u32,
+        /// Time until the token expires, in whole days
+        #[arg(long, default_value = DEFAULT_EXPIRY, value_parser = duration_between(DAY, from_days(MAX_TOKEN_DAYS.into())), value_name = "DURATION")]
+        expires_in: SignedDuration,
         #[command(flatten)]
         actor: ActorArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// List the tokens
+    /// List tokens
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the list is written
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
-    /// Remove a token
-    Remove {
-        /// Its id
+    /// Revoke a token
+    Revoke {
+        /// Token ID, as `tokens list` shows it
+        #[arg(value_name = "TOKEN")]
         id: String,
         #[command(flatten)]
         actor: ActorArgs,
@@ -62,15 +76,17 @@ pub(super) enum TokensCommand {
 
 pub(super) fn run(args: &TokensCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        TokensCommand::Add { account, label, scope, days, actor, config } => {
+        TokensCommand::Add { account, label, scope, expires_in, actor, config } => {
             if !is_valid_label(label) {
-                return Err(Failure::Usage("a token has a name of up to 64 characters".into()));
+                return Err(Failure::Usage("a label has up to 64 characters".into()));
             }
+            let valid_days = whole_days(*expires_in)
+                .ok_or_else(|| Failure::Usage("--expires-in must be whole days, such as 30d".into()))?;
             let new = NewToken {
                 account: account.clone(),
                 label: label.clone(),
                 scopes: scope.iter().copied().map(TokenScope::from).collect(),
-                valid_days: *days,
+                valid_days,
             };
             let app = open_existing_app(config)?;
             let actor = actor.actor();
@@ -89,9 +105,9 @@ pub(super) fn run(args: &TokensCommand) -> Result<ExitCode, Failure> {
         TokensCommand::List { config, format } => {
             let app = open_existing_app(config)?;
             let all = super::block_on(async { Ok(tokens::list_tokens(&app, None).await?) })?;
-            build_token_table(&all)?.render(*format)
+            render_list(&build_token_table(&all)?, *format, "tokens")
         }
-        TokensCommand::Remove { id, actor, config } => {
+        TokensCommand::Revoke { id, actor, config } => {
             let app = open_existing_app(config)?;
             let actor = actor.actor();
             let deleted = super::block_on(async {
@@ -103,17 +119,17 @@ pub(super) fn run(args: &TokensCommand) -> Result<ExitCode, Failure> {
                 }
                 deleted => deleted?,
             }
-            format!("{id} holds no longer\n")
+            format!("Token {id} revoked.\n")
         }
     };
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says that an account may do less than a token for it should.
+/// Returns the error for a token with more rights than its account.
 fn beyond_role(account: &str, role: AccountRole, scope: TokenScope) -> Failure {
     Failure::Usage(format!(
-        "cannot add a token with the scope `{}`: it needs the role {}, and `{account}` has the role {}",
+        "cannot create a token with the scope `{}`: this scope needs the role {}, and `{account}` has the role {}",
         scope.name(),
         scope.required_role().name(),
         role.name()
@@ -135,7 +151,7 @@ fn build_token_table(all: &[ApiToken]) -> Result<OutputTable, StoreError> {
     };
     Ok(OutputTable {
         json_key: "tokens",
-        header: ["token", "account", "name", "for", "used last", "ends"].map(str::to_owned).to_vec(),
+        header: ["token", "account", "label", "scopes", "last used", "expires"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
         json_rows: all
             .iter()

@@ -20,7 +20,7 @@ impl<'a> Place<'a> {
     pub(crate) fn new(database: &'a Database<'a>, port: usize) -> Self {
         let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
-        let said = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
+        let said = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--write-role", &act]);
         let grants: String = said
             .stdout
             .lines()
@@ -88,15 +88,14 @@ fn refusals_are_reported_once_and_change_nothing() {
     );
     says(&["revoke", "session", "nothing"], 2, &["no session has that row ID or token prefix"]);
     says(&["revoke", "where", "--ip", "::1"], 2, &["`--ip` cannot be decided", "no column of the address"]);
-    says(&["cleanup", "expired", "--apply", "p-0"], 2, &["plan `p-0` not found"]);
+    says(&["apply", "p-0"], 2, &["plan `p-0` not found"]);
     let id = planned(&place, &["revoke", "all"]);
-    says(&["cleanup", "expired", "--apply", &id], 2, &["was made by `revoke all`"]);
-    says(&["revoke", "all", "--apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
-    says(&["revoke", "all", "--apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
+    says(&["apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
+    says(&["apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
     // A missing privilege is named, also if it is revoked in the middle.
     database.psql(&format!("REVOKE DELETE ON sessions FROM {}", place.act)).unwrap();
     says(
-        &["revoke", "all", "--apply", &id, "--confirm", "app"],
+        &["apply", &id, "--confirm", "app"],
         3,
         &["lacks DELETE ON \"public\".\"sessions\"", "GRANT DELETE"],
     );
@@ -106,14 +105,14 @@ fn refusals_are_reported_once_and_change_nothing() {
     let [direct, pooled] = testkit::shared_server().ports().map(|port| format!(":{port}/"));
     let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
     write(&text.replace(&direct, &pooled));
-    says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
+    says(&["apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
     // Other relations are left alone.
     database.psql("CREATE VIEW v AS SELECT * FROM sessions; GRANT SELECT ON v TO PUBLIC").unwrap();
     let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
     says(&["revoke", "all"], 2, &["`v` is a view"]);
     write(&text.lines().filter(|line| !line.starts_with("write_url")).collect::<Vec<_>>().join("\n"));
-    says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["no write credentials", "write_url"]);
+    says(&["apply", &id, "--confirm", "app"], 2, &["no write credentials", "write_url"]);
     assert_eq!(database.psql(TABLE).unwrap(), before);
 }
 
@@ -130,27 +129,19 @@ fn an_archive_opens_only_with_its_own_identity() {
     let back = planned(&place, &["archive", "restore", archive]);
     let key = place.folder.path().join("sessionwatch-archive.key");
     std::fs::rename(&key, place.folder.path().join("away")).unwrap();
-    says(&["archive", "restore", archive, "--apply", &back], 2, "restoring needs the archive key");
+    says(&["apply", &back], 2, "restoring needs the archive key");
     std::fs::write(&key, "AGE-SECRET-KEY-1").unwrap();
-    says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
+    says(&["apply", &back], 2, "cannot read an identity");
     let stranger = tempfile::tempdir().unwrap();
     let wrong = stranger.path().join("key");
     sessionwatch_archive::Identity::create_file(&wrong).unwrap();
     let wrong = wrong.display().to_string();
-    says(
-        &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
-        2,
-        "does not match the archive",
-    );
+    says(&["apply", &back, "--identity", &wrong], 2, "does not match the archive");
     assert_eq!(place.count("\"userId\" = 5"), "0");
     let away = place.folder.path().join("away").display().to_string();
-    let said = place.run(&["archive", "restore", archive, "--apply", &back, "--identity", &away]);
+    let said = place.run(&["apply", &back, "--identity", &away]);
     assert_eq!((said.exit_code, place.count("\"userId\" = 5").as_str()), (0, "9"), "{}", said.stderr);
-    says(
-        &["archive", "restore", archive, "--apply", &back, "--identity", &away],
-        2,
-        "has already been applied",
-    );
+    says(&["apply", &back, "--identity", &away], 2, "has already been applied");
 }
 
 #[test]
@@ -235,10 +226,17 @@ fn doctor_reports_missing_privileges_of_the_write_role() {
 }
 
 #[test]
-fn init_creates_the_identity_and_writes_its_recipient() {
+fn init_creates_a_key_when_asked_and_writes_its_recipient() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder.path().join("app.db"), true);
     let said = run_program_in(folder.path(), &[], &["init", "app.db"]);
+    assert!(
+        said.exit_code == 0 && !folder.path().join("sessionwatch-archive.key").exists(),
+        "{}",
+        said.stderr
+    );
+    let asked = ["init", "app.db", "--force", "--archive-key", "sessionwatch-archive.key"];
+    let said = run_program_in(folder.path(), &[], &asked);
     assert!(said.exit_code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
     let key = folder.path().join("sessionwatch-archive.key");
     let recipient = sessionwatch_archive::Identity::read_file(&key).unwrap().recipient().to_string();
@@ -279,8 +277,8 @@ fn steps_beyond_the_session_table_are_named() {
              INSERT INTO session VALUES ('s1', 'token-1', 'u1', now() + interval '1 day', now(), '::1', 'x')",
         )
         .unwrap();
-    let said = run(&["revoke", "where", "--ip", "::1", "--agent-like", "X", &better.url("postgres")]);
-    assert!(said.stdout.contains("would touch 1 of 1 row"), "{} {}", said.stdout, said.stderr);
+    let said = run(&["revoke", "where", "--ip", "::1", "--user-agent-like", "X", &better.url("postgres")]);
+    assert!(said.stdout.contains("delete 1 of 1 row"), "{} {}", said.stdout, said.stderr);
     assert!(
         said.stdout.contains("cookieCache") && said.stdout.contains("secondaryStorage"),
         "{}",
@@ -300,7 +298,7 @@ fn rows_that_moved_or_are_locked_need_no_more_privileges_than_grants_gives() {
     let holder = runtime.block_on(pg_link::PgConnection::<pg_link::NoRows>::open(&dsn)).unwrap();
     let hold = "BEGIN; SELECT 1 FROM sessions WHERE id = 'x100' FOR UPDATE";
     runtime.block_on(holder.client().batch_execute(hold)).unwrap();
-    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app", "--format", "json"]);
+    let said = place.run(&["apply", &id, "--confirm", "app", "--format", "json"]);
     let applied = document(&said)["applied"].clone();
     assert_eq!(
         (&applied["done"], &applied["skipped"]),
@@ -332,8 +330,7 @@ fn triggers_in_a_file_remove_no_rows_that_the_plan_does_not_name() {
         configured(folder.path(), "");
         let before = query(&path, TABLE);
         let id = plan(folder.path(), &["revoke", "user", "5"])["id"].as_str().unwrap().to_owned();
-        let said =
-            run_program_in(folder.path(), &[], &["revoke", "user", "5", "--apply", &id, "--confirm", "app"]);
+        let said = run_program_in(folder.path(), &[], &["apply", &id, "--confirm", "app"]);
         let count = format!("SELECT {} - COUNT(*) FROM sessions", before.lines().count());
         assert_eq!(
             (said.exit_code, query(&path, &count)),
@@ -366,7 +363,7 @@ fn applying_a_plan_takes_one_read_and_one_write_connection() {
         ask("SELECT sessions FROM pg_stat_database")
     };
     let before = connections();
-    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app"]);
+    let said = place.run(&["apply", &id, "--confirm", "app"]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     assert_eq!(connections() - before, 2);
 }

@@ -39,7 +39,7 @@ fn folder() -> tempfile::TempDir {
 /// Commands that record the actor: those of the documentation, and one of every other kind.
 const RECORDED: [&[&str]; 12] = [
     &["alerts", "ack", "main", "duplicate-tokens", "--note", "on it"],
-    &["alerts", "silence", "--check", "orphaned-sessions", "--minutes", "120", "--note", "clean-up"],
+    &["alerts", "silence", "--check", "orphaned-sessions", "--for", "120m", "--note", "clean-up"],
     &[
         "alerts",
         "silence",
@@ -47,15 +47,15 @@ const RECORDED: [&[&str]; 12] = [
         "rapid-creation",
         "--subject",
         "42",
-        "--minutes",
-        "9",
+        "--for",
+        "9m",
         "--note",
         "load test",
     ],
     &["alerts", "unsilence", "1"],
     &["alerts", "resolve", "main", "duplicate-tokens"],
-    &["notify", "retry", "hook"],
-    &["report", "attest", "main", "--holds", "--note", "asked"],
+    &["notifications", "retry", "hook"],
+    &["report", "attest", "main", "--passes", "--note", "asked"],
     &["revoke", "user", "u1"],
     &["incident", "open", "main", "--severity", "P3"],
     &["incident", "note", "seen", "main"],
@@ -68,8 +68,7 @@ fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
         assert_eq!(said.exit_code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
-        let told =
-            said.stderr.contains("note: USER is not set: what this command does is recorded as done by `");
+        let told = said.stderr.contains("note: USER is not set: recording this command as run by `");
         assert!(told, "{command:?}: {}", said.stderr);
     }
     let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
@@ -93,14 +92,12 @@ fn the_system_account_is_recorded_if_no_variable_names_the_actor() {
     // Commands that only read do not mention the actor.
     let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]);
     assert!(status.exit_code == 0 && status.stderr.is_empty(), "{}", status.stderr);
-    // A given name is recorded by either option, without a note.
-    for option in ["--as", "--owner"] {
-        let note = ["incident", "note", "seen", "main", option, "grace"];
-        let said = testkit::run_program_in(folder.path(), &[], &note);
-        assert!(said.exit_code == 0 && said.stderr.is_empty(), "{}", said.stderr);
-    }
+    // A name that is given is recorded, without a note.
+    let note = ["incident", "note", "seen", "main", "--as", "grace"];
+    let said = testkit::run_program_in(folder.path(), &[], &note);
+    assert!(said.exit_code == 0 && said.stderr.is_empty(), "{}", said.stderr);
     let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
-    assert_eq!(status.matches("grace  note").count(), 2, "{status}");
+    assert_eq!(status.matches("grace  note").count(), 1, "{status}");
 }
 
 #[test]

@@ -183,15 +183,15 @@ fn alerts_can_be_acknowledged_and_silenced_and_that_is_recorded() {
         (&"duplicate-tokens".into(), &"ada".into(), &"on it".into())
     );
     assert_eq!(
-        run(&["alerts", "silence", "--check", "orphaned-sessions", "--minutes", "60", "--note", "clean-up"])
+        run(&["alerts", "silence", "--check", "orphaned-sessions", "--for", "60m", "--note", "clean-up"])
             .exit_code,
         0
     );
     assert!(run(&["alerts", "silences"]).stdout.contains("orphaned-sessions"));
-    let nobody = run(&["alerts", "silence", "--check", "orphaned-session", "--minutes", "60", "--note", "x"]);
+    let nobody = run(&["alerts", "silence", "--check", "orphaned-session", "--for", "60m", "--note", "x"]);
     assert!(nobody.exit_code == 2 && nobody.stderr.contains("did you mean"), "{}", nobody.stderr);
     let shown = run(&["alerts", "show", "app", "duplicate-tokens"]).stdout;
-    assert!(shown.contains("ada looks after it: on it") && shown.contains("what to do:"), "{shown}");
+    assert!(shown.contains("acknowledged by ada: on it") && shown.contains("fix:"), "{shown}");
     let resolved = run(&["alerts", "resolve", "app", "duplicate-tokens", "--note", "restored"]);
     assert_eq!(resolved.exit_code, 0, "{}", resolved.stderr);
     assert_eq!(notices(&sink.wait_for_requests(2))[1], "duplicate-tokens resolved");
@@ -253,7 +253,8 @@ fn a_channel_can_be_tested() {
     let folder = tempfile::tempdir().unwrap();
     let slack = configuration("postgres://u@127.0.0.1:1/d", &sink.url(), "").replace("webhook\"", "slack\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), slack).unwrap();
-    let run = |channel: &str| testkit::run_program_in(folder.path(), &[], &["notify", "test", channel]);
+    let run =
+        |channel: &str| testkit::run_program_in(folder.path(), &[], &["notifications", "test", channel]);
     assert_eq!(run("hook").exit_code, 0);
     let body: Value = serde_json::from_str(&sink.wait_for_requests(1)[0].body).unwrap();
     assert!(body["text"].as_str().unwrap().starts_with("*Test: test (low) on test*"), "{body}");

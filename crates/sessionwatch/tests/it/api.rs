@@ -278,7 +278,7 @@ fn a_plan_over_the_safety_limit_needs_a_second_person_if_configured() {
     apply(&rob).is_problem(409, "a second person must approve the plan");
     // The command line enforces the limit too.
     let id = far["id"].as_str().unwrap();
-    let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
+    let arguments = ["apply", id, "--confirm", "app"];
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
     assert!(said.exit_code == 2 && said.stderr.contains("a second person must approve"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);

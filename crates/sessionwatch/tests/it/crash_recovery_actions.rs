@@ -63,16 +63,7 @@ fn planned(folder: &Path) -> String {
 }
 
 fn applying(folder: &Path, plan: &str) -> Command {
-    let mut command = testkit::program_command(&[
-        "cleanup",
-        "expired",
-        "--apply",
-        plan,
-        "--confirm",
-        "app",
-        "--format",
-        "json",
-    ]);
+    let mut command = testkit::program_command(&["apply", plan, "--confirm", "app", "--format", "json"]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -97,7 +88,7 @@ fn ctrl_c_ends_after_the_current_batch_and_the_same_command_resumes() {
     let first = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
     let (stopped, gone) = (applied(&first), archived(folder.path()));
     assert_eq!(first.exit_code, 3, "{}", first.stderr);
-    assert!(first.stderr.contains("stopping after the present batch"), "{}", first.stderr);
+    assert!(first.stderr.contains("stopping after the current batch"), "{}", first.stderr);
     assert_eq!(stopped["done"].as_u64().unwrap() + stopped["remaining"].as_u64().unwrap(), 30_000);
     assert!(gone < 30_000 && stopped["done"] == gone, "{gone}");
     let second = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
@@ -138,9 +129,9 @@ fn after_a_kill_nothing_is_lost_and_the_plan_can_be_resumed() {
     let said = run_program_in(folder.path(), &[], &[&restore[..], &["--format", "json"]].concat());
     let back: Value = serde_json::from_str(&said.stdout).unwrap();
     let back = back["plan"]["id"].as_str().unwrap();
-    let said = run_program_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
+    let said = run_program_in(folder.path(), &[], &["apply", back]);
     assert!(
-        said.exit_code == 0 && said.stdout.contains("30,000 rows put back"),
+        said.exit_code == 0 && said.stdout.contains("30,000 rows restored"),
         "{} {}",
         said.stdout,
         said.stderr
@@ -292,8 +283,8 @@ fn a_full_disk_is_reported_and_no_row_is_removed_without_an_archive() {
     // The plan fits on the disk; its archive does not.
     let script = "cd \"$1\"; p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
-        $0 cleanup expired --apply \"$p\" --confirm app; echo \"code $?\"\n\
-        rm disk/filler; $0 cleanup expired --apply \"$p\" --confirm app >&2; $0 archive list --format json";
+        $0 apply \"$p\" --confirm app; echo \"code $?\"\n\
+        rm disk/filler; $0 apply \"$p\" --confirm app >&2; $0 archive list --format json";
     let output = crate::disk_full::beside(&disk, Path::new("sh"), "8m")
         .args(["-c", script, env!("CARGO_BIN_EXE_sessionwatch"), &folder.path().display().to_string()])
         .output()
@@ -350,7 +341,7 @@ fn a_restore_is_resumed_by_the_same_plan_after_any_interruption() {
     let back: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     let back = back["plan"]["id"].as_str().unwrap();
     let again = || {
-        let mut command = testkit::program_command(&[&restore[..], &["--apply", back]].concat());
+        let mut command = testkit::program_command(&["apply", back, "--format", "json"]);
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };

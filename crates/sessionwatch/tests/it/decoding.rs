@@ -42,7 +42,7 @@ fn folder() -> (tempfile::TempDir, String) {
     let made = testkit::run_program_in(folder.path(), &[], &["revoke", "session", "s2", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
-    let applied = ["revoke", "session", "s2", "--apply", &plan, "--confirm", "app"];
+    let applied = ["apply", &plan, "--confirm", "app"];
     let applied = testkit::run_program_in(folder.path(), &[], &applied);
     assert_eq!(applied.exit_code, 0, "{}", applied.stderr);
     sql(folder.path(), ROWS);
@@ -58,7 +58,7 @@ fn sql(folder: &Path, statements: &str) {
 #[test]
 fn commands_reject_undecodable_values_with_a_hint() {
     let (folder, plan) = folder();
-    let apply = ["revoke", "session", "s2", "--apply", &plan];
+    let apply = ["apply", &plan];
     let show = ["archive", "show", &plan];
     let restore = ["archive", "restore", &plan];
     // Valid JSON of the wrong shape, of this week.
@@ -75,8 +75,8 @@ fn commands_reject_undecodable_values_with_a_hint() {
         ("alerts", "verdict", "'fine'", &[&["alerts", "list"]]),
         ("alerts", "finding", "'{'", &[&["alerts", "show", "app", "duplicate-tokens"]]),
         ("alerts", "stale", "'perhaps'", &[&["alerts", "list"]]),
-        ("outbox", "message", "'{'", &[&["notify", "dead"]]),
-        ("outbox", "message", "'{\"key\": 1}'", &[&["notify", "dead"]]),
+        ("outbox", "message", "'{'", &[&["notifications", "failed"]]),
+        ("outbox", "message", "'{\"key\": 1}'", &[&["notifications", "failed"]]),
         ("events", "detail", "'{'", &[&["alerts", "history"], &["report", "history"]]),
         ("reports", "report", "'{'", &[&["report", "checklist"]]),
         ("reports", "report", counted, &[&["report", "checklist"]]),
@@ -96,7 +96,7 @@ fn commands_reject_undecodable_values_with_a_hint() {
             &[&["incident", "report"]],
         ),
         ("incident_entries", "kind", "'sung'", &[&["incident", "status"]]),
-        ("signals", "severity", "'urgent'", &[&["logs", "list"]]),
+        ("signals", "severity", "'urgent'", &[&["logs", "events"]]),
         ("log_sources", "counters", "'[]'", &[&["logs", "sources"]]),
         ("accounts", "role", "'owner'", &[&["accounts", "list"]]),
         ("tokens", "scopes", "'read everything'", &[&["tokens", "list"]]),

@@ -198,7 +198,7 @@ fn redirects_of_a_channel_are_not_followed_and_bodies_are_not_read() {
     let test = |url: &str| {
         let text = channel("hook", "webhook", url, "secret = \"key\"");
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::run_program_in(folder.path(), &[], &["notify", "test", "hook"])
+        testkit::run_program_in(folder.path(), &[], &["notifications", "test", "hook"])
     };
     let said = test(&sink.url());
     assert!(
@@ -222,7 +222,7 @@ fn a_test_message_of_each_kind_reports_what_is_wrong() {
         let more = "secret = \"key\"\nchat = \"-1\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]";
         let text = channel("hook", kind, url, more);
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::run_program_in(folder.path(), &[], &["notify", "test", channel_name])
+        testkit::run_program_in(folder.path(), &[], &["notifications", "test", channel_name])
     };
     let kinds = ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
     // The server speaks first, in plain text.
@@ -233,7 +233,7 @@ fn a_test_message_of_each_kind_reports_what_is_wrong() {
         let accepted = test(kind, &url, "hook");
         assert_eq!(
             (accepted.exit_code, accepted.stdout.as_str()),
-            (0, "hook accepted a test message\n"),
+            (0, "Channel hook accepted the test message.\n"),
             "{kind}: {}",
             accepted.stderr
         );
@@ -320,8 +320,8 @@ fn no_secret_of_a_channel_is_printed() {
     store.execute("UPDATE outbox SET state = 'dead'", []).unwrap();
     for arguments in [
         &["alerts", "history"][..],
-        &["notify", "dead"],
-        &["notify", "dead", "--format", "json"],
+        &["notifications", "failed"],
+        &["notifications", "failed", "--format", "json"],
         &["alerts", "list"],
     ] {
         let output = testkit::run_program_in(folder.path(), &[], arguments);

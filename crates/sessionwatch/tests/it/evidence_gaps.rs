@@ -35,8 +35,8 @@ impl Emergency {
         let emergency = Self { folder };
         emergency.configure(url, write_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
-        emergency.says(&["next", "app"], 1, "Next: Identify affected users");
-        emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
+        emergency.says(&["step", "check", "app"], 1, "Next: Identify affected users");
+        emergency.says(&["step", "done", "app", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
 
@@ -79,7 +79,7 @@ impl Emergency {
     /// Collects evidence that cannot be complete: every report names the missing parts, and the step is not done.
     fn lacks(&self, file: &str, parts: &[&str], why: &str) -> String {
         let asked = format!("{file}.age");
-        let said = self.says(&["evidence", "app", "--to", &asked], 3, "the evidence is incomplete: ");
+        let said = self.says(&["evidence", "app", "--output", &asked], 3, "the evidence is incomplete: ");
         assert!(!self.path(&asked).exists(), "{said}");
         let written = format!("{asked}.incomplete");
         let verified = self.says(&["verify", &written], 3, &format!("{written} is incomplete: "));
@@ -91,7 +91,7 @@ impl Emergency {
             let told = parts.iter().all(|part| plain.contains(part)) && plain.contains(why);
             assert!(told, "{parts:?} {why}: {text}");
         }
-        self.says(&["next", "app"], 1, "Next: Freeze the evidence");
+        self.says(&["step", "check", "app"], 1, "Next: Freeze the evidence");
         written
     }
 
@@ -111,8 +111,8 @@ impl Emergency {
     /// Collects complete evidence with this many rows, which completes the step.
     fn is_frozen(&self, file: &str, rows: usize) {
         let asked = format!("{file}.age");
-        self.says(&["evidence", "app", "--to", &asked], 0, &format!("{asked} was written, sealed to age1"));
-        self.says(&["verify", &asked], 0, "Every part is what was written");
+        self.says(&["evidence", "app", "--output", &asked], 0, &format!("Wrote {asked}, encrypted to age1"));
+        self.says(&["verify", &asked], 0, "Evidence intact");
         assert_eq!(count(&self.parts(&asked)), rows);
     }
 
@@ -165,8 +165,8 @@ fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let written = emergency.lacks("half", &["rows.ndjson"], "the role cannot read `id` of `public.users`");
     assert_eq!(count(&emergency.parts(&written)), 2);
-    let plan = emergency.plan();
-    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
     let refused = emergency.says(&apply, 1, "complete evidence is required before sessions are revoked");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
@@ -176,9 +176,9 @@ fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     database.psql(&format!("GRANT SELECT ON users TO {role}")).unwrap();
     emergency.is_frozen("back", 3);
     away(&database, true);
-    emergency.says(&["evidence", "app", "--to", "late.age"], 3, "the evidence is incomplete: ");
+    emergency.says(&["evidence", "app", "--output", "late.age"], 3, "the evidence is incomplete: ");
     away(&database, false);
-    let done = emergency.says(&["next", "app"], 1, "Freeze the evidence: done. back.age was written");
+    let done = emergency.says(&["step", "check", "app"], 1, "Freeze the evidence: wrote back.age");
     assert!(done.contains("Next: Notify the team"), "{done}");
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
@@ -190,8 +190,8 @@ fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
 fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
-    let plan = emergency.plan();
-    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
     emergency.says(&apply, 1, "no evidence has been written yet");
     emergency.says(
         &[&apply[..], &["--without-evidence", " "]].concat(),
@@ -212,10 +212,10 @@ fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     emergency.says(&["close", "app"], 1, "`evidence` was skipped");
     // Facts that cannot be known afterwards are not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
-    let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
+    let said = emergency.says(&["step", "done", "app", "--note", "the team knows"], 1, "Next: Verify");
     assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
-    let said = emergency.says(&["next", "app"], 1, "Next: Verify");
+    let said = emergency.says(&["step", "check", "app"], 1, "Next: Verify");
     assert!(said.contains("critical log lines: unknown, no line of log source `web` was read yet"), "{said}");
 }
 
@@ -233,7 +233,7 @@ fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
     for part in 0..16 {
         proxy.set_fault(NetworkFault::CutAfter(passed * part / 16));
         let asked = format!("{part}.age");
-        let said = emergency.run(&["evidence", "app", "--to", &asked]);
+        let said = emergency.run(&["evidence", "app", "--output", &asked]);
         outcomes[usize::from(said.exit_code == 0)] += 1;
         if said.exit_code == 0 {
             let parts = emergency.parts(&asked);
@@ -254,7 +254,7 @@ fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
     // A silent connection ends with the time limit.
     proxy.set_fault(NetworkFault::FreezeAfter(passed / 4));
     emergency.says(
-        &["evidence", "app", "--to", "silent.age", "--timeout", "2"],
+        &["evidence", "app", "--output", "silent.age", "--timeout", "2s"],
         3,
         "the evidence is incomplete: ",
     );

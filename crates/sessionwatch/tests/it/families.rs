@@ -48,9 +48,9 @@ fn document(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {}", said.stderr))
 }
 
-fn apply(folder: &Path, arguments: &[&str], plan: &Value) -> Value {
+fn apply(folder: &Path, plan: &Value) -> Value {
     let id = plan["id"].as_str().unwrap();
-    document(folder, &[arguments, &["--apply", id, "--confirm", "app"]].concat())["applied"].clone()
+    document(folder, &["apply", id, "--confirm", "app"])["applied"].clone()
 }
 
 /// Dependent sessions are named, counted and archived before their parents, and restored after them.
@@ -65,12 +65,12 @@ fn go_along_and_come_back(folder: &Path, query: impl Fn(&str) -> String) {
     assert!(notes.contains("also deletes 66 rows of") && notes.contains("66 active sessions"), "{notes}");
     assert!(notes.contains("also deletes 60 rows of"), "{notes}");
     assert!(!notes.contains("nobody"), "{notes}");
-    let applied = apply(folder, &cleanup, &plan);
+    let applied = apply(folder, &plan);
     assert_eq!((&applied["done"], &applied["skipped"]), (&1_566.into(), &0.into()), "{applied:#}");
     assert_eq!(query("SELECT COUNT(*) FROM sessions").trim(), "100");
     let restore = ["archive", "restore", plan["id"].as_str().unwrap()];
     let back = document(folder, &restore)["plan"].clone();
-    let restored = apply(folder, &restore, &back);
+    let restored = apply(folder, &back);
     assert_eq!((&restored["done"], &restored["skipped"]), (&1_566.into(), &0.into()), "{restored:#}");
     assert_eq!((query(ALL), query(CARTS)), before);
     // One session is selected, and its dependents do not change the selection.

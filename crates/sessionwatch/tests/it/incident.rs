@@ -68,9 +68,9 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
         assert!(said.exit_code == code && text.contains(part), "{arguments:?} ({}): {text}", said.exit_code);
         text
     };
-    says(&["next"], 2, "store sessionwatch-state.db not found");
+    says(&["step", "check"], 2, "store sessionwatch-state.db not found");
     drop(Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
-    says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
+    says(&["step", "check"], 2, "`sessionwatch incident open --severity P1` opens one");
     says(
         &["open", "--severity", "P1", "--summary", "two users see each other's data"],
         0,
@@ -78,57 +78,64 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
     );
     says(&["open", "--severity", "P0"], 2, "is still open");
     says(&["close"], 1, "`contain` is not done");
-    says(&["next"], 1, "2 users share tokens with each other: 2, 3");
+    says(&["step", "check"], 1, "2 users share tokens with each other: 2, 3");
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
-    says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
+    says(&["find", "nobody at all"], 2, "no user ID, name, handle or email address contains");
     is_affected_said(&says);
-    says(&["next", "--done"], 2, "is detected automatically");
-    says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
-    says(&["next"], 1, "Notify the team");
-    says(&["next", "--done", "--note", "on the call"], 1, "Revoke the sessions");
-    says(&["contain", "users"], 2, "name whose sessions are to be ended");
+    says(&["step", "done"], 2, "is detected automatically");
+    says(&["evidence", "--output", "evidence.age"], 0, "Wrote evidence.age, encrypted to age1");
+    says(&["step", "check"], 1, "Notify the team");
+    says(&["step", "done", "--note", "on the call"], 1, "Revoke the sessions");
+    says(&["contain", "users"], 2, "name the users with --user ID");
     let contain = ["contain", "users", "--user", "2", "--user", "3"];
     let plan: Value = serde_json::from_str(
         &run(folder.path(), &url, &[&contain[..], &["--format", "json"]].concat()).stdout,
     )
     .unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
-    says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
+    apply_containment(folder.path(), &url, &plan);
     // Revoked sessions that reappear are found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
-    says(&["next"], 1, "1 reappeared session");
+    says(&["step", "check"], 1, "1 reappeared session");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
-    says(&["next"], 1, "Test login and logout");
-    says(&["next", "--done", "--note", "both work"], 1, "Notify the users");
+    says(&["step", "check"], 1, "Test login and logout");
+    says(&["step", "done", "--note", "both work"], 1, "Notify the users");
     is_a_draft(&says(&["message"], 0, "Please sign in again."));
-    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours left");
+    says(&["step", "done", "--note", "mail to both"], 1, "24 hours left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
-    says(&["next"], 1, "Find the root cause");
+    says(&["step", "check"], 1, "Find the root cause");
     for (name, text) in [
         ("root-cause", "a shared cache <of> pages | see the ticket"),
         ("data-leaked", "yes: two names"),
         ("prevention", "no cache for signed-in users"),
         ("lessons", "look sooner"),
     ] {
-        says(&["set", name, text], 0, "");
+        says(&["field", "set", name, text], 0, "");
     }
-    says(&["next"], 1, "Write the report");
-    says(&["next", "--done", "--note", "in the wiki"], 0, "Every step was gone through");
-    says(&["verify", "evidence.age"], 0, "Every part is what was written");
+    says(&["step", "check"], 1, "Write the report");
+    says(&["step", "done", "--note", "in the wiki"], 0, "All steps are done");
+    says(&["verify", "evidence.age"], 0, "Evidence intact");
     says(&["close"], 0, "Closed INC-");
     is_reported(folder.path(), &url);
-    says(&["next", "--id", &latest(folder.path())], 2, "is closed");
+    says(&["step", "check", "--id", &latest(folder.path())], 2, "is closed");
+}
+
+/// Applies a containment plan in the open incident.
+fn apply_containment(folder: &Path, url: &str, plan: &str) {
+    let arguments = ["apply", plan, "--incident", &latest(folder)];
+    let applied = run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &arguments);
+    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
 }
 
 /// Affected users can be recorded, and removed again.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
-    says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
-    says(&["next", "--done", "--note", " "], 2, "add --note TEXT");
-    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor skipped");
-    says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
-    says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Identify affected users");
-    says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
+    says(&["step", "done"], 2, "`Identify affected users` is not done without a note");
+    says(&["step", "done", "--note", " "], 2, "add --note TEXT");
+    says(&["step", "reopen", "affected", "--reason", "x"], 2, "is neither done nor skipped");
+    says(&["step", "done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
+    says(&["step", "reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Identify affected users");
+    says(&["step", "done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
 }
 
 /// The program does not know about passwords, and internal texts are not for users.
@@ -167,8 +174,8 @@ fn modified_evidence_is_detected() {
     let url = database.url("postgres");
     let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
     assert_eq!(open.exit_code, 0, "{}", open.stderr);
-    assert_eq!(run(folder.path(), &url, &["evidence", "--to", "e.age"]).exit_code, 0);
-    let again = run(folder.path(), &url, &["evidence", "--to", "e.age"]);
+    assert_eq!(run(folder.path(), &url, &["evidence", "--output", "e.age"]).exit_code, 0);
+    let again = run(folder.path(), &url, &["evidence", "--output", "e.age"]);
     assert!(again.exit_code == 2 && again.stderr.contains("cannot write e.age"), "{}", again.stderr);
     let path = folder.path().join("e.age");
     let identity = Identity::read_file(&folder.path().join("sessionwatch-archive.key")).unwrap();
@@ -195,8 +202,8 @@ fn a_drill_runs_on_the_demo_and_on_a_server_and_leaves_nothing_behind() {
     for turn in 0..2 {
         let said = run_program_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
         assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
-        assert!(said.stdout.contains("The drill is over: found after"), "{}", said.stdout);
-        assert_eq!(said.stdout.contains("Earlier ones:"), turn == 1, "{}", said.stdout);
+        assert!(said.stdout.contains("Drill finished: detected after"), "{}", said.stdout);
+        assert_eq!(said.stdout.contains("Earlier drills:"), turn == 1, "{}", said.stdout);
     }
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

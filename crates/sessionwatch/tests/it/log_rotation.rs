@@ -109,7 +109,7 @@ impl Scene {
         let said = run_program_in(
             self.folder.path(),
             &[],
-            &["logs", "list", "--format", "ndjson", "--limit", "10000"],
+            &["logs", "events", "--format", "ndjson", "--limit", "10000"],
         );
         assert_eq!(said.exit_code, 0, "{}", said.stderr);
         let signals = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

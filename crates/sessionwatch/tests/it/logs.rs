@@ -66,7 +66,7 @@ pub(crate) fn told(sink: &HttpSink, check: &str) -> Vec<Value> {
 
 /// Stored log events as JSON.
 fn signals(folder: &Path) -> Vec<Value> {
-    let said = run_program_in(folder, &[], &["logs", "list", "--format", "ndjson"]);
+    let said = run_program_in(folder, &[], &["logs", "events", "--format", "ndjson"]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -247,7 +247,7 @@ fn logs_and_table_are_compared() {
     let body = Value::from(entries).to_string().into_bytes();
     assert_eq!(post(&running, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body).0, 200);
     let join = || -> Value {
-        let said = run_program_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
+        let said = run_program_in(folder.path(), &[], &["logs", "correlate", "--format", "json"]);
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr))
     };
     wait_until("they are joined", || join()["match_kinds"]["not_correlated"] == 0);
@@ -264,7 +264,7 @@ fn logs_and_table_are_compared() {
     assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
     database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
     assert_eq!(join()["rows_without_creation"], 1);
-    let text = run_program_in(folder.path(), &[], &["logs", "join"]).stdout;
+    let text = run_program_in(folder.path(), &[], &["logs", "correlate"]).stdout;
     assert!(text.contains("ahead of the database's (median of 3 creations)"), "{text}");
     assert_eq!(running.stop(), Some(0));
 }

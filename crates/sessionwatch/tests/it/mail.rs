@@ -18,7 +18,7 @@ fn tried(url: &str, more: &str) -> ProgramOutput {
     let folder = tempfile::tempdir().unwrap();
     let text = channel("mail", "email", url, &format!("{ADDRESSES}{more}"));
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::run_program_in(folder.path(), &[], &["notify", "test", "mail"])
+    testkit::run_program_in(folder.path(), &[], &["notifications", "test", "mail"])
 }
 
 /// A part of a mail: its content type and its decoded text.
@@ -188,7 +188,7 @@ fn rejected_recipients_delay_no_other_and_fail_in_the_end() {
     let before = hook.received_requests();
     assert_eq!(told(&before), ["app duplicate-tokens firing", "mail channel-failing firing"]);
     assert!(before[1].body.contains("@example.org: the channel returned status 550"), "{}", before[1].body);
-    let dead = testkit::run_program_in(folder.path(), &[], &["notify", "dead"]).stdout;
+    let dead = testkit::run_program_in(folder.path(), &[], &["notifications", "failed"]).stdout;
     for part in ["nobody@example.org", "noone@example.org", "the channel returned status 550"] {
         assert!(dead.contains(part), "{dead}");
     }

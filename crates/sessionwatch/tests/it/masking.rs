@@ -69,32 +69,32 @@ fn without_address(url: &str) -> Vec<Vec<String>> {
         &["report", "checklist", "main", "--output", url],
         &["report", "checklist", "main", "--week-ending", url],
         &["report", "history", url],
-        &["report", "attest", url, "--note", "x", "--holds", "--owner", "ada"],
-        &["report", "attest", "main", "--note", url, "--holds", "--owner", "ada"],
+        &["report", "attest", url, "--note", "x", "--passes", "--as", "ada"],
+        &["report", "attest", "main", "--note", url, "--passes", "--as", "ada"],
         &["revoke", "user", url],
         &["revoke", "user", url, "main"],
         &["revoke", "session", url],
         &["revoke", "session", url, "main"],
         &["revoke", "where", "main", "--user-like", url],
         &["revoke", "user", "u1", url],
-        &["revoke", "user", "u1", "main", "--apply", url],
-        &["revoke", "user", "u1", "main", "--owner", url],
+        &["apply", url],
+        &["revoke", "user", "u1", "main", "--as", url],
         &["cleanup", "expired", "main", "--confirm", url],
         &["cleanup", "expired", url],
-        &["cleanup", "expired", "main", "--act-url", url],
+        &["cleanup", "expired", "main", "--write-url", url],
         &["alerts", "show", url, "x"],
         &["alerts", "show", "main", url],
         &["alerts", "ack", url, "duplicate-tokens"],
-        &["alerts", "silence", "--target", url, "--minutes", "5", "--note", "x"],
-        &["alerts", "silence", "--target", "main", "--minutes", "5", "--note", url],
-        &["notify", "test", url],
+        &["alerts", "silence", "--target", url, "--for", "5m", "--note", "x"],
+        &["alerts", "silence", "--target", "main", "--for", "5m", "--note", url],
+        &["notifications", "test", url],
         &["archive", "restore", url],
         &["archive", "restore", url, "main"],
         &["archive", "list", url],
         &["backup", url],
         &["logs", "scan", url],
         &["logs", "scan", "app.log", "--only", url],
-        &["logs", "list", url],
+        &["logs", "events", url],
         &["accounts", "add", url, "--role", "admin"],
         &["tokens", "add", url, "--label", url],
         &["incident", "open", "main", "--severity", "p1", "--summary", url],
@@ -170,7 +170,7 @@ fn the_error_for_a_malformed_url_says_how_to_encode_a_password() {
     }
     let misplaced = testkit::run_program(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(misplaced.exit_code, 2);
-    assert!(misplaced.stderr.contains("`--only` takes no address"), "{}", misplaced.stderr);
+    assert!(misplaced.stderr.contains("`--only` does not accept a database URL"), "{}", misplaced.stderr);
     let unknown = testkit::run_program(&["postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(unknown.exit_code, 2);
     let shown = "unrecognized subcommand 'postgres://appuser:***@127.0.0.1:1/app'";

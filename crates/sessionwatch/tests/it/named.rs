@@ -193,7 +193,7 @@ fn plans_reject_a_schema_missing_for_either_role() {
         let said = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
         let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_default();
         let Some(id) = plan["plan"]["id"].as_str() else { return said };
-        run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"])
+        run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"])
     };
     for (watch, act) in [("stagin", "staging"), ("staging", "stagin")] {
         let said = says(watch, act);

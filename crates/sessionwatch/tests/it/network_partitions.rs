@@ -63,7 +63,7 @@ fn a_black_hole_in_the_middle_of_a_scan_leaves_nothing_running() {
         let database = wide();
         let (proxy, url) = frozen(&database, port, MIDDLE);
         let started = Instant::now();
-        let said = testkit::run_program(&["check", &url, "--timeout", "1"]);
+        let said = testkit::run_program(&["check", &url, "--timeout", "1s"]);
         assert!(proxy.is_frozen() && started.elapsed() < LATE, "far past the limit");
         assert_unknown(&said, &["timed out after 1 s"]);
         // The network is still down.
@@ -81,7 +81,7 @@ fn a_program_killed_behind_a_black_hole_leaves_nothing_running() {
     both_ways(|port| {
         let database = wide();
         let (proxy, url) = frozen(&database, port, MIDDLE);
-        let mut child = start(&["check", &url, "--timeout", "2"]);
+        let mut child = start(&["check", &url, "--timeout", "2s"]);
         proxy.wait_until_frozen();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -98,7 +98,7 @@ fn every_command_times_out_without_a_response() {
         // All commands at once, each behind its own proxy.
         let lose = |after: usize, command: &'static [&str]| {
             let (proxy, url) = frozen(&database, port, after);
-            (command, start(&[command, &[&url, "--timeout", "1"]].concat()), proxy)
+            (command, start(&[command, &[&url, "--timeout", "1s"]].concat()), proxy)
         };
         let lost: Vec<_> =
             EARLY.into_iter().flat_map(|after| commands.map(|command| lose(after, command))).collect();
@@ -150,7 +150,7 @@ fn a_server_stopped_behind_the_pooler_is_unknown() {
         );
     }
     // A pooler waits for its server to come back.
-    let said = testkit::run_program(&["check", &url, "--timeout", "1"]);
+    let said = testkit::run_program(&["check", &url, "--timeout", "1s"]);
     assert_unknown(
         &said,
         &["cannot connect", "the connection to the database was lost", "timed out after 1 s"],

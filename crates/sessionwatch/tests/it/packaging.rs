@@ -52,7 +52,7 @@ fn understood(command: &[String]) -> Result<(), clap::Error> {
         Cli::try_parse_from(command.iter().cloned().chain(more)).map(drop)
     };
     match parse(&[]) {
-        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => parse(&["--owner", "ada"]),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => parse(&["--as", "ada"]),
         outcome => outcome,
     }
 }

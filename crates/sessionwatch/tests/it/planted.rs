@@ -236,7 +236,7 @@ impl<'a> Scene<'a> {
     fn end_sessions(&mut self) {
         let opened = self.run(&["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
         assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
-        assert_eq!(self.run(&["incident", "evidence", "app", "--to", "evidence.age"]).exit_code, 0);
+        assert_eq!(self.run(&["incident", "evidence", "app", "--output", "evidence.age"]).exit_code, 0);
         for ending in [
             &["cleanup", "duplicates", "app"][..],
             &["revoke", "session", "s3", "app"],
@@ -246,7 +246,7 @@ impl<'a> Scene<'a> {
             let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
             let id = plan["plan"]["id"].as_str().unwrap();
             self.run(ending);
-            let applied = self.run(&[ending, &["--apply", id, "--confirm", "app"]].concat());
+            let applied = self.run(&["apply", id, "--confirm", "app"]);
             assert_eq!(applied.exit_code, 0, "{ending:?}: {}", applied.stderr);
             self.run(&["archive", "show", id]);
             self.run(&["archive", "restore", id, "app"]);

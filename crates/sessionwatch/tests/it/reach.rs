@@ -33,15 +33,15 @@ fn plan(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Applies a plan, with or without a confirmation.
-fn apply(folder: &Path, arguments: &[&str], plan: &Value, confirmed: bool) -> ProgramOutput {
+fn apply(folder: &Path, plan: &Value, confirmed: bool) -> ProgramOutput {
     let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
     let id = plan["id"].as_str().unwrap();
-    run_program_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
+    run_program_in(folder, &[], &[&["apply", id, "--format", "json"], confirm].concat())
 }
 
 fn applied(folder: &Path, arguments: &[&str]) -> Value {
     let plan = plan(folder, arguments);
-    let said = apply(folder, arguments, &plan, true);
+    let said = apply(folder, &plan, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     document(&said)["applied"].clone()
 }
@@ -56,7 +56,7 @@ fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
 
 fn grant(database: &Database<'_>, watch: &str, act: &str) {
     let url = database.url("postgres");
-    let said = testkit::run_program(&["grants", &url, "--watch-role", watch, "--act-role", act]);
+    let said = testkit::run_program(&["grants", &url, "--watch-role", watch, "--write-role", act]);
     let lines = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
     database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
@@ -79,14 +79,14 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
     assert!(notes.contains("2 rows stay in the archive (token"), "{notes}");
     assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
-    let said = apply(folder, &restore, &back, false);
+    let said = apply(folder, &back, false);
     assert!(
         said.exit_code == 2 && said.stderr.contains("--confirm 'app'"),
         "{} {}",
         said.stdout,
         said.stderr
     );
-    let said = apply(folder, &restore, &back, true);
+    let said = apply(folder, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
     // A deleted user, an ID that exists again, and a token that does.
@@ -102,7 +102,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert_eq!(back["rows"], 1, "{notes}");
     // Conflicts that arise after the plan was made are named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");
-    let said = apply(folder, &restore, &back, true);
+    let said = apply(folder, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "its user no longer exists");
@@ -302,15 +302,17 @@ fn the_confirmation_that_a_plan_for_a_url_asks_for_is_accepted() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let url = database.url("postgres");
-    let run =
-        |more: &[&str]| run_program_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());
-    let said = run(&[]);
+    let said = run_program_in(folder.path(), &[], &["revoke", "user", "u1", &url]);
     let last = said.stdout.lines().last().unwrap().trim().to_owned();
-    let options = last.strip_prefix("the same command with ").unwrap();
-    let options: Vec<&str> = options.split(' ').collect();
-    assert_eq!(options[2..], ["--confirm", database.name()]);
-    let refused = run(&options[..2]);
-    assert!(refused.exit_code == 2 && refused.stderr.contains(options[3]), "{}", refused.stderr);
-    let done = run(&options);
+    let words: Vec<&str> = last.split(' ').collect();
+    assert_eq!(
+        (&words[..2], &words[words.len() - 2..]),
+        (&["sessionwatch", "apply"][..], &["--confirm", database.name()][..])
+    );
+    let apply =
+        |more: &[&str]| run_program_in(folder.path(), &[], &[&["apply", words[2], &url], more].concat());
+    let refused = apply(&[]);
+    assert!(refused.exit_code == 2 && refused.stderr.contains(database.name()), "{}", refused.stderr);
+    let done = apply(&["--confirm", database.name()]);
     assert_eq!(done.exit_code, 0, "{} {}", done.stdout, done.stderr);
 }

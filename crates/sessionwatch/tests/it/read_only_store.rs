@@ -41,8 +41,8 @@ const READ: [&[&str]; 17] = [
     &["incident", "message"],
     &["report", "checklist"],
     &["report", "history"],
-    &["notify", "dead"],
-    &["logs", "list"],
+    &["notifications", "failed"],
+    &["logs", "events"],
     &["logs", "sources"],
     &["accounts", "list"],
     &["tokens", "list"],
@@ -50,15 +50,15 @@ const READ: [&[&str]; 17] = [
 
 /// Commands that write.
 const WRITE: [&[&str]; 10] = [
-    &["alerts", "silence", "--check", "target-unreachable", "--minutes", "9", "--note", "x"],
+    &["alerts", "silence", "--check", "target-unreachable", "--for", "9m", "--note", "x"],
     &["alerts", "ack", "app", "duplicate-tokens"],
     &["incident", "note", "x"],
     &["incident", "close", "--override", "x"],
     &["accounts", "remove", "ada"],
     &["tokens", "add", "ada", "--label", "x", "--scope", "read"],
     &["archive", "purge"],
-    &["notify", "retry", "hook"],
-    &["report", "attest", "app", "--holds", "--note", "x"],
+    &["notifications", "retry", "hook"],
+    &["report", "attest", "app", "--passes", "--note", "x"],
     &["cleanup", "expired"],
 ];
 

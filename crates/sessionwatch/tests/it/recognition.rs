@@ -191,7 +191,7 @@ fn the_role_of_grants_recognizes_the_same() {
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let url = database.url("postgres");
         let grants =
-            testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+            testkit::run_program(&["grants", &url, "--watch-role", &watch, "--write-role", &act]).stdout;
         let grants: Vec<&str> = grants.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect();
         database.psql(&grants.join("\n")).unwrap();
         let report = testkit::run_check(&database.url(&watch), &[]);

@@ -131,7 +131,9 @@ fn apply(folder: &Path, arguments: &[&str]) -> (String, u64) {
         (document, said)
     };
     let plan = run(&[]).0["plan"]["id"].as_str().unwrap().to_owned();
-    let (document, said) = run(&["--apply", &plan, "--confirm", "app"]);
+    let said = run_program_in(folder, &[], &["apply", &plan, "--confirm", "app", "--format", "json"]);
+    let document: Value = serde_json::from_str(&said.stdout)
+        .unwrap_or_else(|_| panic!("{arguments:?}: {} {}", said.stdout, said.stderr));
     let done = document["applied"]["done"].as_u64();
     (plan, done.unwrap_or_else(|| panic!("{arguments:?}: {document:#} {}", said.stderr)))
 }
@@ -314,7 +316,7 @@ fn triggers_use_the_search_path_of_the_role_as_for_any_other_program() {
     let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let id = plan["plan"]["id"].as_str().unwrap();
-    let arguments = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
+    let arguments = ["apply", id, "--confirm", "app"];
     let said = run_program_in(folder.path(), &[], &arguments);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     let (_, restored) = apply(folder.path(), &["archive", "restore", id]);

@@ -87,7 +87,7 @@ fn tried(url: &str, mapping: &str) {
     let plan = run(&["revoke", "session", "7391", "app", "--format", "json"], 0).stdout;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap();
-    run(&["revoke", "session", "7391", "app", "--apply", plan, "--confirm", "app"], 0);
+    run(&["apply", plan, "--confirm", "app"], 0);
     assert!(run(&["archive", "show", plan], 0).stdout.contains("7391"));
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let path = file.unwrap().path();

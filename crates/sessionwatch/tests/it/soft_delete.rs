@@ -80,7 +80,7 @@ fn on_a_server_deleted_rows_are_ignored() {
             &database.url("postgres"),
             "--watch-role",
             &watch,
-            "--act-role",
+            "--write-role",
             &act,
         ]);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect::<Vec<_>>();

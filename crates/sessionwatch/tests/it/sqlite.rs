@@ -62,7 +62,7 @@ fn a_locked_file_and_an_endless_view_are_unknown() {
                    expires = \"expires\"\ndecoder = \"epoch-ms\"\nuser = \"userId\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
     for engine in ["scan", "pushdown"] {
-        let arguments = ["check", "--engine", engine, "--timeout", "1", "--format", "json"];
+        let arguments = ["check", "--engine", engine, "--timeout", "1s", "--format", "json"];
         let said = testkit::run_program_in(folder.path(), &[], &arguments);
         assert!(
             said.exit_code == 3 && said.stderr.contains("canceled a query (statement timeout"),
@@ -72,7 +72,7 @@ fn a_locked_file_and_an_endless_view_are_unknown() {
         assert!(said.stdout.contains("\"result\": \"unknown\""), "{}", said.stdout);
     }
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1s"]);
     assert!(said.exit_code == 3 && said.stderr.contains("locked"), "{}", said.stderr);
 }
 

@@ -37,24 +37,24 @@ const NEED_A_STORE: [&[&str]; 35] = [
     &["accounts", "remove", "eve"],
     &["tokens", "list"],
     &["tokens", "add", "ada", "--label", "x"],
-    &["tokens", "remove", "x"],
+    &["tokens", "revoke", "x"],
     &["archive", "list"],
     &["archive", "show", "p-1"],
     &["archive", "purge"],
     &["archive", "purge", "--plan", "p-1"],
     &["archive", "restore", "p-1"],
-    &["archive", "restore", "p-1", "--apply", "p-2"],
+    &["apply", "p-2"],
     &["incident", "list"],
     &["incident", "status"],
-    &["incident", "next"],
-    &["incident", "next", "--done"],
+    &["incident", "step", "check"],
+    &["incident", "step", "done"],
     &["incident", "note", "x"],
-    &["incident", "set", "summary", "x"],
+    &["incident", "field", "set", "summary", "x"],
     &["incident", "evidence"],
     &["incident", "report"],
     &["incident", "message"],
     &["incident", "close"],
-    &["incident", "contain", "everybody"],
+    &["incident", "contain", "all"],
     &["alerts", "list"],
     &["alerts", "show", "app", "duplicate-tokens"],
     &["alerts", "ack", "app", "duplicate-tokens"],
@@ -64,9 +64,9 @@ const NEED_A_STORE: [&[&str]; 35] = [
     &["report", "history"],
     &["audit", "verify"],
     &["backup", "copy.db"],
-    &["notify", "dead"],
-    &["notify", "retry", "hook"],
-    &["logs", "list"],
+    &["notifications", "failed"],
+    &["notifications", "retry", "hook"],
+    &["logs", "events"],
     &["logs", "sources"],
 ];
 
@@ -75,10 +75,10 @@ fn read_only_commands_create_no_store() {
     let folder = folder();
     let before = names(folder.path());
     let apply: [&[&str]; 4] = [
-        &["cleanup", "expired", "--apply", "p-1"],
-        &["revoke", "user", "u1", "--apply", "p-1"],
-        &["incident", "contain", "everybody", "--apply", "p-1"],
-        &["logs", "join"],
+        &["apply", "p-1"],
+        &["apply", "p-1"],
+        &["incident", "contain", "all", "--apply"],
+        &["logs", "correlate"],
     ];
     for made_by_touch in [false, true] {
         if made_by_touch {
@@ -171,11 +171,11 @@ fn an_empty_audit_log_is_not_intact_and_contains_only_what_happened() {
     );
     let nothing: [(&[&str], i32); 8] = [
         (&["accounts", "remove", "nobody"], 2),
-        (&["tokens", "remove", "nothing"], 2),
+        (&["tokens", "revoke", "nothing"], 2),
         (&["tokens", "add", "nobody", "--label", "x"], 2),
         (&["archive", "purge"], 0),
         (&["archive", "purge", "--plan", "p-1"], 0),
-        (&["notify", "retry", "hook"], 0),
+        (&["notifications", "retry", "hook"], 0),
         (&["alerts", "ack", "app", "duplicate-tokens"], 2),
         (&["alerts", "unsilence", "7"], 2),
     ];

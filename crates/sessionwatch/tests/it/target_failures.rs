@@ -155,7 +155,7 @@ fn a_silent_server_is_given_up_within_the_time_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = format!("postgres://u@127.0.0.1:{}/d", silent.local_addr().unwrap().port());
     let started = Instant::now();
-    assert_unknown(&check(&mute, &["--timeout", "1"]), "timed out after 1 s");
+    assert_unknown(&check(&mute, &["--timeout", "1s"]), "timed out after 1 s");
     assert!(started.elapsed() < LATE, "far past the limit");
 }
 
@@ -166,7 +166,7 @@ fn a_query_that_exceeds_its_time_limit_is_canceled_in_the_database_too() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let started = Instant::now();
-            assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "timed out after 1 s");
+            assert_unknown(&check(&url, &["--timeout", "1s", "--engine", engine]), "timed out after 1 s");
             assert!(started.elapsed() < LATE, "far past the limit");
             assert_eq!(testkit::wait_for_remaining_queries(&database), "");
         }

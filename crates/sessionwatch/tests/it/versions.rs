@@ -123,7 +123,7 @@ impl<'a> Site<'a> {
         let carts = if shape.has_carts() { CARTS } else { "" };
         database.psql(&format!("{USERS}{table};\n{SESSIONS}{carts}")).unwrap();
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
-        let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act];
+        let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--write-role", &act];
         let said = testkit::run_program(&granting);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
@@ -168,8 +168,7 @@ impl<'a> Site<'a> {
     /// Plans and applies.
     fn apply(&self, arguments: &[&str]) -> Value {
         let plan = self.json(arguments, 0)["plan"].clone();
-        let more = ["--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
-        self.json(&[arguments, &more].concat(), 0)["applied"].clone()
+        self.json(&["apply", plan["id"].as_str().unwrap(), "--confirm", "app"], 0)["applied"].clone()
     }
 
     /// IDs and contents of rows, with the table that holds them.

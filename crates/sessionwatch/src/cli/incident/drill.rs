@@ -1,4 +1,4 @@
-//! `incident drill`: leads a person through a drill at the terminal, or shows what the program does by itself.
+//! `incident drill`: guides a person through a drill at the terminal, or runs it unattended.
 
 use std::{
     io::{BufRead as _, IsTerminal as _},
@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use credentials::Secret;
 use jiff::SignedDuration;
 use sessionwatch_app::{
     app::{
@@ -24,22 +23,25 @@ use sessionwatch_core::plural::format_count;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::cli::{acting, actor::ActorArgs, target::TargetArgs};
+use crate::cli::{
+    actor::ActorArgs,
+    remediation::{self, WriteUrlArgs},
+    target::TargetArgs,
+};
 
-/// On what it is rehearsed, and how.
+/// The database of a drill, and its mode.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DrillArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// On a fresh demonstration instead
-    #[arg(long, conflicts_with = "url")]
+    /// Use a new sample database
+    #[arg(long, conflicts_with_all = ["url", "target_option"])]
     demo: bool,
-    /// Nobody is asked: the program goes through it by itself
+    /// Run unattended
     #[arg(long)]
     yes: bool,
-    /// Address with a role that may make a database [default: `act_url` of the target]
-    #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
-    act_url: Option<Secret>,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    write: WriteUrlArgs,
     #[command(flatten)]
     actor: ActorArgs,
 }
@@ -47,23 +49,21 @@ pub(in crate::cli) struct DrillArgs {
 pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
     let interactive = !args.yes;
     if interactive && !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(
-            "a drill asks a person at a terminal: give --yes to run it by itself".into(),
-        ));
+        return Err(Failure::Usage("a guided drill needs a terminal: add --yes to run it unattended".into()));
     }
     let runtime = super::super::build_runtime()?;
     let entered = runtime.enter();
     let mut endings = StopSignals::subscribe()?;
     drop(entered);
     let mut target = args.target.clone();
-    // It is removed with this value: at the end, and where a panic leads past here.
+    // Dropping this value removes the sample database, also after a panic.
     let demonstration = args.demo.then(drills::create_demonstration).transpose()?;
     if let Some(demonstration) = &demonstration {
         target.url = Some(demonstration.path().display().to_string().into());
     }
     let actor = args.actor.actor();
     let mut ops =
-        acting::open_target_ops(&target, args.act_url.as_ref(), &actor, StoreRequirement::CreateIfMissing)?;
+        remediation::open_target_ops(&target, &args.write, &actor, StoreRequirement::CreateIfMissing)?;
     if args.demo {
         drills::DEMO_TARGET_NAME.clone_into(&mut ops.target.name);
     }
@@ -75,7 +75,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The signals that end a drill, once it was cleaned up after.
+/// The signals that stop a drill, after its cleanup.
 struct StopSignals([tokio::signal::unix::Signal; 4]);
 
 impl StopSignals {
@@ -86,7 +86,7 @@ impl StopSignals {
         Ok(Self([interrupt?, terminate?, hang_up?, quit?]))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     async fn wait_for_signal(&mut self) {
         let [interrupt, terminate, hang_up, quit] = &mut self.0;
         tokio::select! {
@@ -126,43 +126,40 @@ impl DrillPrompter for TerminalGuide {
                 return Ok(());
             }
             DrillEvent::Stopping => {
-                let text = "stopping once what was begun can be removed; once more stops at once";
+                let text = "stopping after cleanup; repeat to stop immediately";
                 crate::cli::print_note(text);
                 return Ok(());
             }
             DrillEvent::NotRemoved(by_hand) => {
-                crate::cli::print_error("what was made for the drill could not be removed", Some(by_hand));
+                crate::cli::print_error("cannot remove what the drill created", Some(by_hand));
                 return Ok(());
             }
-            DrillEvent::Planned(plan) => return acting::print_plan_text(&self.config, plan),
+            DrillEvent::Planned(plan) => return remediation::print_plan_text(&self.config, plan),
             DrillEvent::Planted { target, address } => self.render_planted(target, address),
-            DrillEvent::WrongAnswer => "   That is not it.\n".to_owned(),
+            DrillEvent::WrongAnswer => "   Not these users.\n".to_owned(),
             DrillEvent::Detected { summary, users } => {
                 let users: Vec<String> = users.iter().map(|user| sanitize_text(user)).collect();
                 format!("   {summary}: users {}.\n", users.join(", "))
             }
-            DrillEvent::Containing => "\n2. End those sessions.\n".to_owned(),
+            DrillEvent::Containing => "\n2. Revoke those sessions.\n".to_owned(),
             DrillEvent::Contained { sessions } => {
-                format!(
-                    "{} ended.\n\n3. Verify it.\n",
-                    format_count(sessions, "session was", "sessions were")
-                )
+                format!("Revoked {}.\n\n3. Verify.\n", format_count(sessions, "session", "sessions"))
             }
             DrillEvent::Verified => {
-                "A fresh look finds no shared token, and no ended session that is back.\n".to_owned()
+                "Verified: no shared token is left, and no revoked session reappeared.\n".to_owned()
             }
         };
         crate::cli::print_text(&text)
     }
 
-    /// A signal may come while a person thinks, so that a thread of its own waits for the line.
+    // A signal may arrive while a person types, so a separate thread waits for the line.
     async fn ask_question(&mut self, question: DrillQuestion) -> Result<String, Failure> {
         crate::cli::print_text(&match question {
-            DrillQuestion::AffectedUsers => "   Type the ids of the users who share a token: ".to_owned(),
+            DrillQuestion::AffectedUsers => "   IDs of the users who share a token: ".to_owned(),
             DrillQuestion::Confirmation => {
-                format!("To carry it out, type the name of the target ({TARGET_NAME}): ")
+                format!("Type the target name ({TARGET_NAME}) to apply the plan: ")
             }
-            DrillQuestion::IsOver => "Is it over? Type yes: ".to_owned(),
+            DrillQuestion::IsOver => "Done? Type yes: ".to_owned(),
         })?;
         let (answer, answered) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -172,14 +169,14 @@ impl DrillPrompter for TerminalGuide {
             let _ = answer.send(read.map(|length| (length > 0).then_some(line)));
         });
         let line = answered.await.map_err(|_| DrillError::Interrupted)??;
-        line.ok_or_else(|| Failure::Usage("nobody answers: the drill ends".into()))
+        line.ok_or_else(|| Failure::Usage("no answer on stdin: the drill was stopped".into()))
     }
 }
 
 impl TerminalGuide {
     fn render_planted(&self, target: &str, address: &TargetAddress) -> String {
         let planted = format!(
-            "A leak was planted in {address}, which is a sample of {} with new tokens. The clock is running.\n\n1. Find it: who shares a token?\n",
+            "A leak was planted in {address}, a sample of {} with new tokens. The clock is running.\n\n1. Find it: which users share a token?\n",
             sanitize_text(target)
         );
         match self.mode {
@@ -189,12 +186,12 @@ impl TerminalGuide {
     }
 }
 
-/// The times of a drill, and those of the ones before it.
+/// Renders the times of a drill, and those of earlier drills.
 fn render_summary(finished: &FinishedDrill) -> String {
     let FinishedDrill { drill, earlier } = finished;
-    let mut text = format!("\nThe drill is over: {}.\n", render_times(drill));
+    let mut text = format!("\nDrill finished: {}.\n", render_times(drill));
     if !earlier.is_empty() {
-        text.push_str("Earlier ones:\n");
+        text.push_str("Earlier drills:\n");
     }
     for other in earlier {
         let when = sessionwatch_clock::format_utc(other.at);
@@ -206,5 +203,5 @@ fn render_summary(finished: &FinishedDrill) -> String {
 fn render_times(drill: &DrillRecord) -> String {
     let seconds = |length: SignedDuration| format!("{:.1} s", length.as_secs_f64());
     let [detected, contained, verified] = drill.phase_durations.map(seconds);
-    format!("found after {detected}, ended after {contained}, verified after {verified}")
+    format!("detected after {detected}, contained after {contained}, verified after {verified}")
 }

@@ -1,4 +1,4 @@
-//! The steps of an incident, one after another.
+//! The steps of an incident, and its status.
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
@@ -18,16 +18,16 @@ use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 use super::{Failure, IncidentArgs};
 
 pub(super) fn open_incident(
-    whose: &IncidentArgs,
+    args: &IncidentArgs,
     severity: IncidentSeverity,
     summary: &str,
 ) -> Result<ExitCode, Failure> {
-    let ops = whose.target_ops(StoreRequirement::CreateIfMissing)?;
+    let ops = args.target_ops(StoreRequirement::CreateIfMissing)?;
     let new = NewIncident { severity, summary: summary.to_owned() };
     let opened = crate::cli::block_on(async { Ok(incidents::open_incident(ops, new).await?) })?;
     let OpenedIncident { incident, findings, notes } = opened;
     let mut text = format!(
-        "Opened {} ({}) for {}. Sessions are to be ended by {}.\n",
+        "Opened {} ({}) for {}. Contain it by {}.\n",
         incident.id,
         severity.name(),
         sanitize_text(&incident.target),
@@ -37,12 +37,12 @@ pub(super) fn open_incident(
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  - {}", sanitize_text(line));
     }
-    text.push_str("\nGo on with:\n  sessionwatch incident next\n");
+    text.push_str("\nNext:\n  sessionwatch incident step check\n");
     crate::cli::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reopens a step, and goes on from there.
+/// Reopens a step and continues from there.
 pub(super) fn reopen_step(work: IncidentOps, step: &str, reason: &str) -> Result<ExitCode, Failure> {
     let ops = work.ops.clone();
     let reopened = incidents::reopen_step(work, step.to_owned(), reason.to_owned());
@@ -50,7 +50,7 @@ pub(super) fn reopen_step(work: IncidentOps, step: &str, reason: &str) -> Result
     advance_incident(IncidentOps { case, ops }, StepResponse::Check)
 }
 
-/// Goes on until a person is needed.
+/// Advances through the steps until one needs a person.
 pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Result<ExitCode, Failure> {
     let app = Arc::clone(&work.ops.app);
     let update = StepUpdate { step: None, response };
@@ -58,39 +58,35 @@ pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Res
         crate::cli::block_on(async { Ok(incidents::advance_incident(work, update).await?) })?;
     for (step, passed) in &progress.completed {
         crate::cli::print_text(&match passed {
-            StepCompletion::Skipped => format!("{}: passed over.\n", step.title),
-            StepCompletion::Confirmed => format!("{}: done.\n", step.title),
-            StepCompletion::Checked(said) => format!("{}: done. {}\n", step.title, sanitize_text(said)),
+            StepCompletion::Skipped => format!("– {} (skipped)\n", step.title),
+            StepCompletion::Confirmed => format!("✓ {}\n", step.title),
+            StepCompletion::Checked(result) => format!("✓ {}: {}\n", step.title, sanitize_text(result)),
         })?;
     }
-    let Some((step, said)) = progress.waiting_step else {
-        crate::cli::print_text(
-            "Every step was gone through. Close it with:\n  sessionwatch incident close\n",
-        )?;
+    let Some((step, result)) = progress.waiting_step else {
+        crate::cli::print_text("All steps are done. Close the incident:\n  sessionwatch incident close\n")?;
         return Ok(ExitCode::SUCCESS);
     };
     let mut text = format!("\nNext: {}\n  {}\n", step.title, step.instructions);
-    if !said.is_empty() {
+    if !result.is_empty() {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "  So far: {}.", sanitize_text(&said));
+        let _ = writeln!(text, "  So far: {}.", sanitize_text(&result));
     }
     text.push_str(&render_time_used(&case.incident, app.clock.now()));
-    let go_on = if incidents::can_confirm_step(step) && step.needs_note() {
-        "sessionwatch incident next --done --note TEXT"
+    let next = if incidents::can_confirm_step(step) && step.needs_note() {
+        "sessionwatch incident step done --note TEXT"
     } else if incidents::can_confirm_step(step) {
-        "sessionwatch incident next --done"
+        "sessionwatch incident step done"
     } else {
-        "sessionwatch incident next"
+        "sessionwatch incident step check"
     };
-    let _ = writeln!(
-        text,
-        "\nThen, or to pass over it:\n  {go_on}\n  sessionwatch incident next --skip --reason TEXT"
-    );
+    let _ =
+        writeln!(text, "\nWhen done, or to skip:\n  {next}\n  sessionwatch incident step skip --reason TEXT");
     crate::cli::print_text(&text)?;
     Ok(ExitCode::from(1))
 }
 
-/// How much time there is, until sessions are ended.
+/// Renders the time since the incident was opened, against the time in which it has to be contained.
 fn render_time_used(incident: &IncidentRecord, now: sessionwatch_core::timestamp::UtcTimestamp) -> String {
     incidents::describe_time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
@@ -114,7 +110,7 @@ pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
     text.push('\n');
     for step in rules::INCIDENT_STEPS.iter().filter(|step| step.is_required_for(incident.severity)) {
         let mark = match recorded.iter().find(|done| done.step == step.id) {
-            Some(done) if done.skipped => "passed over",
+            Some(done) if done.skipped => "skipped",
             Some(_) => "done",
             None => "",
         };
@@ -124,10 +120,10 @@ pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
     text.push_str("\nTimeline:\n");
     for entry in &case.timeline {
         let about = if entry.step.is_empty() { String::new() } else { format!(" {}", entry.step) };
-        let said = sanitize_text(&entry.message);
+        let message = sanitize_text(&entry.message);
         let _ = writeln!(
             text,
-            "  {}  {}  {}{about}  {said}",
+            "  {}  {}  {}{about}  {message}",
             clock::format_utc(entry.at),
             sanitize_text(&entry.actor),
             entry.kind
@@ -137,9 +133,12 @@ pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn close_incident(work: IncidentOps, overridden: Option<String>) -> Result<ExitCode, Failure> {
+pub(super) fn close_incident(
+    work: IncidentOps,
+    override_reason: Option<String>,
+) -> Result<ExitCode, Failure> {
     let id = work.case.incident.id.clone();
-    crate::cli::block_on(async { Ok(incidents::close_incident(work, overridden).await?) })?;
+    crate::cli::block_on(async { Ok(incidents::close_incident(work, override_reason).await?) })?;
     crate::cli::print_text(&format!("Closed {id}.\n"))?;
     Ok(ExitCode::SUCCESS)
 }

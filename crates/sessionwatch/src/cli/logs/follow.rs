@@ -1,4 +1,4 @@
-//! `logs follow`: files that grow, as they grow.
+//! `logs follow`: prints log events while files grow.
 
 use std::{
     io::Write as _,
@@ -19,43 +19,43 @@ use sessionwatch_logs::matchers::Matchers;
 
 use super::super::{Failure, target::ConfigArgs};
 
-/// How often files are asked whether they grew.
+/// The interval at which files are polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Print signals as files grow, over rotation, truncation and re-creation
+/// Print log events as files grow
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogsFollowArgs {
-    /// Files; they need not be there yet
+    /// Log files; they may not exist yet
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Keep in this file how far was read, and go on from there
+    /// Resume from the position in FILE, and keep it there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Read what is there already too, where nothing says how far was read
+    /// Also read lines that exist already
     #[arg(long)]
     from_start: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value = "table")]
+    format: LogsFollowFormat,
     #[command(flatten)]
     config: ConfigArgs,
-    /// How signals are written
-    #[arg(long, value_enum, default_value = "text")]
-    format: LogsFollowFormat,
 }
 
-/// How one signal is written.
+/// The format of one log event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum LogsFollowFormat {
-    /// A line for people
-    Text,
-    /// A JSON object a line
+    /// Lines for people
+    Table,
+    /// A JSON object on each line
     Ndjson,
 }
 
-/// How far each file was read.
+/// The position up to which each file was read.
 type ReadPositions = std::collections::BTreeMap<String, LogPosition>;
 
 pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
     let config = preflight::load_config(args.config.config.as_deref())?;
-    let grammar = super::build_matchers(&config, clock::now());
+    let matchers = super::build_matchers(&config, clock::now());
     let mut places = match &args.state {
         Some(path) => read_positions(path)?,
         None => ReadPositions::new(),
@@ -65,7 +65,7 @@ pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
             use tokio::signal::unix::{SignalKind, signal};
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
-        let mut followers = open_followers(args, &grammar, &places);
+        let mut followers = open_followers(args, &matchers, &places);
         loop {
             let mut more = false;
             for (name, follower) in &mut followers {
@@ -85,7 +85,7 @@ pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
                 break;
             }
         }
-        // With a file that says how far was read, an open entry is read again by the next run.
+        // With a position file, the next run reads an unfinished entry again.
         if args.state.is_none() {
             for (name, follower) in &mut followers {
                 print_step(args, name, follower.finish(std::time::Instant::now()), &mut places)?;
@@ -97,34 +97,32 @@ pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
 
 fn open_followers<'g>(
     args: &LogsFollowArgs,
-    grammar: &'g Matchers,
+    matchers: &'g Matchers,
     places: &ReadPositions,
 ) -> Vec<(String, FileTailer<'g>)> {
     let follower = |path: &PathBuf| {
         let name = path.display().to_string();
         let otherwise = if args.from_start { StartPosition::AtStart } else { StartPosition::AtEnd };
         let begin = places.get(&name).cloned().map_or(otherwise, StartPosition::Resume);
-        let follower = FileTailer::new(path, &name, grammar, begin);
+        let follower = FileTailer::new(path, &name, matchers, begin);
         (name, follower)
     };
     args.files.iter().map(follower).collect()
 }
 
-/// Prints what a step gave, and then keeps how far that is.
+/// Prints a batch, and then saves the position.
 fn print_step(
     args: &LogsFollowArgs,
     name: &str,
     step: TailBatch,
     places: &mut ReadPositions,
 ) -> Result<(), Failure> {
-    let mut output = sessionwatch_app::output::masked_stdout();
     for found in &step.events {
-        match args.format {
-            LogsFollowFormat::Text => writeln!(output, "{}\n    {}", found.to_line(), found.source)?,
-            LogsFollowFormat::Ndjson => writeln!(output, "{}", found.to_json())?,
-        }
+        super::super::print_text(&match args.format {
+            LogsFollowFormat::Table => format!("{}\n    {}\n", found.to_line(), found.source),
+            LogsFollowFormat::Ndjson => format!("{}\n", found.to_json()),
+        })?;
     }
-    output.flush()?;
     for gap in &step.gaps {
         let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
         let (file, why) = (&gap.file, gap.cause.description());
@@ -147,12 +145,12 @@ fn read_positions(path: &Path) -> Result<ReadPositions, Failure> {
         Err(_) => Err(Failure::Usage(format!("cannot read {}", path.display()))),
         Ok(text) => serde_json::from_str(&text).map_err(|_| {
             let path = path.display();
-            Failure::Usage(format!("{path} does not say how far was read: name another file, or remove it"))
+            Failure::Usage(format!("{path} holds no positions: name another file, or remove it"))
         }),
     }
 }
 
-/// Written beside, and then put in its place: half a file would say nothing.
+/// Writes the positions to a new file and renames it, so that a crash leaves no half of one.
 fn write_positions(path: &Path, places: &ReadPositions) -> Result<(), Failure> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");

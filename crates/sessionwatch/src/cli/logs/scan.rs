@@ -1,7 +1,6 @@
-//! `logs scan`: whole files.
+//! `logs scan`: the log events of whole files.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::UNIX_EPOCH,
@@ -26,52 +25,52 @@ use sessionwatch_logs::{
     reader::{LogExcerpt, ReadCounters},
 };
 
-use super::super::{Failure, target::ConfigArgs};
+use super::super::{Failure, print_text, target::ConfigArgs};
 
-/// Signals that are shown in full below the table.
+/// Log events that are shown in full below the table.
 const MAX_SHOWN_EVENTS: usize = 20;
 
-/// Read whole log files: plain, gzip or zstd, of any size
+/// Scan log files: plain, gzip or zstd
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogsScanArgs {
-    /// Files, or patterns such as 'logs/*.gz'; `-` is standard input
+    /// Log files or patterns such as 'logs/*.gz'; - for stdin
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Only signals of this kind, or of the pattern of that name; may be repeated
+    /// Only this kind of log event, or this log check; may be repeated
     #[arg(long, value_name = "KIND")]
     only: Vec<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// `table`, `markdown` and `json` sum up; `ndjson` and `csv` list every signal
+    /// Output format; ndjson and csv list every log event
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
-/// Gathers what one part of a file says.
+/// Collects the log events of one part of a file.
 struct ScanPart<'a, 'p> {
     source: &'a str,
     matchers: &'a Matchers,
     only: &'a [String],
-    /// Every signal is wanted.
+    /// Every log event is listed, not only counted.
     keep_all: bool,
     tally: LogSummary<'p>,
     list: Vec<LocatedLogEvent>,
 }
 
 impl LogEventCollector for ScanPart<'_, '_> {
-    fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>) {
+    fn push_event(&mut self, event: LogEvent<'_>, place: LogExcerpt<'_>) {
         let patterns = self.matchers.patterns();
         if !self.only.is_empty() {
-            let pattern = signal.pattern_index.and_then(|number| patterns.get(number));
-            let name = pattern.map_or(signal.kind.name(), |pattern| &pattern.name);
+            let pattern = event.pattern_index.and_then(|number| patterns.get(number));
+            let name = pattern.map_or(event.kind.name(), |pattern| &pattern.name);
             if !self.only.iter().any(|only| only == name) {
                 return;
             }
         }
         if self.keep_all {
-            self.list.push(LocatedLogEvent::new(signal.clone(), place, self.source, patterns));
+            self.list.push(LocatedLogEvent::new(event.clone(), place, self.source, patterns));
         }
-        self.tally.add_event(signal, place);
+        self.tally.add_event(event, place);
     }
 }
 
@@ -80,30 +79,28 @@ pub(super) fn run(args: &LogsScanArgs) -> Result<ExitCode, Failure> {
     require_known_kinds(&config, &args.only)?;
     let every = [OutputFormat::Ndjson, OutputFormat::Csv].contains(&args.format);
     let patterns = config.logs.line_patterns();
-    let (mut tally, mut output) = (LogSummary::new(&patterns), sessionwatch_app::output::masked_stdout());
+    let mut tally = LogSummary::new(&patterns);
     if args.format == OutputFormat::Csv {
-        output.write_all(CSV_HEADER.as_bytes())?;
+        print_text(CSV_HEADER)?;
     }
     for path in expand_patterns(&args.files)? {
-        let grammar = super::build_matchers(&config, modified_at(&path));
+        let matchers = super::build_matchers(&config, modified_at(&path));
         let source = path.display().to_string();
         let gather = || ScanPart {
             source: &source,
-            matchers: &grammar,
+            matchers: &matchers,
             only: &args.only,
             keep_all: every,
             tally: LogSummary::new(&patterns),
             list: vec![],
         };
-        let search = ScanJob { path: &path, matchers: &grammar, new_collector: gather };
+        let search = ScanJob { path: &path, matchers: &matchers, new_collector: gather };
         scan_file(&search, |part: ScanPart<'_, '_>, counters: ReadCounters| {
-            for found in &part.list {
-                let line = match args.format {
-                    OutputFormat::Csv => render_csv_line(found),
-                    _ => format!("{}\n", found.to_json()),
-                };
-                output.write_all(line.as_bytes())?;
-            }
+            let line = |found: &LocatedLogEvent| match args.format {
+                OutputFormat::Csv => render_csv_line(found),
+                _ => format!("{}\n", found.to_json()),
+            };
+            print_text(&part.list.iter().map(line).collect::<String>())?;
             let mut read = part.tally;
             read.counters = counters;
             tally.merge(read, &source);
@@ -112,16 +109,13 @@ pub(super) fn run(args: &LogsScanArgs) -> Result<ExitCode, Failure> {
     }
     match args.format {
         OutputFormat::Ndjson | OutputFormat::Csv => {}
-        OutputFormat::Json => writeln!(output, "{:#}", summary_to_json(&tally))?,
-        OutputFormat::Table | OutputFormat::Markdown => {
-            output.write_all(render_summary(&tally, args.format).as_bytes())?
-        }
+        OutputFormat::Json => print_text(&format!("{:#}\n", summary_to_json(&tally)))?,
+        OutputFormat::Table | OutputFormat::Markdown => print_text(&render_summary(&tally, args.format))?,
     }
-    output.flush()?;
     Ok(if tally.has_severe_events() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// Makes sure that the names of signals mean something.
+/// Rejects unknown kinds of log events: a typo would match nothing.
 fn require_known_kinds(config: &Config, only: &[String]) -> Result<(), Failure> {
     let kinds =
         LogEventKind::ALL.iter().filter(|kind| **kind != LogEventKind::Pattern).map(|kind| kind.name());
@@ -131,23 +125,23 @@ fn require_known_kinds(config: &Config, only: &[String]) -> Result<(), Failure> 
         None => Ok(()),
         Some(only) => {
             let hint = sessionwatch_core::suggest::did_you_mean(only, names.iter().copied());
-            let said = if hint.is_empty() { format!(": there are {}", names.join(", ")) } else { hint };
-            Err(Failure::Usage(format!("there is no signal `{only}`{said}")))
+            let known = if hint.is_empty() { format!("; the kinds are {}", names.join(", ")) } else { hint };
+            Err(Failure::Usage(format!("there is no kind of log event `{only}`{known}")))
         }
     }
 }
 
-/// The files that are meant.
+/// Expands patterns into files.
 fn expand_patterns(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in given {
         let text = path.to_string_lossy();
-        // A file of that very name is meant, whatever stands in the name.
+        // A file of exactly that name wins, whatever characters its name has.
         if path.as_os_str() == "-" || path.exists() || !text.contains(['*', '?', '[']) {
             files.push(path.clone());
             continue;
         }
-        let faulty = |why: &str| Failure::Usage(format!("`{text}` is no pattern of files: {why}"));
+        let faulty = |why: &str| Failure::Usage(format!("`{text}` is not a valid file pattern: {why}"));
         let matching = glob::glob(&text).map_err(|error| faulty(error.msg))?;
         let before = files.len();
         files.extend(matching.filter_map(Result::ok).filter(|path| path.is_file()));
@@ -158,7 +152,7 @@ fn expand_patterns(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// When a file was written last: times without a year are near that.
+/// Returns the time of the last write to a file: times without a year are near it.
 fn modified_at(path: &Path) -> UtcTimestamp {
     let modified = std::fs::metadata(path).and_then(|facts| facts.modified()).ok();
     let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -166,24 +160,24 @@ fn modified_at(path: &Path) -> UtcTimestamp {
     micros.and_then(UtcTimestamp::from_micros).unwrap_or_else(clock::now)
 }
 
-/// The code under which NextAuth.js 4 says that a session could not be deleted.
+/// The code with which NextAuth.js 4 logs that it could not delete a session.
 const SESSION_GONE_CODE: &str = "adapter_error_deleteSession";
 const CSV_HEADER: &str =
     "at,kind,severity,user,other_user,token_prefix,reason,request_id,source,from,to,text\n";
 
 fn render_csv_line(found: &LocatedLogEvent) -> String {
-    let signal = &found.event;
+    let event = &found.event;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
     let (from, to) = found.byte_range;
     sessionwatch_app::output::csv::render_csv_line(&[
-        &signal.at.map(clock::format_rfc3339).unwrap_or_default(),
+        &event.at.map(clock::format_rfc3339).unwrap_or_default(),
         found.name(),
         found.severity.map_or("", Severity::name),
-        &text(&signal.user),
-        &text(&signal.other_user),
-        &text(&signal.token_prefix),
-        &text(&signal.reason),
-        &text(&signal.request_id),
+        &text(&event.user),
+        &text(&event.other_user),
+        &text(&event.token_prefix),
+        &text(&event.reason),
+        &text(&event.request_id),
         &found.source,
         &from.to_string(),
         &to.to_string(),
@@ -215,15 +209,15 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
     let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
         tally.counters;
     let mut text = format!(
-        "{} read ({}), {hits} with something to look for\n",
+        "Read {} ({}); {hits} may hold log events\n",
         plural::format_count(lines, "line", "lines"),
         plural::format_count(bytes, "byte", "bytes")
     );
     for (count, what) in [
-        (meaningless, "say nothing that is known (`sessionwatch logs explain` says why)"),
-        (truncated, "are cut off; what they end in is not used"),
-        (not_utf8, "are not UTF-8; they were read all the same"),
-        (overlong, "are longer than 1 MiB; what comes after that was not looked at"),
+        (meaningless, "match no known pattern (`sessionwatch logs explain LINE` shows why)"),
+        (truncated, "are truncated; their last value is ignored"),
+        (not_utf8, "are not UTF-8, and were read nevertheless"),
+        (overlong, "are longer than 1 MiB; the rest was not read"),
     ] {
         if count > 0 {
             text.push_str(&format!("  {count} of them {what}\n"));
@@ -231,7 +225,7 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
     }
     let counts = tally.sorted_counts();
     if counts.is_empty() {
-        text.push_str("\nNo signal was found.\n");
+        text.push_str("\nNo matching log events.\n");
         return text;
     }
     let when = |at: Option<UtcTimestamp>| at.map(clock::format_utc).unwrap_or_default();
@@ -239,7 +233,7 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
         let severity = severity.map_or("", Severity::name).to_owned();
         vec![(*name).to_owned(), severity, count.count.to_string(), when(count.first), when(count.last)]
     };
-    let header = ["signal", "severity", "times", "first", "last"].map(str::to_owned).to_vec();
+    let header = ["kind", "severity", "count", "first", "last"].map(str::to_owned).to_vec();
     let sheet =
         OutputTable { json_key: "kinds", header, rows: counts.iter().map(row).collect(), json_rows: vec![] };
     text.push_str(&format!("\n{}", sheet.render(format)));
@@ -255,11 +249,14 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
     }
     if tally.kept_events.iter().any(|found| found.event.reason.as_deref() == Some(SESSION_GONE_CODE)) {
         text.push_str(&format!(
-            "\n`{SESSION_GONE_CODE}`: a row was gone whose cookie was still used; after a cleanup or a revocation, that is expected\n"
+            "\n`{SESSION_GONE_CODE}`: a browser used the cookie of a deleted session. Expected after a cleanup or a revocation.\n"
         ));
     }
     if worst.len() > MAX_SHOWN_EVENTS {
-        text.push_str("More: `--format ndjson` lists every signal.\n");
+        text.push_str(&format!(
+            "{MAX_SHOWN_EVENTS} of {} shown; `--format ndjson` lists every log event.\n",
+            worst.len()
+        ));
     }
     text
 }

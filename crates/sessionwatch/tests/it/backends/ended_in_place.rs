@@ -23,9 +23,9 @@ const WAYS: [(&str, &str); 2] = [
 ];
 
 /// Applies a plan and returns the result.
-fn carry_out(folder: &Path, plan: &Value, command: &[&str]) -> Value {
-    let more = ["--format", "json", "--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
-    document(&run_program_in(folder, &[], &[command, &more].concat()))["applied"].clone()
+fn carry_out(folder: &Path, plan: &Value) -> Value {
+    let command = ["apply", plan["id"].as_str().unwrap(), "--confirm", "app", "--format", "json"];
+    document(&run_program_in(folder, &[], &command))["applied"].clone()
 }
 
 /// Plans a restore of an archive, of which this many rows can be restored, and applies it.
@@ -35,7 +35,7 @@ fn restore(folder: &Path, archive: &str, count: u64) -> Value {
     assert_eq!(plan["rows"], count, "{plan:#}");
     let notes = plan["notes"].to_string();
     assert!(!notes.contains("without a token fingerprint"), "a token that is NULL has none: {notes}");
-    carry_out(folder, &plan, &command)
+    carry_out(folder, &plan)
 }
 
 struct Story<'a> {
@@ -57,7 +57,7 @@ impl Story<'_> {
     fn end_all(&self, count: u64) -> String {
         let plan = plan(self.folder, &["revoke", "all"]);
         self.database.execute("UPDATE s SET seen = seen + 1");
-        let ended = carry_out(self.folder, &plan, &["revoke", "all"]);
+        let ended = carry_out(self.folder, &plan);
         assert_eq!((&ended["done"], &ended["skipped"]), (&count.into(), &0.into()), "{ended:#}");
         assert_eq!(self.numbers(self.is_ended), "123456");
         plan["id"].as_str().unwrap().to_owned()

@@ -25,8 +25,7 @@ pub(crate) fn plan(folder: &Path, arguments: &[&str]) -> Value {
 pub(crate) fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
     let plan = plan(folder, arguments);
     let (id, name) = (plan["id"].as_str().unwrap(), plan["target"].as_str().unwrap());
-    let more = ["--format", "json", "--apply", id, "--confirm", name];
-    let said = run_program_in(folder, &[], &[arguments, &more].concat());
+    let said = run_program_in(folder, &[], &["apply", id, "--confirm", name, "--format", "json"]);
     (document(&said)["applied"].clone(), said.exit_code)
 }
 

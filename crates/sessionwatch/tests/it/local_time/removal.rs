@@ -74,7 +74,7 @@ fn a_session_is_ended_at_the_current_time_of_its_zone() {
     let folder = configured(&url, &mapping, "");
     let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-    let apply = ["revoke", "all", "--apply", plan["plan"]["id"].as_str().unwrap(), "--confirm", "app"];
+    let apply = ["apply", plan["plan"]["id"].as_str().unwrap(), "--confirm", "app"];
     let said = run_program_in(folder.path(), &[], &apply);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     let ended = format!(
@@ -114,12 +114,12 @@ fn removing_most_of_a_table_needs_a_confirmation() {
         let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
         let id = plan["plan"]["id"].as_str().unwrap();
-        let said = run_program_in(folder.path(), &[], &["cleanup", "expired", "--apply", id]);
+        let said = run_program_in(folder.path(), &[], &["apply", id]);
         match part {
             None => assert_eq!(said.exit_code, 0, "{}", said.stderr),
             Some(part) => {
                 refused(&said, &[part]);
-                let confirmed = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
+                let confirmed = ["apply", id, "--confirm", "app"];
                 let said = run_program_in(folder.path(), &[], &confirmed);
                 assert_eq!(said.exit_code, 0, "{}", said.stderr);
             }

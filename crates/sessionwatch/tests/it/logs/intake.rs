@@ -77,8 +77,11 @@ fn acknowledged_lines_are_stored_whatever_is_rejected_later() {
         senders.into_iter().map(|sender| sender.join().unwrap()).sum()
     });
     assert!(acknowledged > 0);
-    let kept =
-        run_program_in(scene.folder.path(), &[], &["logs", "list", "--format", "ndjson", "--limit", "1000"]);
+    let kept = run_program_in(
+        scene.folder.path(),
+        &[],
+        &["logs", "events", "--format", "ndjson", "--limit", "1000"],
+    );
     assert_eq!(kept.stdout.lines().count(), acknowledged);
     assert_eq!(running.stop(), Some(0));
 }

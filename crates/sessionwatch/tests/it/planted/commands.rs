@@ -13,9 +13,23 @@ const LEFT_OUT: [(&str, &str); 2] = [
 /// Commands that other parts of this test run.
 const USED_ELSEWHERE: [&str; 3] = ["accounts add", "serve", "tokens add"];
 
+/// Commands that print one document.
+fn documents() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["config", "show"],
+        vec!["config", "show", "--format", "json"],
+        vec!["explain", "app"],
+        vec!["explain", "duplicate-tokens"],
+        vec!["users", "show", "7", "app"],
+        vec!["users", "show", "7", "app", "--format", "json"],
+        vec!["plans", "show", "p-0"],
+    ]
+}
+
 /// Read-only commands, in every format.
 pub(super) fn commands() -> Vec<Vec<&'static str>> {
-    let mut commands = vec![
+    let mut commands = documents();
+    commands.extend([
         vec!["doctor", "app"],
         vec!["doctor", "app", "--format", "json"],
         vec!["grants", "app"],
@@ -29,11 +43,11 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
         vec!["sessions", "show", "ZQ", "app"],
         vec!["sessions", "top", "app"],
         vec!["alerts", "show", "app", "duplicate-tokens"],
-        vec!["notify", "test", "hook"],
-        vec!["notify", "test", "chat"],
-        vec!["notify", "test", "bot"],
-        vec!["notify", "dead"],
-        vec!["logs", "join", "app"],
+        vec!["notifications", "test", "hook"],
+        vec!["notifications", "test", "chat"],
+        vec!["notifications", "test", "bot"],
+        vec!["notifications", "failed"],
+        vec!["logs", "correlate", "app"],
         vec!["logs", "sources"],
         vec!["audit", "verify"],
         vec!["incident", "status", "app"],
@@ -52,7 +66,7 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
         vec!["man"],
         vec!["alerts", "silences"],
         vec!["report", "history", "--target", "app"],
-    ];
+    ]);
     for format in ["table", "json", "ndjson", "csv", "markdown"] {
         for list in [
             &["check", "app"][..],
@@ -60,7 +74,9 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
             &["alerts", "list", "--all"],
             &["alerts", "history"],
             &["archive", "list"],
-            &["logs", "list"],
+            &["plans", "list"],
+            &["audit", "list"],
+            &["logs", "events"],
             &["logs", "scan", "app.log"],
             &["report", "checklist", "app"],
             &["accounts", "list"],
@@ -79,25 +95,27 @@ pub(super) fn changes() -> Vec<Vec<String>> {
     let changes: Vec<Vec<&str>> = vec![
         vec!["targets", "confirm", "app"],
         vec!["alerts", "ack", "app", "duplicate-tokens", "--note", note],
-        vec!["alerts", "silence", "--target", "app", "--minutes", "5", "--note", note],
+        vec!["alerts", "silence", "--target", "app", "--for", "5m", "--note", note],
         vec!["alerts", "unsilence", "1"],
         vec!["alerts", "resolve", "app", "log-duplicate-token", "--note", note],
-        vec!["report", "attest", "app", "--holds", "--note", note],
-        vec!["notify", "retry", "chat"],
+        vec!["report", "attest", "app", "--passes", "--note", note],
+        vec!["notifications", "retry", "chat"],
         vec!["cleanup", "expired", "app"],
         vec!["cleanup", "orphaned", "app"],
         vec!["cleanup", "excess", "app", "--keep", "1"],
         vec!["revoke", "all", "app"],
         vec!["revoke", "where", "app", "--user", "7"],
         vec!["incident", "note", note, "app"],
-        vec!["incident", "set", "cause", note, "app"],
-        vec!["incident", "contain", "orphans", "app"],
-        vec!["incident", "next", "app", "--done", "--note", note],
-        vec!["incident", "reopen", "confirm", "app", "--reason", note],
+        vec!["incident", "field", "set", "cause", note, "app"],
+        vec!["incident", "contain", "orphaned", "app"],
+        vec!["incident", "step", "check", "app"],
+        vec!["incident", "step", "done", "app", "--note", note],
+        vec!["incident", "step", "skip", "app", "--reason", note],
+        vec!["incident", "step", "reopen", "confirm", "app", "--reason", note],
         vec!["incident", "close", "app"],
         vec!["incident", "drill", "app", "--yes"],
         vec!["archive", "purge", "--trust-clock"],
-        vec!["tokens", "remove", "no-such-token"],
+        vec!["tokens", "revoke", "no-such-token"],
         vec!["accounts", "remove", "nobody"],
     ];
     changes.into_iter().map(|command| command.into_iter().map(str::to_owned).collect()).collect()

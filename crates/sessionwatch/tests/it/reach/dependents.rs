@@ -46,7 +46,7 @@ fn dependent_rows_are_counted_and_confirmed() {
     assert!(
         counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the selected sessions")
     );
-    let said = apply(place, &cleanup, &counted, false);
+    let said = apply(place, &counted, false);
     assert!(said.exit_code == 2 && said.stderr.contains("--confirm 'app'"), "{said:?}");
     database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
     let counted = plan(place, &cleanup);
@@ -64,12 +64,12 @@ fn dependent_rows_are_counted_and_confirmed() {
     let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert!(said.exit_code == 3 && said.stderr.contains("trigger `forgets`"), "{said:?}");
     assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
     // A disabled trigger does not run.
     database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     // Ending sessions in place deletes nothing.
@@ -89,7 +89,7 @@ fn dependent_rows_are_archived_and_restored_with_their_session() {
     let counted = plan(place, &cleanup);
     // A role that could not restore the dependent rows deletes nothing.
     database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert!(
         said.exit_code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
         "{}",
@@ -98,7 +98,7 @@ fn dependent_rows_are_archived_and_restored_with_their_session() {
     let doctor = run_program_in(place, &[], &["doctor"]);
     assert!(doctor.stdout.contains("INSERT ON \"public\".\"items\""), "{}", doctor.stdout);
     grant(&database, &watch, &act);
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     let gone = document(&said)["applied"].clone();
@@ -115,7 +115,7 @@ fn dependent_rows_are_archived_and_restored_with_their_session() {
     );
     // A cart that exists again stays, and the archived items do not move into it.
     database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
-    let said = apply(place, &restore, &back, true);
+    let said = apply(place, &back, true);
     let back = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &back["done"]), (1, &50.into()), "{back:#}");
     assert_eq!(
@@ -144,7 +144,7 @@ fn triggers_and_rules_that_prevent_a_deletion_are_named() {
     let revoke = ["revoke", "user", "u4"];
     let kept = plan(folder.path(), &revoke);
     assert_eq!(besides(&kept), [effect("trigger-before", "sessions", None)]);
-    let said = apply(folder.path(), &revoke, &kept, true);
+    let said = apply(folder.path(), &kept, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table");
@@ -163,7 +163,7 @@ fn triggers_and_rules_that_prevent_a_deletion_are_named() {
         .unwrap();
     let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
-    let said = apply(folder.path(), &["revoke", "user", "u9"], &ruled, false);
+    let said = apply(folder.path(), &ruled, false);
     assert!(
         said.exit_code == 2 && said.stderr.contains("1 side effect beyond the selected sessions"),
         "{}",
@@ -203,19 +203,14 @@ fn dependent_rows_in_a_file_are_counted_too() {
     let mut found = besides(&one);
     found.sort_by_key(|(kind, table, _)| expected.iter().position(|one| (&one.0, &one.1) == (kind, table)));
     assert_eq!(found, expected);
-    let said = apply(folder.path(), &revoke, &one, false);
+    let said = apply(folder.path(), &one, false);
     assert!(said.exit_code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
     let all = plan(folder.path(), &["revoke", "all"]);
     assert!(
         besides(&all).contains(&effect("cascade", "sessions", Some(0))),
         "the plan names them itself: {all:#}"
     );
-    let said = apply(
-        folder.path(),
-        &["revoke", "session", "b"],
-        &plan(folder.path(), &["revoke", "session", "b"]),
-        true,
-    );
+    let said = apply(folder.path(), &plan(folder.path(), &["revoke", "session", "b"]), true);
     let done = document(&said)["applied"].clone();
     assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table", "{done:#}");
 }
@@ -233,11 +228,11 @@ fn a_session_stays_if_its_dependent_rows_stay() {
     let planned = plan(folder.path(), &all);
     // Without row counters, further deleted rows could not be detected.
     database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
-    let said = apply(folder.path(), &all, &planned, true);
+    let said = apply(folder.path(), &planned, true);
     assert!(said.exit_code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
     database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
     // More dependent rows than one batch reads, one of which stays with its session.
-    let said = apply(folder.path(), &all, &planned, true);
+    let said = apply(folder.path(), &planned, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
@@ -248,7 +243,7 @@ fn a_session_stays_if_its_dependent_rows_stay() {
     let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";
     assert_eq!(database.psql(left).unwrap(), "l3|2\n");
     let restore = ["archive", "restore", done["plan"].as_str().unwrap()];
-    let said = apply(folder.path(), &restore, &plan(folder.path(), &restore), true);
+    let said = apply(folder.path(), &plan(folder.path(), &restore), true);
     assert_eq!(
         document(&said)["applied"]["dependents"][0]["done"],
         30_598,

@@ -57,7 +57,7 @@ fn hidden_users_do_not_make_sessions_orphans() {
     let report = run(&["check", "--format", "json"]).check_report();
     assert_eq!(find_check_result(&report, "orphaned-sessions")["value"], 30.0);
     for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
-        let said = apply(place, &["cleanup", "orphaned"], plan, true);
+        let said = apply(place, plan, true);
         assert!(
             said.exit_code == 3 && said.stderr.contains("from the write role"),
             "{} {}",
@@ -69,7 +69,7 @@ fn hidden_users_do_not_make_sessions_orphans() {
     // Rows selected independently of users are removed, and restored once their users are visible.
     let gone = applied(place, &["revoke", "user", "u50"]);
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
-    let said = apply(place, &restore, &plan(place, &restore), true);
+    let said = apply(place, &plan(place, &restore), true);
     assert!(
         said.exit_code == 1 && said.stdout.contains("its user may be hidden"),
         "{} {}",
@@ -106,7 +106,7 @@ fn unreadable_users_do_not_make_sessions_orphans() {
     let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
     let seen = plan(folder.path(), &["cleanup", "orphaned"]);
     database.psql(&format!("REVOKE ALL ON users FROM {act}")).unwrap();
-    let said = apply(folder.path(), &["cleanup", "orphaned"], &seen, true);
+    let said = apply(folder.path(), &seen, true);
     assert!(
         said.exit_code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
         "{}",

@@ -137,10 +137,10 @@ fn nothing_is_planned_on_another_table_until_it_is_confirmed() {
             assert!(changed.stderr.contains(part), "{part}: {}", changed.stderr);
         }
         let id = plan["plan"]["id"].as_str().unwrap();
-        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        let applied = run(&["apply", id, "--confirm", "app"]);
         assert!(applied.exit_code == 3 && applied.stderr.contains("changed from"), "{}", applied.stderr);
         assert_eq!(store.count("logins"), 2);
-        let confirmed = run(&["targets", "confirm", "app", "--owner", "ada"]);
+        let confirmed = run(&["targets", "confirm", "app", "--as", "ada"]);
         assert!(
             confirmed.exit_code == 0 && confirmed.stdout.contains("logins` (`sessionToken`"),
             "{} {}",
@@ -149,7 +149,7 @@ fn nothing_is_planned_on_another_table_until_it_is_confirmed() {
         );
         assert_eq!(run(all).exit_code, 0);
         // An earlier plan applies to the earlier table.
-        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        let applied = run(&["apply", id, "--confirm", "app"]);
         assert!(
             applied.exit_code == 2 && applied.stderr.contains("was created for table"),
             "{}",
@@ -240,7 +240,7 @@ fn the_daemon_does_not_switch_to_another_table_by_itself() {
     let mut watch = started(10);
     assert!(report(&watch)["error"].as_str().unwrap().contains("changed from"), "{:#}", report(&watch));
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
-    let confirmed = run_program_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
+    let confirmed = run_program_in(folder.path(), &[], &["targets", "confirm", "app", "--as", "ada"]);
     assert_eq!(confirmed.exit_code, 0, "{}", confirmed.stderr);
     watch.to(now + 20 * MINUTE);
     assert_eq!(report(&watch)["table"], "public.logins");

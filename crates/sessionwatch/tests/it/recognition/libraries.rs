@@ -38,7 +38,7 @@ fn renamed_fields_are_not_mistaken_for_another_library_nor_resets_for_sessions()
     let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"]);
     assert!(
         done.stdout.contains("in public.session (Better Auth, snake_case columns)"),
         "{} {}",
@@ -126,9 +126,9 @@ fn sessions_stored_elsewhere_are_reported_in_plan_and_result() {
     assert!(plan["plan"]["not_revoked"][0].as_str().unwrap().contains(sign), "{plan:#}");
     assert!(plan["plan"]["not_revoked"].to_string().contains("cookieCache"), "{plan:#}");
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"]);
     assert!(
-        done.stdout.contains("Not ended by this") && done.stdout.contains(sign),
+        done.stdout.contains("Not revoked by this") && done.stdout.contains(sign),
         "{} {}",
         done.stdout,
         done.stderr

@@ -140,10 +140,10 @@ fn test_messages_match_their_snapshots() {
     )
     .unwrap();
     for name in [&KINDS[..], &["mail"]].concat() {
-        let said = testkit::run_program_in(folder.path(), &[], &["notify", "test", name]);
+        let said = testkit::run_program_in(folder.path(), &[], &["notifications", "test", name]);
         assert_eq!(
             (said.exit_code, said.stdout),
-            (0, format!("{name} accepted a test message\n")),
+            (0, format!("Channel {name} accepted the test message.\n")),
             "{}",
             said.stderr
         );

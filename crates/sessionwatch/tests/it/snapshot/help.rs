@@ -30,17 +30,17 @@ fn collect(path: &[&str], texts: &mut Vec<String>) {
 
 /// Every command without subcommands, such as `logs scan`.
 pub(crate) fn leaves() -> Vec<String> {
-    let mut leaves = vec![];
     let first = testkit::run_program(&["--help"]).stdout;
-    for command in listed(&first) {
-        let help = testkit::run_program(&[command, "--help"]).stdout;
-        let below = listed(&help);
-        if below.is_empty() {
-            leaves.push(command.to_owned());
-        }
-        leaves.extend(below.into_iter().map(|name| format!("{command} {name}")));
+    listed(&first).into_iter().flat_map(|command| leaves_below(&[command])).collect()
+}
+
+fn leaves_below(path: &[&str]) -> Vec<String> {
+    let help = testkit::run_program(&[path, &["--help"]].concat()).stdout;
+    let below = listed(&help);
+    if below.is_empty() {
+        return vec![path.join(" ")];
     }
-    leaves
+    below.into_iter().flat_map(|name| leaves_below(&[path, &[name]].concat())).collect()
 }
 
 #[test]

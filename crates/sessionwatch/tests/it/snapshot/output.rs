@@ -63,7 +63,7 @@ fn output_of_read_only_commands_matches_its_snapshots() {
     terminal.run("doctor --format json");
     snapshots.take("doctor", &terminal.taken());
     terminal.run("grants");
-    terminal.run("grants --watch-role reader --act-role writer");
+    terminal.run("grants --watch-role reader --write-role writer");
     snapshots.take("grants", &terminal.taken());
     terminal.run("sql");
     terminal.run("sql query-6 --user 5");
@@ -74,7 +74,7 @@ fn output_of_read_only_commands_matches_its_snapshots() {
     std::fs::write(folder.path().join("app.log"), LOG_LINES).unwrap();
     terminal.run_in_all_formats("logs scan app.log");
     let line = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c4...', userId: 2 }";
-    for format in ["text", "json"] {
+    for format in ["table", "json"] {
         let arguments = ["logs", "explain", line, "--format", format];
         snapshots.take(&format!("logs-explain-{format}"), &testkit::run_program(&arguments).stdout);
     }
@@ -104,13 +104,13 @@ fn output_of_errors_matches_its_snapshots() {
         "sessions show",
         "alerts list",
         "alerts ack app duplicate-tokens",
-        "incident next",
+        "incident step check",
         "archive show p-0000000000",
-        "cleanup expired --apply p-0000000000",
+        "apply p-0000000000",
         "revoke user nobody",
         "revoke where",
-        "notify test hok",
-        "notify test hook",
+        "notifications test hok",
+        "notifications test hook",
         "logs scan missing.log",
         "audit verify",
         "tokens add nobody --label bot",
@@ -149,16 +149,18 @@ fn output_of_plans_and_the_archive_matches_its_snapshots() {
     }
     snapshots.take("revoke-plans", &terminal.taken());
     let orphaned = plan_of(&terminal.run("cleanup orphaned"));
-    terminal.run(&format!("cleanup orphaned --apply {orphaned}"));
-    terminal.run(&format!("cleanup orphaned --apply {orphaned} --confirm app"));
+    terminal.run(&format!("apply {orphaned}"));
+    terminal.run(&format!("apply {orphaned} --confirm app"));
     let session = plan_of(&terminal.run("revoke session s01"));
-    terminal.run(&format!("revoke session s01 --apply {session} --confirm app --format json"));
-    terminal.run(&format!("revoke session s01 --apply {session}"));
+    terminal.run(&format!("apply {session} --confirm app --format json"));
+    terminal.run(&format!("apply {session}"));
     snapshots.take("apply", &terminal.taken());
+    terminal.run("plans list");
+    terminal.run(&format!("plans show {session}"));
     terminal.run_in_all_formats("archive list");
     terminal.run_in_all_formats(&format!("archive show {session}"));
     let back = plan_of(&terminal.run(&format!("archive restore {session}")));
-    terminal.run(&format!("archive restore {session} --apply {back}"));
+    terminal.run(&format!("apply {back}"));
     terminal.run("archive purge");
     snapshots.take("archive", &terminal.taken());
     terminal.run("audit verify");
@@ -176,26 +178,27 @@ fn output_of_an_incident_matches_its_snapshots() {
     for command in [
         "incident open --severity P1 --summary leak",
         "incident open --severity P1 --summary again",
-        "incident next",
+        "incident step check",
         "incident find user1",
-        "incident next --done --note user-2",
-        "incident evidence --to evidence.age",
+        "incident step done --note user-2",
+        "incident evidence --output evidence.age",
         "incident verify evidence.age",
-        "incident next --done --note told",
-        "incident next",
+        "incident step done --note told",
+        "incident step check",
         "incident status",
     ] {
         terminal.run(command);
     }
     snapshots.take("incident-begin", &terminal.taken());
-    let plan = plan_of(&terminal.run("incident contain duplicates"));
-    terminal.run(&format!("incident contain duplicates --apply {plan}"));
-    terminal.run(&format!("incident contain duplicates --apply {plan} --confirm app"));
+    let planned = terminal.run("incident contain duplicates");
+    let apply = planned.stdout.lines().last().unwrap().trim().strip_prefix("sessionwatch ").unwrap();
+    terminal.run(apply);
+    terminal.run(&format!("{apply} --confirm app"));
     for command in [
-        "incident next",
+        "incident step check",
         "incident note looking",
-        "incident set root-cause cache",
-        "incident reopen team --reason mistake",
+        "incident field set root-cause cache",
+        "incident step reopen team --reason mistake",
         "incident status",
         "incident message",
         "incident report",
@@ -241,7 +244,7 @@ fn output_of_commands_about_the_daemon_matches_its_snapshots() {
     terminal.run("alerts show app duplicate-tokens --format json");
     terminal.run("alerts ack app duplicate-tokens --note on-it");
     terminal.run("alerts resolve app orphaned-sessions --note mended");
-    terminal.run("alerts silence --check expired-backlog --minutes 90 --note cleaning");
+    terminal.run("alerts silence --check expired-backlog --for 90m --note cleaning");
     terminal.run_in_all_formats("alerts silences");
     terminal.run("alerts unsilence 1");
     terminal.run("alerts silences");
@@ -250,30 +253,30 @@ fn output_of_commands_about_the_daemon_matches_its_snapshots() {
     terminal.run_in_all_formats("alerts history");
     terminal.run("report history --alerts-only");
     snapshots.take("history", &terminal.taken());
-    terminal.run("report attest app --holds --note support");
+    terminal.run("report attest app --passes --note support");
     for format in ["table", "markdown", "json", "html"] {
         terminal.run(&format!("report checklist app --format {format}"));
     }
     snapshots.take("checklist", &terminal.taken());
-    terminal.run_in_all_formats("logs list");
+    terminal.run_in_all_formats("logs events");
     terminal.run_in_all_formats("logs sources");
-    terminal.run("logs join");
-    terminal.run("logs join --format json");
+    terminal.run("logs correlate");
+    terminal.run("logs correlate --format json");
     snapshots.take("logs", &terminal.taken());
     terminal.run("accounts list");
     testkit::create_account(folder.path(), "ada", "admin");
     terminal.run_in_all_formats("accounts list");
     terminal.run("tokens add ada --label bot --scope read,alerts");
     terminal.run_in_all_formats("tokens list");
-    terminal.run("tokens remove 1");
+    terminal.run("tokens revoke 1");
     terminal.run("accounts remove ada");
     snapshots.take("accounts-and-tokens", &terminal.taken());
     terminal.run_in_all_formats("targets list");
     terminal.run("targets confirm");
-    terminal.run("notify test hook");
-    terminal.run("notify dead");
-    terminal.run("notify dead --format json");
-    terminal.run("notify retry hook");
+    terminal.run("notifications test hook");
+    terminal.run("notifications failed");
+    terminal.run("notifications failed --format json");
+    terminal.run("notifications retry hook");
     terminal.run("audit verify");
     snapshots.take("targets-and-channels", &terminal.taken());
     snapshots.replace(r"(?m)^(sessionwatch_\w*(?:seconds|bytes|info)\w*(?:\{[^}]*\})?) .*$", "$1 [number]");
@@ -303,10 +306,10 @@ fn output_about_sqlite_matches_its_snapshots() {
     terminal.run("init app.db --output -");
     snapshots.take("sqlite-sql", &terminal.taken());
     let plan = plan_of(&terminal.run("revoke user u2"));
-    terminal.run(&format!("revoke user u2 --apply {plan}"));
+    terminal.run(&format!("apply {plan}"));
     terminal.run("archive list");
     let back = plan_of(&terminal.run(&format!("archive restore {plan}")));
-    terminal.run(&format!("archive restore {plan} --apply {back} --confirm app"));
+    terminal.run(&format!("apply {back} --confirm app"));
     snapshots.take("sqlite-plans", &terminal.taken());
     snapshots.finish();
 }

@@ -1,4 +1,4 @@
-//! What is written about an incident: evidence, report, message.
+//! The documents of an incident: evidence, report, and the message to users.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use sessionwatch_archive::Identity;
 
 use super::{Failure, IncidentReportFormat};
 
-pub(super) fn write_evidence(work: IncidentOps, to: Option<&Path>) -> Result<ExitCode, Failure> {
+pub(super) fn write_evidence(work: IncidentOps, output: Option<&Path>) -> Result<ExitCode, Failure> {
     let (recipient, made) =
         archive_keys::load_or_create_recipient(&work.ops.config).map_err(ActionError::from)?;
     if let Some(path) = made {
@@ -22,30 +22,32 @@ pub(super) fn write_evidence(work: IncidentOps, to: Option<&Path>) -> Result<Exi
     }
     let packed = crate::cli::block_on(async { Ok(incidents::pack_evidence(&work).await?) })?;
     let name = work.case.evidence_file_name(work.ops.app.clock.now(), &packed);
-    let path = to.map_or_else(|| Path::new(&name).to_owned(), |to| choose_evidence_path(to, &packed));
+    let path =
+        output.map_or_else(|| Path::new(&name).to_owned(), |output| choose_evidence_path(output, &packed));
     evidence::write_evidence(&path, &packed.bytes, &recipient)?;
     let name = path.display().to_string();
-    let (said, missing) = (format!("{name} was written, sealed to {recipient}"), packed.describe_gaps());
-    let file = EvidenceFile { name, note: said.clone() };
-    let noted = crate::cli::block_on(async { Ok(incidents::record_evidence(work, file, packed).await?) });
-    crate::cli::print_text(&format!("{said}.\n"))?;
-    noted?;
+    let (note, missing) = (format!("wrote {name}, encrypted to {recipient}"), packed.describe_gaps());
+    let file = EvidenceFile { name: name.clone(), note };
+    let recorded = crate::cli::block_on(async { Ok(incidents::record_evidence(work, file, packed).await?) });
+    crate::cli::print_text(&format!("Wrote {name}, encrypted to {recipient}.\n"))?;
+    recorded?;
     Ok(match missing {
         Some(missing) => report_incomplete(
             &format!("the evidence is incomplete: {missing}"),
-            "the step is not done, and ending sessions waits for it: once that can be read again, run `sessionwatch incident evidence` again",
+            "the step stays open, and containment waits for it; repeat `sessionwatch incident evidence` once the missing part can be read",
         ),
         None => ExitCode::SUCCESS,
     })
 }
 
-/// The file that was asked for holds complete evidence or none; what is incomplete goes to a new file beside it.
-fn choose_evidence_path(to: &Path, packed: &PackedEvidence) -> PathBuf {
+/// Returns the path for the evidence. Incomplete evidence goes to a new file beside: the one of `--output` is complete, or is not
+/// there.
+fn choose_evidence_path(output: &Path, packed: &PackedEvidence) -> PathBuf {
     if packed.is_complete() {
-        return to.to_owned();
+        return output.to_owned();
     }
     let beside = |end: &str| {
-        let mut name = to.to_owned().into_os_string();
+        let mut name = output.to_owned().into_os_string();
         name.push(format!(".incomplete{end}"));
         PathBuf::from(name)
     };
@@ -54,7 +56,7 @@ fn choose_evidence_path(to: &Path, packed: &PackedEvidence) -> PathBuf {
     names.find(|path| !path.exists()).unwrap_or_else(|| beside(""))
 }
 
-/// Complains of evidence that lacks something: nobody knows what is missing.
+/// Reports incomplete evidence: exit code 3, since nobody knows what is missing.
 fn report_incomplete(message: &str, hint: &str) -> ExitCode {
     crate::cli::print_error(message, Some(hint));
     ExitCode::from(3)
@@ -64,16 +66,18 @@ pub(super) fn verify_evidence(file: &Path, identity: &Path) -> Result<ExitCode, 
     let sealed =
         std::fs::read(file).map_err(|_| Failure::Usage(format!("cannot read {}", file.display())))?;
     let identity = Identity::read_file(identity).map_err(ActionError::from)?;
-    let packed = identity.open(&sealed, "somebody else").map_err(ActionError::from)?;
+    let packed = identity.open(&sealed, "another key").map_err(ActionError::from)?;
     match evidence::verify_evidence(&packed) {
         Ok(VerifiedEvidence { manifest, gaps }) => {
-            crate::cli::print_text(&format!("Every part is what was written.\n{manifest:#}\n"))?;
+            crate::cli::print_text(&format!(
+                "Evidence intact: every part matches its hash.\n{manifest:#}\n"
+            ))?;
             if gaps.is_empty() {
                 return Ok(ExitCode::SUCCESS);
             }
             Ok(report_incomplete(
                 &format!("{} is incomplete: {}", file.display(), evidence::describe_gaps(&gaps)),
-                "look for complete evidence on the timeline: `sessionwatch incident status`",
+                "look for complete evidence in the timeline: `sessionwatch incident status`",
             ))
         }
         Err(error) => {

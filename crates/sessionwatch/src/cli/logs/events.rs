@@ -1,8 +1,7 @@
-//! `logs list` and `logs sources`: what the watch has read.
+//! `logs events` and `logs sources`: the log events that `serve` read, and their sources.
 
 use std::process::ExitCode;
 
-use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     api_types,
@@ -16,47 +15,53 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
-use super::super::{Failure, block_on, opening::open_existing_app, target::ConfigArgs};
+use super::super::{
+    Failure, block_on,
+    lists::{note_if_more, render_list},
+    opening::open_existing_app,
+    target::{ConfigArgs, unknown_target},
+    values::{Since, parse_since},
+};
 
-/// List the signals that the watch has read, the latest first
+/// List log events, latest first
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogEventListArgs {
-    /// Only of this target
-    #[arg(value_name = "TARGET")]
+    /// Only log events of this target
+    #[arg(long, value_name = "TARGET")]
     target: Option<String>,
-    /// Only of this kind, or of the pattern of that name
-    #[arg(long)]
+    /// Only this kind of log event, or this log check
+    #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only about tokens with this prefix
+    /// Only log events with this token prefix
     #[arg(long, value_name = "PREFIX")]
     token: Option<String>,
-    /// Only those that name this user
-    #[arg(long, value_name = "ID")]
+    /// Only log events about this user
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only those that are bad
+    /// Only warnings and errors
     #[arg(long)]
-    bad: bool,
-    /// Hours back
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
-    hours: u32,
-    /// The most that are shown
+    warnings: bool,
+    /// Start: a duration ago, or a date
+    #[arg(long, value_parser = parse_since, default_value = "24h", value_name = "DURATION|DATE")]
+    since: Since,
+    /// Maximum number of log events
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// How the list is written
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
-/// Say of each source when it was heard last, what was read, and what was dropped and why
+/// List log sources with their activity
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogSourcesArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// How the list is written
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failure> {
@@ -64,52 +69,44 @@ pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failu
     let config = app.config();
     let targets: Vec<String> = match &args.target {
         Some(name) if config.targets.iter().any(|target| target.name == *name) => vec![name.clone()],
-        Some(name) => {
-            let hint = sessionwatch_core::suggest::did_you_mean(
-                name,
-                config.targets.iter().map(|target| target.name.as_str()),
-            );
-            return Err(Failure::Usage(format!("there is no target `{name}`{hint}")));
-        }
+        Some(name) => return Err(unknown_target(&config, name)),
         None => config.targets.iter().map(|target| target.name.clone()).collect(),
     };
-    let from = app.clock.now() - SignedDuration::from_hours(args.hours.into());
+    let from = args.since.resolve(app.clock.now());
     let query = LogEventQuery {
         targets,
         kind: args.kind.clone(),
         token_prefix: args.token.clone(),
         user: args.user.clone(),
-        only_warnings: args.bad,
+        only_warnings: args.warnings,
         period: Period { from, to: UtcTimestamp::MAX },
         before: None,
-        limit: args.limit,
+        limit: args.limit + 1,
     };
     let mut found = block_on(async { Ok(logs::search_log_events(&app, query).await?) })?;
-    found.truncate(args.limit as usize);
-    if found.is_empty() && args.format == OutputFormat::Table {
-        super::super::print_text("no signal\n")?;
-    } else {
-        super::super::print_text(&build_log_event_table(&found)?.render(args.format))?;
-    }
+    let limit = args.limit as usize;
+    note_if_more(found.len() > limit, limit);
+    found.truncate(limit);
+    super::super::print_text(&render_list(&build_log_event_table(&found)?, args.format, "log events"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn build_log_event_table(found: &[LogEventRecord]) -> Result<OutputTable, StoreError> {
-    let row = |signal: &LogEventRecord| {
+    let row = |event: &LogEventRecord| {
         let users: Vec<&str> =
-            [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
+            [&event.user, &event.other_user].into_iter().flatten().map(String::as_str).collect();
         vec![
-            clock::format_utc(signal.at.unwrap_or(signal.read_at)),
-            signal.kind.clone(),
-            signal.severity.clone().unwrap_or_default(),
-            signal.token_prefix.clone().unwrap_or_default(),
+            clock::format_utc(event.at.unwrap_or(event.read_at)),
+            event.kind.clone(),
+            event.severity.clone().unwrap_or_default(),
+            event.token_prefix.clone().unwrap_or_default(),
             users.join(", "),
-            signal.reason.clone().unwrap_or_default(),
-            signal.match_kind.clone().unwrap_or_default(),
-            signal.source.clone(),
+            event.reason.clone().unwrap_or_default(),
+            event.match_kind.clone().unwrap_or_default(),
+            event.source.clone(),
         ]
     };
-    let header = ["time", "signal", "severity", "token", "user", "reason", "in the table", "source"];
+    let header = ["time", "kind", "severity", "token", "user", "reason", "session", "source"];
     Ok(OutputTable {
         json_key: "log_events",
         header: header.map(str::to_owned).to_vec(),
@@ -133,13 +130,13 @@ pub(super) fn list_log_sources(args: &LogSourcesArgs) -> Result<ExitCode, Failur
     let header = ["source", "target", "last line", "activity", "lines", "log events", "dropped"];
     let header = header.map(str::to_owned).to_vec();
     let sheet = OutputTable { json_key: "sources", header, rows, json_rows: shown };
-    super::super::print_text(&sheet.render(args.format))?;
+    super::super::print_text(&render_list(&sheet, args.format, "log sources"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn build_source_row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<String> {
+fn build_source_row(name: &str, kept: &LogSourceRecord, activity: &str) -> Vec<String> {
     let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
-    let signals: u64 = kept
+    let events: u64 = kept
         .counters
         .iter()
         .filter(|(what, _)| what.starts_with("log_events/"))
@@ -147,9 +144,9 @@ fn build_source_row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<Stri
         .sum();
     let reasons = [
         ("overlong", "too long"),
-        ("truncated", "cut off"),
+        ("truncated", "truncated"),
         ("repeated", "repeated"),
-        ("faulty", "faulty"),
+        ("faulty", "invalid"),
         ("datagrams", "datagrams lost"),
         ("refused", "refused"),
         ("gaps", if count("gaps") == 1 { "gap" } else { "gaps" }),
@@ -157,15 +154,15 @@ fn build_source_row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<Stri
     let dropped: Vec<String> = reasons
         .iter()
         .filter(|(what, _)| count(what) > 0)
-        .map(|(what, said)| format!("{} {said}", count(what)))
+        .map(|(what, label)| format!("{} {label}", count(what)))
         .collect();
     vec![
         name.to_owned(),
         kept.target.clone(),
         kept.last_line_at.map(clock::format_utc).unwrap_or_default(),
-        voice.to_owned(),
+        activity.to_owned(),
         count("lines").to_string(),
-        signals.to_string(),
+        events.to_string(),
         dropped.join(", "),
     ]
 }

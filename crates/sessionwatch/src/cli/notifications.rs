@@ -1,4 +1,4 @@
-//! `notify`: does a channel work, and what did it not take?
+//! `notifications`: test channels; list and retry failed messages.
 
 use std::process::ExitCode;
 
@@ -12,68 +12,70 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, suggest::did_you_mean};
 
-use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, lists::render_list, opening, target::ConfigArgs};
 
-/// Messages that are listed at most.
+/// Failed messages that are listed.
 const MAX_LISTED_MESSAGES: u32 = 100;
 
-/// Try a channel, or see what it did not take
+/// Test channels; list and retry failed notifications
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum NotifyCommand {
-    /// Send a marked test message over a channel
+pub(super) enum NotificationsCommand {
+    /// Send a test message to a channel
     Test {
-        /// Name of the channel
+        /// Configured channel name
+        #[arg(value_name = "CHANNEL")]
         channel: String,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// List the messages that were given up on
-    Dead {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// How the list is written
+    /// List messages that could not be delivered
+    Failed {
+        /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
-    },
-    /// Deliver the messages of a channel after all that were given up on
-    Retry {
-        /// Name of the channel
-        channel: String,
         #[command(flatten)]
         config: ConfigArgs,
+    },
+    /// Retry the failed messages of a channel
+    Retry {
+        /// Configured channel name
+        #[arg(value_name = "CHANNEL")]
+        channel: String,
         #[command(flatten)]
         actor: ActorArgs,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
-pub(super) fn run(args: &NotifyCommand) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        NotifyCommand::Test { channel, config } => send_test_message(channel, config)?,
-        NotifyCommand::Dead { config, format } => {
+        NotificationsCommand::Test { channel, config } => send_test_message(channel, config)?,
+        NotificationsCommand::Failed { config, format } => {
             let app = opening::open_existing_app(config)?;
             let failed = super::block_on(async {
                 Ok(channels::list_failed_messages(&app, MAX_LISTED_MESSAGES).await?)
             })?;
-            if failed.is_empty() && *format == OutputFormat::Table {
-                "no message was given up on\n".into()
-            } else {
-                build_message_table(&failed).render(*format)
+            let is_cut = failed.len() >= MAX_LISTED_MESSAGES as usize;
+            if is_cut {
+                super::print_note(&format!("only the first {MAX_LISTED_MESSAGES} failed messages are shown"));
             }
+            render_list(&build_message_table(&failed), *format, "failed messages")
         }
-        NotifyCommand::Retry { channel, config, actor } => {
+        NotificationsCommand::Retry { channel, config, actor } => {
             let app = opening::open_existing_app(config)?;
             find_channel(&app.config(), channel)?;
             let actor = actor.actor();
             let retried = channels::retry_failed_messages(&app, &actor, channel.clone());
             let count = super::block_on(async { Ok(retried.await?) })?;
-            format!("{} due again\n", format_count(count, "message is", "messages are"))
+            format!("{} queued again.\n", format_count(count, "message", "messages"))
         }
     };
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The channel of that name.
+/// Returns the channel of that name.
 fn find_channel<'a>(config: &'a Config, name: &str) -> Result<&'a NotificationChannel, Failure> {
     let serve = &config.serve;
     if let Some((name, problem)) = serve.unresolved_channels.iter().find(|(unresolved, _)| unresolved == name)
@@ -82,7 +84,11 @@ fn find_channel<'a>(config: &'a Config, name: &str) -> Result<&'a NotificationCh
     }
     serve.channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
         let hint = did_you_mean(name, serve.channels.iter().map(|known| known.name.as_str()));
-        Failure::Usage(format!("there is no channel `{name}`{hint}"))
+        Failure::Usage({
+            let known: Vec<&str> = serve.channels.iter().map(|known| known.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!("no channel is named `{name}`{hint}; configured channels: {known}")
+        })
     })
 }
 
@@ -91,10 +97,10 @@ fn send_test_message(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     let channel = find_channel(&config, name)?;
     let problems = super::block_on(async { Ok(channels::send_test(channel, clock::now()).await) })?;
     if problems.is_empty() {
-        return Ok(format!("{name} accepted a test message\n"));
+        return Ok(format!("Channel {name} accepted the test message.\n"));
     }
     let problems = problems.join("; ");
-    Err(Failure::Delivery(format!("channel `{name}` did not accept a test message: {problems}")))
+    Err(Failure::Delivery(format!("channel `{name}` did not accept the test message: {problems}")))
 }
 
 fn build_message_table(failed: &[FailedMessage]) -> OutputTable {
@@ -117,7 +123,7 @@ fn build_message_table(failed: &[FailedMessage]) -> OutputTable {
     };
     OutputTable {
         json_key: "messages",
-        header: ["channel", "recipient", "since", "notice", "target", "check", "why"]
+        header: ["channel", "recipient", "since", "notice", "target", "check", "error"]
             .map(str::to_owned)
             .to_vec(),
         rows: failed.iter().map(row).collect(),

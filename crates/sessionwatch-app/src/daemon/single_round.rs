@@ -1,0 +1,104 @@
+//! One full round for cron, CI and serverless jobs: every check of every target, history, alerts, and their notifications.
+
+use std::{sync::Arc, time::Duration};
+
+use sessionwatch_clock::Clock;
+use sessionwatch_store::{StoreError, outbox};
+use tokio::sync::Notify;
+
+use super::{
+    DaemonError, DaemonState, delivery, retention, run_lease_renewal, sync_with_config,
+    target_monitor::TargetMonitor, tasks::TaskGroup,
+};
+use crate::{
+    app::leadership::{self, DELIVERY_LEASE},
+    blocking,
+    config::Config,
+};
+
+/// Longest wait for notifications. Those that failed by then stay in the outbox for the next round.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait until another instance gives up a target.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval at which the outbox is polled.
+const OUTBOX_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest wait until the tasks of a round stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The result of a round for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundResult {
+    /// The name of the target.
+    pub target: String,
+    /// At least one check fails.
+    pub is_failing: bool,
+    /// At least one check is unknown, or the target could not be read.
+    pub is_unknown: bool,
+    /// The reason why there was no check run, if there was none.
+    pub problem: Option<String>,
+}
+
+/// Runs every check of every target once, records the results, and delivers the notifications that are due.
+///
+/// # Errors
+///
+/// Returns an error if the state store cannot be opened or used.
+pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundResult>, DaemonError> {
+    // A panic of a task fails the round through the results: nobody waits for this channel.
+    let (state, _failed) = DaemonState::open(config, clock).await?;
+    let preparing = Arc::clone(&state);
+    blocking::run(move || sync_with_config(&preparing)).await?;
+    let config = state.app.config();
+    let (leases, tasks) =
+        (TaskGroup::new(state.fatal_errors.clone()), TaskGroup::new(state.fatal_errors.clone()));
+    if state.app.store.is_shared() {
+        let names = config.targets.iter().map(|target| leadership::target_lease_name(&target.name));
+        let names = names.chain([DELIVERY_LEASE.to_owned()]).collect();
+        leases.spawn("lease renewal", run_lease_renewal(Arc::clone(&state), names, leases.stop_token()));
+    }
+    let mut results = Vec::new();
+    // One after another: a cron job shares its machine with the database more often than a daemon does.
+    for (number, target) in config.targets.iter().enumerate() {
+        let monitor = TargetMonitor {
+            state: Arc::clone(&state),
+            config: Arc::clone(&config),
+            target: target.clone(),
+            position: (number, config.targets.len()),
+            wake: Arc::new(Notify::new()),
+            stop: tasks.stop_token(),
+        };
+        results.push(monitor.run_single_round(LEASE_TIMEOUT).await?);
+    }
+    tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));
+    if tokio::time::timeout(DELIVERY_TIMEOUT, wait_for_deliveries(&state, &config)).await.is_err() {
+        tracing::warn!("some notifications are not delivered yet: the next round tries again");
+    }
+    tasks.stop(STOP_TIMEOUT).await;
+    retention::remove_expired(&state).await;
+    leases.stop(STOP_TIMEOUT).await;
+    let flushing = Arc::clone(&state);
+    blocking::run(move || flushing.app.store.flush_memory_fallback()).await;
+    Ok(results)
+}
+
+/// Waits until no message of a configured channel is due. One that failed is due later, and not waited for.
+async fn wait_for_deliveries(state: &Arc<DaemonState>, config: &Config) -> Result<(), StoreError> {
+    let channels: Vec<String> = config.serve.channels.iter().map(|channel| channel.name.clone()).collect();
+    loop {
+        let (channels, now) = (channels.clone(), state.app.clock.now());
+        let is_busy = blocking::read_store(&state.app.store, move |db| {
+            for channel in &channels {
+                if outbox::has_sending_message(db, channel)?
+                    || !outbox::list_due_messages(db, channel, now, 1)?.is_empty()
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        if !is_busy.await? {
+            return Ok(());
+        }
+        sessionwatch_clock::sleep(OUTBOX_POLL_INTERVAL).await;
+    }
+}

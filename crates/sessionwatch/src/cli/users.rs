@@ -1,0 +1,93 @@
+//! `users`: the sessions of a user, and what the state store knows of the user.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use serde_json::{Value, json};
+use sessionwatch_app::{
+    app::{
+        sessions::{self, SessionQuery, UserActivity},
+        state_store,
+        target_reader::TargetReader,
+    },
+    logs::{describe_log_event, log_event_json},
+    output::OutputFormat,
+    sanitize::sanitize_text,
+};
+use sessionwatch_clock as clock;
+
+use super::{
+    Failure,
+    choices::DocumentFormat,
+    lists::{empty_list, note_if_more},
+    sessions::build_session_table,
+    target::TargetArgs,
+};
+
+/// Show the sessions and the history of a user
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum UsersCommand {
+    /// Show sessions, log events and history of a user
+    Show {
+        /// User ID
+        #[arg(value_name = "USER")]
+        user: String,
+        /// Output format
+        #[arg(long, value_enum, default_value = "table")]
+        format: DocumentFormat,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+}
+
+pub(super) fn run(args: &UsersCommand) -> Result<ExitCode, Failure> {
+    let UsersCommand::Show { user, format, target } = args;
+    let (config, target) = target.choose_one_located()?;
+    let query = SessionQuery::for_user(user);
+    let reads = TargetReader::new(&config, &target);
+    let listed = super::block_on(async { Ok(reads.list_sessions(&query).await?) })?;
+    note_if_more(listed.has_more, query.limit);
+    // Without a state store, there is nothing but the table.
+    let activity = match state_store::find_store(&config)? {
+        Some(app) => {
+            let activity = sessions::load_user_activity(&app, &target.name, user);
+            super::block_on(async { Ok(activity.await?) })?
+        }
+        None => UserActivity { log_events: vec![], history: vec![] },
+    };
+    let table = build_session_table(&listed, clock::format_utc)?;
+    if *format == DocumentFormat::Json {
+        let log_events = activity.log_events.iter().map(log_event_json).collect::<Result<Vec<Value>, _>>()?;
+        let history: Vec<Value> = activity
+            .history
+            .iter()
+            .map(|event| json!({ "at": clock::format_rfc3339(event.at), "summary": event.summary }))
+            .collect();
+        let document = json!({
+            "schema": 2, "target": target.name, "user": user, "sessions": table.json_rows,
+            "log_events": log_events, "history": history,
+        });
+        super::print_text(&format!("{document:#}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("User {} on {}\n\n", sanitize_text(user), sanitize_text(&target.name));
+    text.push_str(&if table.rows.is_empty() {
+        empty_list("sessions")
+    } else {
+        table.render(OutputFormat::Table)
+    });
+    if !activity.log_events.is_empty() {
+        text.push_str("\nLog events:\n");
+    }
+    for event in &activity.log_events {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "  {}", describe_log_event(event));
+    }
+    if !activity.history.is_empty() {
+        text.push_str("\nHistory:\n");
+    }
+    for event in &activity.history {
+        let _ = writeln!(text, "  {}  {}", clock::format_utc(event.at), sanitize_text(&event.summary));
+    }
+    super::print_text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
