@@ -107,7 +107,7 @@ mod tests {
 ";
 
     #[test]
-    fn test_items_test_files_and_the_testkit_count_as_tests() {
+    fn items_test_files_and_the_testkit_count_as_tests() {
         for (path, tests, production) in [
             ("crates/a/src/lib.rs", 5, 3),
             ("crates/a/tests/it/main.rs", 8, 0),

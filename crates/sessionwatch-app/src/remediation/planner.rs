@@ -234,7 +234,11 @@ fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), Actio
             let created = created_after.is_none() && created_before.is_none();
             needs("--created-after", "a creation time column", created || mapping.created.is_some())?;
             needs("--ip", "an IP address column", ip.is_none() || mapping.ip.is_some())?;
-            needs("--user-agent-like", "a user agent column", agent_like.is_none() || mapping.agent.is_some())?;
+            needs(
+                "--user-agent-like",
+                "a user agent column",
+                agent_like.is_none() || mapping.agent.is_some(),
+            )?;
             let known = !impersonated || mapping.impersonator.is_some();
             needs("--impersonated", "an impersonator column", known)
         }

@@ -59,8 +59,7 @@ fn copied_while_it_runs(store: &str) {
     assert!(!sink.wait_for_requests(1).is_empty());
     for number in 0..5 {
         let (copy, note) = (format!("copy-{number}.db"), format!("note {number}"));
-        let silence =
-            ["alerts", "silence", "--check", "target-unreachable", "--for", "9m", "--note", &note];
+        let silence = ["alerts", "silence", "--check", "target-unreachable", "--for", "9m", "--note", &note];
         assert_eq!(run(&silence).exit_code, 0);
         let said = run(&["backup", &copy]);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);

@@ -142,7 +142,8 @@ fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() 
         let mut command = inside(watch.id());
         testkit::ProgramOutput::from(command.args(arguments).args(["--config", &config]).output().unwrap())
     };
-    let silence = ["alerts", "silence", "--check", "target-unreachable", "--for", "9m", "--as", "ada", "--note", "x"];
+    let silence =
+        ["alerts", "silence", "--check", "target-unreachable", "--for", "9m", "--as", "ada", "--note", "x"];
     let said = run(&crowded.watch, &silence);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let filler = crowded.disk.join("filler");

@@ -130,7 +130,7 @@ fn messages_for_many_simultaneous_alerts_match_their_snapshots() {
 }
 
 #[test]
-fn test_messages_match_their_snapshots() {
+fn trial_messages_match_their_snapshots() {
     let inboxes = Inboxes::start();
     let folder = tempfile::tempdir().unwrap();
     let target = "[[target]]\nname = \"app\"\nurl = \"postgres://u@127.0.0.1:1/d\"\n";
