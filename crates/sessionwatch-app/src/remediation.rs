@@ -400,12 +400,12 @@ impl ActionPlan {
         (!reasons.is_empty()).then_some(ConfirmationReasons(reasons))
     }
 
-    /// Returns whether the plan is older than `stale_after`.
+    /// Returns whether the plan is older than `plan_ttl`.
     #[must_use]
-    pub fn is_stale(&self, stale_after: SignedDuration, now: UtcTimestamp) -> bool {
+    pub fn is_stale(&self, plan_ttl: SignedDuration, now: UtcTimestamp) -> bool {
         let age = now.duration_since(self.record.updated_at);
         // A plan from the future shows that the clock was set back: its true age is unknown.
-        age > stale_after || age < -stale_after
+        age > plan_ttl || age < -plan_ttl
     }
 }
 

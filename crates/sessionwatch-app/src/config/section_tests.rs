@@ -36,7 +36,7 @@ fn invalid_keys_of_a_target_are_reported() {
             ),
             (
                 "interval = \"5m\"\nschedule = \"guide\"",
-                "4:12: target.interval: `every` has no effect with schedule = \"guide\": remove one of them",
+                "4:12: target.interval: `interval` has no effect with schedule = \"guide\": remove one of them",
             ),
             ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]]; did you mean `schedule`?"),
             ("write_url_file = 3", "4:18: target.write_url_file: expected string"),
@@ -158,8 +158,8 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
             ("[alerts.criticl]", "1:9: unknown section `criticl` in [alerts]; did you mean `critical`?"),
             ("[alerts]\nhigh = 3", "2:8: alerts.high: must be a section: write [alerts.high], once"),
             (
-                "[alerts.low]\nrepeat_after = \"59s\"",
-                &format!("2:16: alerts.low.repeat_interval: {DURATION} 1m to 7d"),
+                "[alerts.low]\nrepeat_interval = \"59s\"",
+                &format!("2:19: alerts.low.repeat_interval: {DURATION} 1m to 7d"),
             ),
             (
                 "[checks.active-sessions]\nmin = 5\nmax = 4",
@@ -169,7 +169,7 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
                 "[checks.active-sessions]\ninterval = \"5m\"\ncron = \"0 6 * * *\"",
                 "3:8: checks.active-sessions.cron: `interval` and `cron` are both set: remove one",
             ),
-            ("[actions]\nbrake_share = 1.1", "2:15: actions.max_active_share: expected number 0 to 1"),
+            ("[actions]\nmax_active_share = 1.1", "2:20: actions.max_active_share: expected number 0 to 1"),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
                 "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, as printed by \
@@ -186,7 +186,7 @@ fn invalid_custom_checks_are_reported() {
         "",
         &[
             (
-                "[[custom_check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"blind\"\nliteral = \"failed\"",
+                "[[custom_check]]\nid = \"target-unreachable\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"target-unreachable\"\nliteral = \"failed\"",
                 "5:8: log_check.name: duplicate check id `target-unreachable`",
             ),
             (

@@ -22,7 +22,7 @@ const MAX_TARGET_NAME_LEN: usize = 80;
 pub(super) const MAX_SUMMARY_LEN: usize = 2_000;
 
 /// A notification about one alert, as stored in the outbox and sent by webhooks. Its JSON is a contract:
-/// `docs/channels.md`.
+/// `docs/notifications.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotificationMessage {
     /// The version of the JSON.

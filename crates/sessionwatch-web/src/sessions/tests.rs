@@ -37,7 +37,7 @@ async fn an_unknown_status_is_rejected_and_an_unreachable_database_is_reported()
     let page = viewer.get("/targets/app/sessions").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        page.select_text("main p.empty").starts_with("The database"),
+        page.select_text("main p.empty").starts_with("Cannot query the database"),
         "{}",
         page.select_text("main p.empty")
     );

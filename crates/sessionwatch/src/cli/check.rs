@@ -43,7 +43,7 @@ pub(super) struct CheckArgs {
     engine: Option<EngineChoice>,
     /// Read every row instead of trusting constraints
     #[arg(long)]
-    deep: bool,
+    no_trust_constraints: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -73,7 +73,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
                 target,
                 catalogue,
                 settings: rules,
-                ignore_constraints: args.deep,
+                ignore_constraints: args.no_trust_constraints,
                 requested_ids: &only,
                 history: None,
             };

@@ -157,14 +157,14 @@ fn render_config(document: &Value) -> String {
 /// syslog listeners.
 pub(super) fn list_warnings(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
-        let suspends_after = target.autosuspend_after?;
+        let autosuspend_after = target.autosuspend_after?;
         let table = RunScheduler::new(&target.name, config.check_schedules(target), None, UtcTimestamp::MIN);
-        let (runs, awake) = table.estimate_monthly_cost(suspends_after);
+        let (runs, awake) = table.estimate_monthly_cost(autosuspend_after);
         let (hours, of) = (awake.as_hours(), 30 * 24);
         Some(format!(
             "{}: {runs} check runs a month keep this database awake for {hours} of {of} hours, since it suspends itself {} s after the last query; `schedule = \"scale-to-zero\"` lets it sleep",
             target.name,
-            suspends_after.as_secs()
+            autosuspend_after.as_secs()
         ))
     };
     let read_only = |target: &Target| {

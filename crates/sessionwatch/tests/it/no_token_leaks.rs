@@ -15,9 +15,9 @@ fn commands(url: &str) -> Vec<Vec<String>> {
         vec!["init", url, "--output", "-"],
         vec!["sessions", "top", url],
         vec!["sql", url],
-        vec!["check", url, "--deep"],
+        vec!["check", url, "--no-trust-constraints"],
         vec!["--verbose", "check", url],
-        vec!["--verbose", "check", url, "--deep", "--engine", "pushdown"],
+        vec!["--verbose", "check", url, "--no-trust-constraints", "--engine", "pushdown"],
     ];
     for format in ["table", "json", "ndjson", "csv", "markdown"] {
         commands.push(vec!["sessions", "list", url, "--format", format, "--limit", "1000"]);

@@ -36,7 +36,7 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
         vec!["sql", "app"],
         vec!["init", "app", "--output", "-"],
         vec!["config", "check"],
-        vec!["check", "app", "--deep"],
+        vec!["check", "app", "--no-trust-constraints"],
         vec!["--verbose", "check", "app", "--engine", "pushdown"],
         vec!["--log-format", "json", "--verbose", "check", "app"],
         vec!["sessions", "show", "s1", "app"],
