@@ -84,7 +84,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     // A real one, before the sessions were ended.
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
     wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
-    assert_eq!(item(), "fail");
+    assert_eq!(item(), "failing");
     let opened = run(&["incident", "open", "app", "--severity", "P1", "--summary", "x"]);
     assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
     let store = Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap();
