@@ -135,7 +135,7 @@ fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
         ("found", Some(step)) => format!("{}: {}", step.title, entry.message),
         ("skipped", Some(step)) => format!("{}: skipped. {}", step.title, entry.message),
         ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
-        (kind, _) => format!("{}: {}", capitalize_first(kind), entry.message),
+        (kind, _) => format!("{}: {}", capitalize_first(&kind.replace('-', " ")), entry.message),
     };
     [clock::format_utc(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]
 }

@@ -235,7 +235,7 @@ fn a_daemon_that_cannot_work_says_why() {
             "must begin with https://",
         ),
         (
-            format!("{target}[[route]]\nchannels = [\"chat\"]\nchecks = [\"blnd\"]"),
+            format!("{target}[[route]]\nchannels = [\"chat\"]\nchecks = [\"target-unreachble\"]"),
             2,
             "did you mean `target-unreachable`?",
         ),

@@ -120,7 +120,7 @@ fn expected() -> [Value; 8] {
     [
         both(
             "/hook/webhook-path",
-            ["firing", "resolved"].map(|notice| json!([1, notice, "app", "duplicate-tokens"])),
+            ["firing", "resolved"].map(|notice| json!([2, notice, "app", "duplicate-tokens"])),
         ),
         both("/services/T0/B0/slack-path", [FIRES, OVER].map(|text| json!(format!("*{text}*")))),
         both(

@@ -75,9 +75,9 @@ fn faulty_daemons() -> Faulty {
         (serve("store = \"folder\"\n"), "serve.store: cannot open the store"),
         (serve("store = \"mysql://a/b\"\n"), "must be a file path"),
         (serve(&format!("store = \"{authority}\"\n")), "serve.store: TLS: the certificate file"),
-        (openid("client_secret = \"${UNSET}\"\n"), "openid: environment variable UNSET is not set"),
-        (openid("ca_file = \"bad.pem\"\n"), "openid: "),
-        (openid("").replace("https://id.example", "https://id example"), "openid: `issuer` is not a URL"),
+        (openid("client_secret = \"${UNSET}\"\n"), "oidc: environment variable UNSET is not set"),
+        (openid("ca_file = \"bad.pem\"\n"), "oidc: "),
+        (openid("").replace("https://id.example", "https://id example"), "oidc: `issuer` is not a URL"),
         (SERVE.to_owned(), "no target is configured"),
     ]
 }

@@ -13,7 +13,7 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 /// Opens the event stream of a page, and waits for its first bytes.
 fn listen(watch: &DaemonProcess, cookie: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(&watch.address).unwrap();
-    write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();

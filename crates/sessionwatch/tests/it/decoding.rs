@@ -62,7 +62,7 @@ fn commands_reject_undecodable_values_with_a_hint() {
     let show = ["archive", "show", &plan];
     let restore = ["archive", "restore", &plan];
     // Valid JSON of the wrong shape, of this week.
-    let counted = "'{\"census\": {\"never_expiring\": \"many\"}, \"taken_at\": \"2026-01-31T12:00:00Z\"}', \
+    let counted = "'{\"stats\": {\"never_expiring\": \"many\"}, \"checked_at\": \"2026-01-31T12:00:00Z\"}', \
                    at = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000";
     let cases: [(&str, &str, &str, &[&[&str]]); 26] = [
         (

@@ -84,7 +84,7 @@ fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checkli
     // A real line, before the sessions were revoked.
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
     wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
-    assert_eq!(item(), "fail");
+    assert_eq!(item(), "failing");
     let opened = run(&["incident", "open", "app", "--severity", "P1", "--summary", "x"]);
     assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
     let store = Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap();
