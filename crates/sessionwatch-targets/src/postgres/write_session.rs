@@ -348,13 +348,13 @@ impl WriteBackend for PostgresWrite {
         sql: &QueryBuilder<'_>,
     ) -> Result<BTreeMap<u64, TableName>, TargetError> {
         let heaps = heaps_cte(sql);
+        // TimescaleDB marks hypertables with the trigger `ts_insert_blocker`: their rows must be inserted through the
+        // parent table.
         let rows = self
             .fetch_rows(&format!(
                 "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
                  WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
-                 // TimescaleDB marks hypertables with this trigger; rows must be inserted through the parent
-                 // table.
                  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
                 table = quoted_sessions_table(sql),
             ))
