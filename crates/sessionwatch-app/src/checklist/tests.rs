@@ -275,14 +275,15 @@ Check runs: 336
 Hours covered: 168 of 168
 
 Checklist items
-       item                               finding                                     passes when
- FAIL  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC      0
- ok    Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC      < 5
- ok    Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
- ok    Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC      < 10
- ?     No critical warnings in the logs   unknown: no log source is configured        0
- ok    Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
- ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  attested
+          item                               finding                                    passes when
+ failing  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC     0
+ passing  Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC     < 5
+ passing  Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC   1.0 to 3.0
+ passing  Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC     < 10
+ unknown  No critical warnings in the logs   unknown: no log source is configured       0
+ passing  Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC    10 to 50
+ passing  No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no        attested
+                                             ticket
  → duplicate-tokens:
    revoke every session with these tokens, then add a unique constraint to the token column
  → critical-log-lines:
@@ -298,31 +299,32 @@ Healthy numbers
  in   Sessions created in the busiest hour  20    20      20       10 to 50
 
 Evidence for standards
-       requirement                      finding                     source
- FAIL  No two sessions share a token    highest: 3, on 2026-11-20   OWASP ASVS 5.0.0 7.2.3; NIST SP
-                                        02:00:00 UTC                800-53 r5 SC-23(3)
- ?     Tokens cannot be guessed         unknown: not visible in a   OWASP ASVS 5.0.0 7.2.3; NIST SP
-                                        session table               800-63B-4 5.1
- ok    No token passes from one user    highest: 0                  OWASP ASVS 5.0.0 7.2.4
-       to another
- ?     Unused sessions end              unknown: not visible in a   OWASP ASVS 5.0.0 7.3.1
-                                        session table
- ok    Every session ends after a       extended between two check  OWASP ASVS 5.0.0 7.3.2
-       fixed time, used or not          runs, highest: 0
- ok    Ended sessions do not reappear   highest: 0                  OWASP ASVS 5.0.0 7.4.1
- FAIL  Deleted users have no sessions   highest: 2, on 2026-11-18   OWASP ASVS 5.0.0 7.4.2
-                                        00:00:00 UTC
- ok    Expired sessions are deleted in  highest: 3, on 2026-11-18   OWASP ASVS 5.0.0 14.2.7
-       time                             00:00:00 UTC
- ok    AAL1: logins last no longer      the latest expiry is in 26  NIST SP 800-63B-4 2.1.3
-       than 30 days                     days, as of 2026-11-24
-                                        23:30:00 UTC
- FAIL  AAL2: logins last no longer      the latest expiry is in 26  NIST SP 800-63B-4 2.2.3
-       than 24 hours                    days, as of 2026-11-24
-                                        23:30:00 UTC
- ok    No user has more sessions than   highest: 4, on 2026-11-18   NIST SP 800-53 r5 AC-10; OWASP
-       the limit                        00:00:00 UTC                ASVS 5.0.0 7.1.2
- ok    Every session expires            highest: 0                  NIST SP 800-53 r5 AC-12
+          requirement                    finding                       source
+ failing  No two sessions share a token  highest: 3, on 2026-11-20     OWASP ASVS 5.0.0 7.2.3; NIST
+                                         02:00:00 UTC                  SP 800-53 r5 SC-23(3)
+ unknown  Tokens cannot be guessed       unknown: not visible in a     OWASP ASVS 5.0.0 7.2.3; NIST
+                                         session table                 SP 800-63B-4 5.1
+ passing  No token passes from one user  highest: 0                    OWASP ASVS 5.0.0 7.2.4
+          to another
+ unknown  Unused sessions end            unknown: not visible in a     OWASP ASVS 5.0.0 7.3.1
+                                         session table
+ passing  Every session ends after a     extended between two check    OWASP ASVS 5.0.0 7.3.2
+          fixed time, used or not        runs, highest: 0
+ passing  Ended sessions do not          highest: 0                    OWASP ASVS 5.0.0 7.4.1
+          reappear
+ failing  Deleted users have no          highest: 2, on 2026-11-18     OWASP ASVS 5.0.0 7.4.2
+          sessions                       00:00:00 UTC
+ passing  Expired sessions are deleted   highest: 3, on 2026-11-18     OWASP ASVS 5.0.0 14.2.7
+          in time                        00:00:00 UTC
+ passing  AAL1: logins last no longer    the latest expiry is in 26    NIST SP 800-63B-4 2.1.3
+          than 30 days                   days, as of 2026-11-24
+                                         23:30:00 UTC
+ failing  AAL2: logins last no longer    the latest expiry is in 26    NIST SP 800-63B-4 2.2.3
+          than 24 hours                  days, as of 2026-11-24
+                                         23:30:00 UTC
+ passing  No user has more sessions      highest: 4, on 2026-11-18     NIST SP 800-53 r5 AC-10;
+          than the limit                 00:00:00 UTC                  OWASP ASVS 5.0.0 7.1.2
+ passing  Every session expires          highest: 0                    NIST SP 800-53 r5 AC-12
  → unique-tokens:
    revoke every session with these tokens, then add a unique constraint to the token column
  → random-tokens:
