@@ -51,7 +51,7 @@ pub struct PgConnection<K> {
     sink_slot: RowSinkSlot<K>,
     encrypted: bool,
     /// Opens the connection for a cancel request; `None` for a local socket.
-    canceller: Option<TlsNegotiator<K>>,
+    canceler: Option<TlsNegotiator<K>>,
 }
 
 impl<K: RowSink> PgConnection<K> {
@@ -85,7 +85,7 @@ impl<K: RowSink> PgConnection<K> {
     /// Returns whether the connection is over TCP rather than a local socket.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        self.canceller.is_some()
+        self.canceler.is_some()
     }
 
     /// Returns whether the connection is known to be closed.
@@ -97,7 +97,7 @@ impl<K: RowSink> PgConnection<K> {
     /// Sends a cancel request over a separate connection, at most once, and waits until the server closes that
     /// connection, like libpq. Does nothing over a local socket.
     pub async fn cancel_query(&mut self) {
-        if let Some(negotiator) = self.canceller.take() {
+        if let Some(negotiator) = self.canceler.take() {
             // The server never replies to a cancel request; it only closes the connection.
             let _ = self.client.cancel_token().cancel_query(negotiator).await;
         }
@@ -186,8 +186,8 @@ async fn connect_remote<K: RowSink>(
             let _ = connection.await;
         }));
         let encrypted = encrypted.load(Ordering::Relaxed);
-        let canceller = Some(TlsNegotiator { sink_slot: None, ..negotiator });
-        PgConnection { client, driver, sink_slot: rows, encrypted, canceller }
+        let canceler = Some(TlsNegotiator { sink_slot: None, ..negotiator });
+        PgConnection { client, driver, sink_slot: rows, encrypted, canceler }
     }))
 }
 
@@ -210,7 +210,7 @@ async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<PgConnect
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = connection.await;
     }));
-    Ok(PgConnection { client, driver, sink_slot: rows, encrypted: false, canceller: None })
+    Ok(PgConnection { client, driver, sink_slot: rows, encrypted: false, canceler: None })
 }
 
 impl<K> Clone for TlsNegotiator<K> {

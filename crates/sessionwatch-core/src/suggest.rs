@@ -18,7 +18,7 @@ mod tests {
     #[test]
     fn suggests_similar_words_only() {
         assert_eq!(did_you_mean("sesions", ["users", "sessions"].into_iter()), "; did you mean `sessions`?");
-        assert_eq!(did_you_mean("colour", ["url", "max"].into_iter()), "");
+        assert_eq!(did_you_mean("color", ["url", "max"].into_iter()), "");
         assert_eq!(did_you_mean("x", std::iter::empty()), "");
     }
 }

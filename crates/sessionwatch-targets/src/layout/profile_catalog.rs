@@ -291,10 +291,10 @@ mod tests {
                 .contains("`lunar`")
         );
         assert!(
-            Profile::parse("mine", &format!("colour = 1\n{text}"))
+            Profile::parse("mine", &format!("color = 1\n{text}"))
                 .unwrap_err()
                 .to_string()
-                .contains("colour")
+                .contains("color")
         );
     }
 }

@@ -283,10 +283,10 @@ impl MetricsCollector {
         let all = self.sources.iter().flat_map(|source| {
             source.counters.iter().map(|(counter, count)| (source.name.as_str(), counter.as_str(), count))
         });
-        let labelled = all.filter_map(|(source, counter, count)| {
+        let labeled = all.filter_map(|(source, counter, count)| {
             Some((vec![("source", source), (label, value(counter)?)], MetricValue::Count(count.as_u64()?)))
         });
-        labelled.collect()
+        labeled.collect()
     }
 }
 
