@@ -57,8 +57,7 @@ use crate::{
 };
 
 pub use self::{
-    single_round::{RoundResult, run_single_round},
-    systemd::raise_open_files_limit,
+    single_round::run_single_round, systemd::raise_open_files_limit, target_monitor::RoundResult,
 };
 
 /// Time limit for worker tasks to stop.

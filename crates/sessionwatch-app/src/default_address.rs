@@ -145,7 +145,7 @@ fn parse_service(text: &str, name: &str) -> BTreeMap<String, String> {
 
 /// Adds the password that libpq would use to an address without one: `PGPASSWORD`, else that of `~/.pgpass`.
 pub fn add_stored_password(address: &mut TargetAddress) {
-    let TargetAddress::Postgres(dsn) = address else { return };
+    let Some(dsn) = address.server_dsn_mut() else { return };
     let Some(key) = dsn.password_key() else { return };
     let stored = || find_password(&read_password_file()?, &key);
     if let Some(password) = read_variable("PGPASSWORD").or_else(stored) {

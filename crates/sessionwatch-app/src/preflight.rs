@@ -140,5 +140,5 @@ fn store_tls_problem(dsn: &Dsn) -> Option<String> {
     if dsn.is_local() {
         return None;
     }
-    dsn.check_tls().err().map(|error| format!("TLS: {error}"))
+    dsn.check_tls().err().map(|error| format!("cannot set up TLS: {error}"))
 }

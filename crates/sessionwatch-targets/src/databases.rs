@@ -89,6 +89,15 @@ impl TargetAddress {
         Self::Sqlite(path)
     }
 
+    /// Returns the connection parameters of a server; `None` for a file.
+    #[must_use]
+    pub const fn server_dsn_mut(&mut self) -> Option<&mut Dsn> {
+        match self {
+            Self::Postgres(dsn) => Some(dsn),
+            Self::Sqlite(_) => None,
+        }
+    }
+
     /// Parses an address with a supported scheme, or the path of a file. Returns `None` for anything else.
     pub(crate) fn parse_known_scheme(text: &str) -> Option<Result<Self, AddressError>> {
         let server = postgres::parse_address(text).map(|dsn| Ok(Self::Postgres(Box::new(dsn?))));

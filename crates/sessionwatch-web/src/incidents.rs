@@ -282,8 +282,8 @@ fn render_containment_forms(person: &CurrentUser, base: &str) -> Markup {
     html! {
         (way("duplicates", "Plan: revoke shared tokens", html! {}))
         (way("users", "Plan: revoke these users’ sessions", html! { label { "User IDs, separated by spaces" input name="users" required maxlength="2000"; } }))
-        (way("orphans", "Plan: revoke orphaned sessions", html! {}))
-        (way("everybody", "Plan: revoke all sessions", html! {}))
+        (way("orphaned", "Plan: revoke orphaned sessions", html! {}))
+        (way("all", "Plan: revoke all sessions", html! {}))
     }
 }
 

@@ -467,6 +467,15 @@ fn print_note(line: &str) {
     let _ = writeln!(output::masked_stderr(), "note: {line}");
 }
 
+/// Prints a warning and its hint to stderr. Unlike an error, the command continues.
+fn print_warning(message: &str, hint: &str) {
+    if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
+        return tracing::warn!(hint, "{message}");
+    }
+    let _ = writeln!(output::masked_stderr(), "warning: {message}");
+    self::print_hint(hint);
+}
+
 /// Prints an error and its hint to stderr.
 fn print_error(message: &str, hint: Option<&str>) {
     if JSON_LOG_ENABLED.load(Ordering::Relaxed) {

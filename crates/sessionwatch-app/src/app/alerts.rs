@@ -178,13 +178,14 @@ pub async fn add_comment(
     alert: AlertRef,
     note: String,
 ) -> Result<(), AppError> {
-    let added = AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.commented", |db, remark| {
-        let is_known = alerts::find_alert(db, &remark.alert.target, &remark.alert.check)?.is_some();
-        if is_known {
-            events::insert_event(db, &remark.comment_event())?;
-        }
-        Ok(is_known)
-    });
+    let added =
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.commented", |db, remark| {
+            let is_known = alerts::find_alert(db, &remark.alert.target, &remark.alert.check)?.is_some();
+            if is_known {
+                events::insert_event(db, &remark.comment_event())?;
+            }
+            Ok(is_known)
+        });
     let unknown = || AppError::NotFound("This check has no results on this target.".into());
     if added.await? { Ok(()) } else { Err(unknown()) }
 }

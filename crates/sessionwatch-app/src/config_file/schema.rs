@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
-use super::values::format_seconds;
+use super::values::{DURATION_FORMAT, format_seconds};
 
 /// Schema keyword of a secret value, which is never displayed.
 pub(super) const SECRET_KEYWORD: &str = "writeOnly";
@@ -17,8 +17,6 @@ pub(super) const DEFAULT_TEXT_KEYWORD: &str = "x-otherwise";
 /// Schema keyword of a required key. Its field is an `Option` nevertheless: if the key is missing, the rest of the
 /// section can still be checked.
 const REQUIRED_KEYWORD: &str = "x-required";
-/// `format` of a duration; its bounds are in seconds.
-pub(super) const DURATION_FORMAT: &str = "duration";
 /// Upper bound from which a number counts as unlimited in descriptions.
 const UNLIMITED: f64 = 1e12;
 

@@ -11,7 +11,8 @@ use toml::{
 
 use super::{
     problem::ProblemCollector,
-    schema::{DURATION_FORMAT, SECRET_KEYWORD, TextFormat, describe_value},
+    schema::{SECRET_KEYWORD, TextFormat, describe_value},
+    values::DURATION_FORMAT,
     values::parse_seconds,
 };
 

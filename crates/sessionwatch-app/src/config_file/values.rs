@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::Spanned;
 
-use super::schema::DURATION_FORMAT;
+/// `format` of a duration; its bounds are in seconds.
+pub(super) const DURATION_FORMAT: &str = "duration";
 
 /// Value of a file with its byte span.
 #[derive(Clone, Deserialize)]

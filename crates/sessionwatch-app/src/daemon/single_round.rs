@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::{
     DaemonError, DaemonState, delivery, retention, run_lease_renewal, sync_with_config,
-    target_monitor::TargetMonitor, tasks::TaskGroup,
+    target_monitor::{RoundResult, TargetMonitor},
+    tasks::TaskGroup,
 };
 use crate::{
     app::leadership::{self, DELIVERY_LEASE},
@@ -24,19 +25,6 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
 const OUTBOX_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest wait until the tasks of a round stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// The result of a round for a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoundResult {
-    /// The name of the target.
-    pub target: String,
-    /// At least one check fails.
-    pub is_failing: bool,
-    /// At least one check is unknown, or the target could not be read.
-    pub is_unknown: bool,
-    /// The reason why there was no check run, if there was none.
-    pub problem: Option<String>,
-}
 
 /// Runs every check of every target once, records the results, and delivers the notifications that are due.
 ///

@@ -25,7 +25,6 @@ use super::{
     DaemonState,
     metrics::RunSuccess,
     record_run::{self, RunRecord},
-    single_round::RoundResult,
     tasks::wait_to_retry,
 };
 use crate::{
@@ -39,6 +38,19 @@ use crate::{
     target_history::TargetHistory,
     target_layouts,
 };
+
+/// The result of a round for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundResult {
+    /// The name of the target.
+    pub target: String,
+    /// At least one check fails.
+    pub is_failing: bool,
+    /// At least one check is unknown, or the target could not be read.
+    pub is_unknown: bool,
+    /// The reason why there was no check run, if there was none.
+    pub problem: Option<String>,
+}
 
 /// Period over which the first runs of all targets are spread after a start.
 const FIRST_RUN_SPREAD: SignedDuration = SignedDuration::from_secs(20);

@@ -132,7 +132,7 @@ fn build_parts(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<
 fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
     let what = match (entry.kind.as_str(), incident::find_step(&entry.step)) {
         ("done", Some(step)) => format!("{}: done. {}", step.title, entry.message),
-        ("found", Some(step)) => format!("{}: {}", step.title, entry.message),
+        ("detected", Some(step)) => format!("{}: {}", step.title, entry.message),
         ("skipped", Some(step)) => format!("{}: skipped. {}", step.title, entry.message),
         ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
         (kind, _) => format!("{}: {}", capitalize_first(&kind.replace('-', " ")), entry.message),

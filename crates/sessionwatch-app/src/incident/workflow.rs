@@ -76,7 +76,7 @@ pub enum ContainmentScope {
     /// Sessions whose token occurs more than once
     Duplicates,
     /// Sessions of users who do not exist
-    #[value(name = "orphaned", alias = "orphans")]
+    #[value(name = "orphaned")]
     Orphans,
 }
 

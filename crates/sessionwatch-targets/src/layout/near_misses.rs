@@ -188,14 +188,14 @@ fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec
         // The profile with the most matching roles explains best what is missing.
         let nearest = nearest.max_by_key(|(_, roles)| roles.iter().filter(|(.., has)| *has).count());
         let Some((profile, roles)) = nearest else { continue };
-        let mut text = format!("`{}` is named like a session table, but", qualified_name(table));
+        let mut text = format!("`{}` is named like a session table, but it", qualified_name(table));
         let missing: Vec<String> = roles
             .iter()
             .filter(|(.., has)| !has)
             .map(|(role, names, _)| format!("{role} (`{}`)", names.join("` or `")))
             .collect();
         // Writing to a String cannot fail.
-        let _ = write!(text, "  has no column for {}, unlike {}", missing.join(" and "), profile.title);
+        let _ = write!(text, " has no column for {}, unlike {}", missing.join(" and "), profile.title);
         seen.push(text);
     }
     seen

@@ -291,10 +291,7 @@ mod tests {
                 .contains("`lunar`")
         );
         assert!(
-            Profile::parse("mine", &format!("color = 1\n{text}"))
-                .unwrap_err()
-                .to_string()
-                .contains("color")
+            Profile::parse("mine", &format!("color = 1\n{text}")).unwrap_err().to_string().contains("color")
         );
     }
 }

@@ -196,12 +196,12 @@ fn purge_rows(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     // A daemon confirms its clock each minute.
     if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > MAX_UNCONFIRMED_CLOCK_LEAD {
         let warning = format!(
-            "warning: kept {} past the retention by this machine's clock ({}): `serve` last confirmed the time as {}",
+            "kept {} past the retention by this machine's clock ({}): `serve` last confirmed the time as {}",
             format_count(unconfirmed_rows, "row that is", "rows that are"),
             clock::format_utc(now),
             clock::format_utc(confirmed_at)
         );
-        super::print_error(&warning, Some("if this clock is right, repeat the command with --trust-clock"));
+        super::print_warning(&warning, "if this clock is right, repeat the command with --trust-clock");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -232,9 +232,6 @@ fn is_name_shaped(text: &str) -> bool {
 /// Adds the known layouts of configured targets. A store that cannot be read only costs a warning.
 fn locate_targets(config: &Config, targets: &mut [Target]) {
     if let Err(error) = state_store::set_known_layouts(config, targets) {
-        super::print_error(
-            &format!("warning: {error}"),
-            Some("check the state store that `serve.store` names"),
-        );
+        super::print_warning(&error.to_string(), "check the state store that `serve.store` names");
     }
 }

@@ -50,7 +50,7 @@ fn copied_while_it_runs(store: &str) {
     write(store);
     let early = run(&["backup", "early.db"]);
     assert!(
-        early.exit_code == 2 && early.stderr.contains("`sessionwatch serve` creates it"),
+        early.exit_code == 2 && early.stderr.contains("run `sessionwatch serve` to create the store"),
         "{}",
         early.stderr
     );
@@ -63,19 +63,27 @@ fn copied_while_it_runs(store: &str) {
         assert_eq!(run(&silence).exit_code, 0);
         let said = run(&["backup", &copy]);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);
-        assert!(said.stdout.starts_with(&format!("copied the store to {copy} (")), "{}", said.stdout);
+        assert!(said.stdout.starts_with(&format!("Copied the state store to {copy} (")), "{}", said.stdout);
         let (alerts, entries) = contents(&folder.path().join(&copy));
         assert!(alerts.contains(&["app", "duplicate-tokens", "firing"].map(str::to_owned)), "{alerts:?}");
         assert_eq!(entries, number + 1);
     }
     let again = run(&["backup", "copy-4.db"]);
-    assert!(again.exit_code == 2 && again.stderr.contains("copy-4.db exists"), "{}", again.stderr);
+    assert!(
+        again.exit_code == 2 && again.stderr.contains("cannot create copy-4.db: the file exists"),
+        "{}",
+        again.stderr
+    );
     assert_eq!(watch.stop(), Some(0));
     let before = listed(folder.path());
     write("copy-4.db");
     assert_eq!(listed(folder.path()), before);
     let verified = run(&["audit", "verify"]);
-    assert!(verified.exit_code == 0 && verified.stdout.contains("whole: 5 entries"), "{}", verified.stdout);
+    assert!(
+        verified.exit_code == 0 && verified.stdout.contains("Audit trail intact: 5 entries"),
+        "{}",
+        verified.stdout
+    );
     // A daemon on the copy does not repeat notifications.
     let watch = testkit::DaemonProcess::start(folder.path());
     assert!(watch.get_body("/metrics").contains(

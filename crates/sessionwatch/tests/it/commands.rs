@@ -196,7 +196,7 @@ fn sessions_are_listed_shown_and_ranked() {
         assert_eq!((&top["users"][0]["user"], &top["users"][0]["sessions"]), (&"7".into(), &132.into()));
         let recent = testkit::run_program(&["sessions", "top", &url, "--by", "recent"]);
         assert!(
-            recent.exit_code == 2 && recent.stderr.contains("creation is not stored"),
+            recent.exit_code == 2 && recent.stderr.contains("the table has no creation column"),
             "{}",
             recent.stderr
         );

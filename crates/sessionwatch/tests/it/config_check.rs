@@ -42,7 +42,7 @@ fn faulty_channels() -> Faulty {
         (channel("url = \"https://\"\n"), "channel `hook`: `url` or `secret`"),
         (channel("url = \"https://hook example/\"\n"), "channel `hook`: `url` or `secret`"),
         (channel(&format!("{URL}ca_file = \"no.pem\"\n")), "cannot read"),
-        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "holds no certificate"),
+        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "none.pem contains no PEM certificate"),
         (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: cannot set up TLS"),
         (channel(&format!("{URL}template = \"{{{{ nobody\"\n")), "must be a Jinja template"),
         (channel(&format!("{URL}template = \"{{{{ nobody }}}}\"\n")), "must be a Jinja template"),
@@ -51,8 +51,8 @@ fn faulty_channels() -> Faulty {
             "channel `c`: `url` or `secret`",
         ),
         (kind("email", mail), "channel `c`: `url` or `secret`"),
-        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
-        (serve("[report]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
+        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
+        (serve("[report]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
     ]
 }
 
@@ -64,17 +64,20 @@ fn faulty_daemons() -> Faulty {
     };
     let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";
     vec![
-        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "must be an IP address and a port"),
-        (serve("public_url = \"watch.example\"\n"), "must begin with https://"),
+        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "expected IP address and port"),
+        (serve("public_url = \"watch.example\"\n"), "serve.public_url: must start with https://"),
         (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot load TLS certificate"),
         (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot load TLS certificate"),
         (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot load TLS certificate"),
-        (serve("store = \"${UNSET}\"\n"), "serve.store: the environment variable UNSET is not set"),
+        (serve("store = \"${UNSET}\"\n"), "serve.store: environment variable UNSET is not set"),
         (serve("store_file = \"no.txt\"\n"), "serve.store: cannot read"),
         (serve("store = \"no/state.db\"\n"), "serve.store: cannot open the store"),
         (serve("store = \"folder\"\n"), "serve.store: cannot open the store"),
         (serve("store = \"mysql://a/b\"\n"), "must be a file path"),
-        (serve(&format!("store = \"{authority}\"\n")), "serve.store: TLS: the certificate file"),
+        (
+            serve(&format!("store = \"{authority}\"\n")),
+            "serve.store: cannot set up TLS: cannot load certificates from the file in `sslrootcert`",
+        ),
         (openid("client_secret = \"${UNSET}\"\n"), "oidc: environment variable UNSET is not set"),
         (openid("ca_file = \"bad.pem\"\n"), "oidc: "),
         (openid("").replace("https://id.example", "https://id example"), "oidc: `issuer` is not a URL"),
@@ -99,15 +102,18 @@ fn faulty_targets() -> Faulty {
         (target(server, "replica_url = \"${UNSET}\"\n"), "environment variable UNSET is not set"),
         (
             target(&format!("{server}?sslmode=verify-ca&sslrootcert=none.pem"), ""),
-            "target `app`: url: TLS: the certificate file",
+            "target `app`: url: cannot set up TLS: cannot load certificates from the file in `sslrootcert`",
         ),
         (target(server, "cron = \"whenever\"\n"), "minute, hour, day of month"),
         (target(server, "profile = \"nobodys\"\n"), "unknown profile `nobodys`"),
         (target(server, cleanup), "cleanup requires `write_url`"),
         (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
-        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
+        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "`somebody` is not an age recipient"),
         (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read profile"),
-        (serve("[[maintenance_window]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
+        (
+            serve("[[maintenance_window]]\ncron = \"0 0 31 2 *\"\nduration = \"1h\"\n"),
+            "maintenance_window.cron: never matches a date",
+        ),
         (
             logs("kind = \"http\"\nsecret = \"${UNSET}\"\n"),
             "logs `web`: environment variable UNSET is not set",

@@ -147,7 +147,7 @@ fn pages_reject_undecodable_values_and_the_daemon_is_not_ready() {
     watch.send_signal("TERM");
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    assert_eq!(log.matches("cannot read the store: column `state`").count(), 1, "{log}");
+    assert_eq!(log.matches("cannot read the store: cannot decode column `state`").count(), 1, "{log}");
     assert_eq!(watch.wait(), Some(0));
     // The daemon refuses to restart with an undecodable value.
     let said = testkit::start_expecting_refusal(folder.path());

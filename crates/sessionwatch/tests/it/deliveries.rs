@@ -126,7 +126,10 @@ fn a_wrong_secret_is_retried_less_and_less_often_and_other_channels_are_notified
                 ["duplicate-tokens firing", "channel-failing firing"]
             );
             let said = body(&good.received_requests()[1]);
-            assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
+            assert!(
+                said["summary"].as_str().unwrap().contains("returned status 401: check `secret`"),
+                "{said}"
+            );
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
         } else {
             assert_eq!(good.wait_for_requests(1).len(), 1, "nobody is told of it yet");
@@ -202,7 +205,7 @@ fn redirects_of_a_channel_are_not_followed_and_bodies_are_not_read() {
     };
     let said = test(&sink.url());
     assert!(
-        said.exit_code == 3 && said.stderr.contains("answered 307: it sends elsewhere"),
+        said.exit_code == 3 && said.stderr.contains("returned status 307: redirects are not followed"),
         "{}",
         said.stderr
     );
@@ -242,7 +245,7 @@ fn a_test_message_of_each_kind_reports_what_is_wrong() {
         for (url, part) in [
             (
                 &url,
-                "channel `hook` did not accept a test message: the channel returned status 401: check `secret`",
+                "channel `hook` did not accept the test message: the channel returned status 401: check `secret`",
             ),
             (&url, "the channel returned status 404: check `url`"),
             (&url, "the channel returned status 500\n"),
@@ -309,7 +312,7 @@ fn no_secret_of_a_channel_is_printed() {
     while !left.is_empty() {
         let line = lines.recv_timeout(Duration::from_secs(30)).unwrap();
         left.retain(|name| {
-            !(line.contains("not delivered") && line.contains(&format!("channel=\"{name}\"")))
+            !(line.contains("delivery failed") && line.contains(&format!("channel=\"{name}\"")))
         });
         said.push_str(&line);
     }

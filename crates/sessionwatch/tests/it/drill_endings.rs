@@ -16,7 +16,7 @@ use sessionwatch_store::Store;
 use testkit::{Database, PostgresServer, ProgramOutput, run_program_in};
 
 /// Text of a drill's first question.
-const FIRST_QUESTION: &str = "Type the ids of the users";
+const FIRST_QUESTION: &str = "IDs of the users who share a token";
 
 /// Ways to end a drill.
 type Ending<'a> = (&'a str, &'a dyn Fn(&mut Rehearsal));
@@ -147,7 +147,7 @@ fn every_ending_leaves_nothing_of_a_drill_behind() {
         // A wrong answer, then a signal at the same question.
         ("Ctrl-C after an answer", &|drill| {
             drill.types("nobody\n");
-            drill.shows("That is not it.");
+            drill.shows("Not these users.");
             drill.types("\u{3}");
         }),
         ("a closed terminal", &|drill| drop(drill.terminal.take())),
@@ -184,9 +184,9 @@ fn completed_and_failed_drills_leave_nothing_behind() {
         }
         drill.types(&format!("{}\n", users.trim()));
         if !fails {
-            drill.shows("type the name of the target (drill)");
+            drill.shows("Type the target name (drill)");
             drill.types("drill\n");
-            drill.shows("Is it over?");
+            drill.shows("Done? Type yes");
             drill.types("yes\n");
         }
         let (code, shown) = drill.ended();
@@ -254,7 +254,11 @@ fn leftovers_of_a_killed_drill_contain_no_names_and_the_next_drill_removes_them(
     let copied = fs::read(folder.path().join(copy)).unwrap();
     let copied = String::from_utf8_lossy(&copied);
     assert!(!copied.contains("Ada Abara") && !copied.contains("@example.org"), "{copied}");
-    assert!(run(&["doctor", &file]).stdout.contains(&format!("drill-files: drills left files: {}", left[0])));
+    assert!(
+        run(&["doctor", &file])
+            .stdout
+            .contains(&format!("drill-files: leftover files of drills: {}", left[0]))
+    );
     let next = run(&["incident", "drill", "--demo", "--yes"]);
     assert!(next.exit_code == 0 && next.stderr.contains(copy), "{}{}", next.stdout, next.stderr);
     assert_eq!(files(folder.path()), Vec::<String>::new());
@@ -285,7 +289,7 @@ fn leftovers_of_a_possibly_running_drill_are_named_and_not_removed() {
     let next = run(&["incident", "drill", &url, "--yes"]);
     let told = next
         .stderr
-        .contains("if that drill is not running any more: DROP DATABASE \"sessionwatch_drill_0123abcd\";")
+        .contains("if that drill is no longer running: DROP DATABASE \"sessionwatch_drill_0123abcd\";")
         && next.stderr.contains("rm sessionwatch_drill_0123abcd.db")
         && !next.stderr.contains("of_mine");
     assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);

@@ -36,7 +36,7 @@ fn found(database: &Database<'_>, id: &str) -> Value {
     let scan = testkit::run_check(&direct, &["--engine", "scan"]);
     let pushdown = testkit::run_check(&pooled, &["--engine", "pushdown"]);
     let (found, other) = (find_check_result(&scan, id), find_check_result(&pushdown, id));
-    for key in ["verdict", "value", "summary", "proof"] {
+    for key in ["result", "value", "summary", "proof"] {
         assert_eq!(found[key], other[key], "{id} {key}: {scan:#} {pushdown:#}");
     }
     found.clone()
@@ -49,7 +49,7 @@ fn tokens_that_the_application_considers_equal_are_one_token() {
         let duplicates = found(&database, "duplicate-tokens");
         assert_eq!((&duplicates["result"], &duplicates["value"]), (&json!("failing"), &json!(1.0)), "{how}");
         assert!(
-            duplicates["summary"].as_str().unwrap().contains("1 of them shared"),
+            duplicates["summary"].as_str().unwrap().contains("1 duplicate token, shared by several users"),
             "{how}: {duplicates:#}"
         );
         let mut prefixes: Vec<_> = duplicates["evidence"].as_array().unwrap().iter().collect();

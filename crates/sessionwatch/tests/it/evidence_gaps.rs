@@ -181,7 +181,7 @@ fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     let done = emergency.says(&["step", "check", "app"], 1, "Freeze the evidence: wrote back.age");
     assert!(done.contains("Next: Notify the team"), "{done}");
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
-    emergency.says(&apply, 0, "2 rows removed");
+    emergency.says(&apply, 0, "2 rows deleted");
     assert_eq!(left(), "0\n");
     assert_eq!(emergency.trail().matches("incident.evidence_exported").count(), 4, "{}", emergency.trail());
 }
@@ -200,7 +200,7 @@ fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     );
     let reason = "the disk of the database fails";
     let without = [&apply[..], &["--without-evidence", reason]].concat();
-    emergency.says(&without, 0, "2 rows removed");
+    emergency.says(&without, 0, "2 rows deleted");
     let said = "sessions are revoked without complete evidence (no evidence has been written yet): ";
     for text in [
         emergency.run(&["status", "app"]).stdout,

@@ -208,7 +208,7 @@ fn a_daemon_without_its_shared_store_is_not_ready() {
     assert_eq!(status("/healthz"), 200);
     server.restart_stopped().unwrap();
     testkit::wait_until("leases are renewed", || {
-        log.of_level("INFO").iter().any(|line| line.contains("renewed again"))
+        log.of_level("INFO").iter().any(|line| line.contains("lease renewal in the store works again"))
     });
     let refused = log.of_level("ERROR");
     let lines: Vec<&String> =

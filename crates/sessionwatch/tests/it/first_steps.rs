@@ -78,7 +78,7 @@ fn a_machine_that_only_checks_needs_no_write_credentials() {
         let id = plan["plan"]["id"].as_str().unwrap();
         let refused = run(&["apply", id, "--confirm", "app"]);
         assert!(
-            refused.exit_code == 2 && refused.stderr.contains("target `app` cannot be acted on here"),
+            refused.exit_code == 2 && refused.stderr.contains("cannot change target `app` from this machine"),
             "{}",
             refused.stderr
         );
@@ -109,7 +109,7 @@ fn help_says_which_target_a_command_uses() {
         let help = testkit::run_program(&[command, &["--help"]].concat()).stdout;
         help.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert!(said(&["check"]).contains("every configured target"));
+    assert!(said(&["check"]).contains("all configured targets"));
     for command in [&["doctor"][..], &["sql"], &["grants"], &["sessions", "list"], &["cleanup", "expired"]] {
         let said = said(command);
         assert!(said.contains("Configured target name or database URL"), "{said}");
@@ -226,12 +226,13 @@ fn without_a_user_column_the_skipped_checks_are_named() {
     app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
     let check = run_program_in(folder.path(), &[], &["check"]);
-    let said = "no user column: orphaned sessions, sessions per user and rapid creation are not checked";
+    let said =
+        "no user column is mapped: orphaned sessions, sessions per user and rapid creation are not checked";
     assert!(check.exit_code == 3 && check.stdout.contains(said), "{}", check.stdout);
     assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
     let doctor = run_program_in(folder.path(), &[], &["doctor"]).stdout;
     assert!(
-        doctor.contains("warn  user: no user column is named") && !doctor.contains("ADD COLUMN"),
+        doctor.contains("warn  user: no user column: orphaned sessions") && !doctor.contains("ADD COLUMN"),
         "{doctor}"
     );
 }

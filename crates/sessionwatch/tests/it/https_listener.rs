@@ -60,7 +60,7 @@ fn pages_are_served_over_tls_and_a_renewed_certificate_is_used_without_a_restart
     testkit::wait_until("the new certificate is used", || alive(&renewed, &address));
     // An unreadable certificate changes nothing.
     std::fs::write(folder.path().join("server.key"), "nonsense").unwrap();
-    logged.reload(1, "the certificate or its key cannot be read");
+    logged.reload(1, "cannot reload the TLS certificate");
     assert!(alive(&renewed, &address));
     assert_eq!(logged.watch.stop(), Some(0));
     let said = testkit::run_program_in(folder.path(), &[], &["serve"]);
@@ -81,7 +81,7 @@ fn limits_and_audit_log_use_the_address_that_trusted_proxies_report() {
             .unwrap()
             .unwrap();
         let trail = store.read(|db| audit::list_audit_entries_before(db, None, 1)).unwrap();
-        assert_eq!(trail[0].detail, format!("{{\"address\":\"{expected}\"}}"));
+        assert_eq!(trail[0].detail, format!("{{\"ip\":\"{expected}\"}}"));
     }
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n");

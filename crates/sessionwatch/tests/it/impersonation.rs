@@ -76,7 +76,7 @@ fn without_an_impersonation_column_it_cannot_be_a_condition() {
     let said =
         run_program_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);
     assert!(
-        said.exit_code == 2 && said.stderr.contains("`--impersonated` cannot be decided"),
+        said.exit_code == 2 && said.stderr.contains("`--impersonated` needs an impersonator column"),
         "{}",
         said.stderr
     );

@@ -74,7 +74,7 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(
         &["open", "--severity", "P1", "--summary", "two users see each other's data"],
         0,
-        "duplicate-tokens: 1 token",
+        "duplicate-tokens: 1 duplicate token",
     );
     says(&["open", "--severity", "P0"], 2, "is still open");
     says(&["close"], 1, "`contain` is not done");
@@ -100,7 +100,7 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
     says(&["step", "check"], 1, "Test login and logout");
     says(&["step", "done", "--note", "both work"], 1, "Notify the users");
-    is_a_draft(&says(&["message"], 0, "Please sign in again."));
+    is_a_draft(&says(&["message"], 0, "Please log in again."));
     says(&["step", "done", "--note", "mail to both"], 1, "24 hours left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
@@ -125,12 +125,12 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
 fn apply_containment(folder: &Path, url: &str, plan: &str) {
     let arguments = ["apply", plan, "--incident", &latest(folder)];
     let applied = run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &arguments);
-    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
+    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows deleted"), "{}", applied.stderr);
 }
 
 /// Affected users can be recorded, and removed again.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
-    says(&["step", "done"], 2, "`Identify affected users` is not done without a note");
+    says(&["step", "done"], 2, "`Identify affected users` requires a note");
     says(&["step", "done", "--note", " "], 2, "add --note TEXT");
     says(&["step", "reopen", "affected", "--reason", "x"], 2, "is neither done nor skipped");
     says(&["step", "done", "--note", "users 2 and 4"], 1, "Freeze the evidence");

@@ -38,7 +38,7 @@ fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
     let mismatch = &alerts("log-user-mismatch")[0];
     assert_eq!(mismatch["severity"], "high", "{mismatch:#}");
     let summary = mismatch["summary"].as_str().unwrap();
-    assert!(summary.starts_with("1 signal") && summary.contains("unconfirmed"), "{summary}");
+    assert!(summary.starts_with("1 `user-mismatch` event ") && summary.contains("unconfirmed"), "{summary}");
     assert!(alerts("log-duplicate-token").is_empty());
     // An unconfirmed line fires an alert, which is acknowledged.
     ship(&[FORGED.to_owned()]);
@@ -113,9 +113,9 @@ fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checkli
         runtime.block_on(incident::check_step(context, &incident, &timeline(), step)).unwrap().text
     };
     let said = verified();
-    assert!(said.contains("1 unconfirmed critical log line of"), "{said}");
+    assert!(said.contains("1 unconfirmed critical log line in"), "{said}");
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
     wait_until("a real one opens it anew", || current().state == IncidentState::Open);
-    assert!(verified().contains("1 critical log lines"), "{}", verified());
+    assert!(verified().contains("not verified: 1 critical log line in"), "{}", verified());
     assert_eq!(running.stop(), Some(0));
 }

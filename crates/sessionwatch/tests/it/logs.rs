@@ -265,7 +265,7 @@ fn logs_and_table_are_compared() {
     database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
     assert_eq!(join()["rows_without_creation"], 1);
     let text = run_program_in(folder.path(), &[], &["logs", "correlate"]).stdout;
-    assert!(text.contains("ahead of the database's (median of 3 creations)"), "{text}");
+    assert!(text.contains("ahead of the database's (median of 3 session creations)"), "{text}");
     assert_eq!(running.stop(), Some(0));
 }
 

@@ -78,7 +78,7 @@ fn mail_is_sent_over_starttls_over_tls_and_in_plain_text_to_this_machine() {
         );
         let wrong = tried(&url("hunter3"), more);
         assert!(
-            wrong.exit_code == 3 && wrong.stderr.contains("answered 535: is its secret"),
+            wrong.exit_code == 3 && wrong.stderr.contains("the channel returned status 535: check `secret`"),
             "{}",
             wrong.stderr
         );
@@ -106,7 +106,7 @@ fn no_mail_is_sent_to_an_untrusted_server_or_with_less_security_than_configured(
         (format!("smtps://{plain}"), "", 3, unprotected),
         (format!("smtp://{starttls}"), "", 3, "returned status 530"),
         (format!("smtp://{plain}?tls=sometimes"), "", 3, "is malformed"),
-        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "holds no certificate"),
+        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "contains no PEM certificate"),
         (format!("smtp://{plain}"), "ca_file = \"missing.pem\"", 2, "cannot read"),
     ] {
         let said = tried(&url, more);

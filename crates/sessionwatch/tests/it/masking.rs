@@ -146,7 +146,7 @@ fn no_password_of_a_url_is_printed_or_stored_wherever_it_was_typed() {
         let part = parts.iter().find(|part| part.len() > 2 && kept.contains(**part));
         leaks.extend(part.map(|part| format!("{part} is kept after {password}")));
         // From the environment, too.
-        for variable in ["DATABASE_URL", "SESSIONWATCH_CONFIG", "SESSIONWATCH_ACT_URL", "USER"] {
+        for variable in ["DATABASE_URL", "SESSIONWATCH_CONFIG", "SESSIONWATCH_WRITE_URL", "USER"] {
             let variables = [(variable, url.as_str())];
             for command in [&["check"][..], &["cleanup", "expired", "main"]] {
                 let empty = tempfile::tempdir().unwrap();
@@ -181,9 +181,9 @@ fn the_error_for_a_malformed_url_says_how_to_encode_a_password() {
 fn text_that_is_no_credential_is_printed_unchanged() {
     let example = testkit::run_program(&["config", "example"]);
     assert_eq!(example.stdout, include_str!("../../../../example.toml"));
-    let help = testkit::run_program(&["check", "--help"]);
-    assert!(help.stdout.contains("postgres://USER:PASSWORD@HOST/DATABASE"), "{}", help.stdout);
-    assert_eq!(help.exit_code, 0);
+    let refused = testkit::run_program(&["check", "nonsense://host/database"]);
+    assert!(refused.stderr.contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE"), "{}", refused.stderr);
+    assert_eq!(refused.exit_code, 2);
     let man = testkit::run_program(&["man"]);
     assert!(man.exit_code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
 }

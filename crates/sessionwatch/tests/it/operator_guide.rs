@@ -29,7 +29,7 @@ fn every_number_of_the_operator_guide_is_in_the_report() {
                 find_check_result(&report, "duplicate-tokens")["summary"]
                     .as_str()
                     .unwrap()
-                    .contains("1 duplicate token, shared by several users")
+                    .contains("2 duplicate tokens, 1 of them shared by several users")
             );
             assert_eq!(report["profile"], "authjs-prisma");
             for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog"] {

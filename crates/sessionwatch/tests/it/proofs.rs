@@ -192,7 +192,8 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
     let database = constrained();
     database.psql(ORPHANS).unwrap();
     for engine in ["scan", "pushdown"] {
-        let deep = testkit::run_check(&database.url("postgres"), &["--engine", engine, "--no-trust-constraints"]);
+        let deep =
+            testkit::run_check(&database.url("postgres"), &["--engine", engine, "--no-trust-constraints"]);
         assert_eq!(find_check_result(&deep, "orphaned-sessions")["value"], 20.0, "{deep:#}");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -78,7 +78,10 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("1 restored token was shared by several users"), "{notes}");
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
     assert!(notes.contains("2 rows stay in the archive (token"), "{notes}");
-    assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
+    assert!(
+        back["needs_confirmation"].to_string().contains("restores 1 token that several users had shared"),
+        "{back:#}"
+    );
     let said = apply(folder, &back, false);
     assert!(
         said.exit_code == 2 && said.stderr.contains("--confirm 'app'"),

@@ -314,7 +314,7 @@ fn every_log_line_can_be_json() {
     write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
     let mut command = testkit::program_command(&["serve", "--verbose"]);
     let watch = Logged::start(command.current_dir(folder.path()).env("SESSIONWATCH_LOG_FORMAT", "json"));
-    watch.wait_for(1, "not delivered");
+    watch.wait_for(1, "delivery failed");
     write(folder.path(), "nonsense");
     watch.reload(1, REFUSED);
     let lines = watch.lines();
@@ -329,8 +329,9 @@ fn every_log_line_can_be_json() {
         at.is_ok() && line["level"].is_string() && line["message"].is_string()
     }));
     assert!(has("target", "app") && has("channel", "hook"), "{lines:#?}");
-    let costs =
-        |line: &Value| line["message"].as_str().unwrap().contains("looks a month keep its database awake");
+    let costs = |line: &Value| {
+        line["message"].as_str().unwrap().contains("check runs a month keep this database awake")
+    };
     assert!(lines.iter().any(costs), "{lines:#?}");
     // Error messages of commands too.
     let said = testkit::run_program_in(folder.path(), &[], &["check", "--log-format", "json"]);

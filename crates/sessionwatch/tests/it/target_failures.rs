@@ -42,7 +42,7 @@ fn check(url: &str, more: &[&str]) -> ProgramOutput {
 fn invalid_input_is_a_usage_error() {
     for (arguments, part) in [
         (vec!["check", "postgres://u:hunter2@h/d?sslmod=require"], "sslmod"),
-        (vec!["check", "nonsense"], "not a database address"),
+        (vec!["check", "nonsense"], "no target is named `nonsense`"),
         (vec!["check", "mysql://u:hunter2@h/d"], "MySQL"),
         (vec!["check", "x.db", "--only", "duplicate-token"], "did you mean `duplicate-tokens`?"),
         (vec!["check"], "no target"),
@@ -86,7 +86,7 @@ fn a_locked_table_is_reported_in_time() {
     for url in database.urls("postgres") {
         // psql holds the lock for as long as the program that it runs.
         let script = format!(
-            "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1 2>&1; echo code $?\nROLLBACK;\n",
+            "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1s 2>&1; echo code $?\nROLLBACK;\n",
             env!("CARGO_BIN_EXE_sessionwatch")
         );
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -229,7 +229,8 @@ fn assert_costs(folder: &Path, text: &str) {
     for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
         std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();
         let said = testkit::run_program_in(folder, &[], &["config", "check"]);
-        let line = format!("app: {looks} looks a month keep its database awake for {hours} of 720 hours");
+        let line =
+            format!("app: {looks} check runs a month keep this database awake for {hours} of 720 hours");
         assert!(said.exit_code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
     }
 }

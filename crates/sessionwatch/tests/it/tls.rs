@@ -75,7 +75,9 @@ fn passwords_sockets_and_options_are_taken_from_the_url() {
     assert_eq!(testkit::run_program(&["check", &odd]).exit_code, 0);
     let path = format!("{odd}?options=-c%20search_path%3Delsewhere");
     let empty = testkit::run_program(&["check", &path]);
-    assert!(empty.exit_code == 0 && empty.stdout.contains("the session table is empty"), "{}", empty.stdout);
+    // Orphaned sessions are unknown: this schema has no user table.
+    let found = ["Auth.js with Prisma in elsewhere.sessions", "the session table is empty"];
+    assert!(empty.exit_code == 3 && found.iter().all(|part| empty.stdout.contains(part)), "{}", empty.stdout);
     let (folder, port) = testkit::shared_server().socket_address();
     let folder = folder.display().to_string().replace('/', "%2F");
     let socket = format!("postgres://{role}@{folder}:{port}/{}", database.name());

@@ -97,7 +97,11 @@ async fn logging_out_ends_one_login_session_and_is_audited() {
     assert_eq!(events.try_recv().unwrap(), LiveEvent::LoginsEnded, "open pages close");
     log_out(&scene, user).await.unwrap();
     let actions: Vec<String> = scene.audit_trail().into_iter().map(|[_, action, _]| action).collect();
-    assert_eq!(actions, ["login.succeeded", "login.succeeded", "login.ended"], "a second logout is not recorded");
+    assert_eq!(
+        actions,
+        ["login.succeeded", "login.succeeded", "login.ended"],
+        "a second logout is not recorded"
+    );
     assert_eq!(scene.audit_trail()[0][2], r#"{"ip":"192.0.2.7"}"#);
 }
 

@@ -35,14 +35,14 @@ fn lists_are_paged_and_invalid_parameters_are_a_problem() {
     let (paged, whole) = (all("/audit?limit=2"), all("/audit?limit=1000"));
     assert!(paged == whole && whole.len() >= 8, "{paged:?}");
     for (path, status, part) in [
-        ("/targets/none", 404, "There is no target"),
+        ("/targets/none", 404, "Target “none” not found"),
         ("/targets/a%00b", 400, "single line"),
         ("/targets/app/sessions?limit=0", 400, "an integer from 1 to 1000"),
         ("/targets/app/sessions?cursor=x", 400, "`next` of the previous page"),
         ("/targets/app/sessions?statu=all", 400, "unknown field"),
         ("/events?from=yesterday", 400, "2026-01-31T12:00:00Z"),
-        ("/plans/none", 404, "no such plan"),
-        ("/incidents/none", 404, "no such incident"),
+        ("/plans/none", 404, "Plan not found"),
+        ("/incidents/none", 404, "Incident not found"),
         ("/nothing", 404, "/api/v1/openapi.json"),
     ] {
         bot.get(path).is_problem(status, part);
@@ -56,11 +56,11 @@ fn lists_are_paged_and_invalid_parameters_are_a_problem() {
         bot.post("/targets/app/plans", &body).is_problem(400, part);
     }
     bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "none" }))
-        .is_problem(404, "no user `none`");
+        .is_problem(404, "user `none` not found");
     bot.post("/targets/app/plans", &json!({ "kind": "where" })).is_problem(409, "to select all sessions");
     let everybody = bot.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}/apply", everybody["id"].as_str().unwrap());
-    bot.post(&path, &json!({ "confirm": "other" })).is_problem(409, "type the name of the target");
+    bot.post(&path, &json!({ "confirm": "other" })).is_problem(409, "Type the target name (app) to confirm");
     bot.ask("POST", "/silences", &[], None).is_problem(415, "application/json");
     let put = bot.ask("PUT", "/silences", &[], None);
     put.is_problem(405, "allows only GET, POST");

@@ -164,7 +164,7 @@ fn files_are_followed_by_command_and_continued_from_the_last_position() {
     std::fs::write(folder.path().join("place.json"), "nonsense").unwrap();
     let said = run_program_in(folder.path(), &[], &["logs", "follow", "app.log", "--state", "place.json"]);
     assert_eq!(
-        (said.exit_code, said.stderr.contains("does not say how far was read")),
+        (said.exit_code, said.stderr.contains("place.json holds no positions")),
         (2, true),
         "{}",
         said.stderr
