@@ -101,7 +101,7 @@ struct GlobalArgs {
     /// Log queries and server errors to stderr
     #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, display_order = 906)]
     verbose: bool,
-    /// Log format on stderr
+    /// Log format on stderr [env: SESSIONWATCH_LOG_FORMAT]
     #[arg(
         long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 907, value_enum, default_value = "text",
         env = "SESSIONWATCH_LOG_FORMAT", hide_env = true, hide_possible_values = true, value_name = "text|json"

@@ -13,7 +13,7 @@ use super::{
     section_reader::{RunInterval, SectionReader},
 };
 use crate::{
-    checks::{CheckSettings, CustomCheck},
+    checks::{self, CheckSettings, CustomCheck},
     config_file::WithSpan,
 };
 
@@ -88,7 +88,9 @@ impl CustomCheckSection {
         let Some(id) = &self.id else { return };
         reader.validate_check_id(id, "suspended-users");
         let is_taken = |other: &str| other == id.as_str();
-        if builtin_check_ids().any(is_taken) || settings.custom_checks.iter().any(|check| is_taken(&check.id))
+        let mut reserved = builtin_check_ids().chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
+        if reserved.any(is_taken)
+            || settings.custom_checks.iter().any(|check| is_taken(&check.id))
         {
             reader.report_problem(id.span(), format!("duplicate check id `{}`", **id));
         }

@@ -216,6 +216,7 @@ pub(super) async fn advance_incident(
 #[serde(tag = "scope", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ContainmentRequest {
     /// All sessions.
+    #[serde(rename = "all")]
     Everybody {},
     /// Sessions of these users.
     Users {
@@ -225,6 +226,7 @@ pub(super) enum ContainmentRequest {
     /// Sessions with shared tokens.
     Duplicates {},
     /// Sessions of users who do not exist.
+    #[serde(rename = "orphaned")]
     Orphans {},
 }
 

@@ -104,6 +104,6 @@ fn find_record(app: &Arc<AppState>, id: &str) -> Result<PlanRecord, Failure> {
 /// Returns the error for an ID that no plan has.
 pub(super) fn unknown_plan(id: &str) -> Failure {
     Failure::Usage(format!(
-        "there is no plan `{id}`: plans that were not applied are kept for a day; `sessionwatch plans list` shows them"
+        "plan `{id}` not found: plans that were not applied are kept for a day; `sessionwatch plans list` shows them"
     ))
 }

@@ -135,18 +135,18 @@ fn a_response_to_a_login_of_another_browser_is_rejected() {
     let state = location.split("&state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     let issuer = provider.issuer.replace(':', "%3A").replace('/', "%2F");
     for (query, cookie, said) in [
-        ("code=x".to_owned(), cookie.as_str(), "was not begun in this browser"),
-        (format!("code=x&state={state}"), "", "was not begun in this browser"),
+        ("code=x".to_owned(), cookie.as_str(), "was started in another browser"),
+        (format!("code=x&state={state}"), "", "was started in another browser"),
         (
             format!("code=x&state={}&iss={issuer}", "0".repeat(64)),
             cookie.as_str(),
-            "was not begun in this browser",
+            "was started in another browser",
         ),
         (format!("code=x&state={state}"), cookie.as_str(), "the response comes from another provider"),
         (
             format!("code=x&state={state}&iss=https%3A%2F%2Fevil.example"),
             cookie.as_str(),
-            "of another provider",
+            "the response comes from another provider",
         ),
         (
             format!("code=x&state={state}&iss={issuer}"),

@@ -89,7 +89,7 @@ fn read_only_commands_create_no_store() {
             assert_eq!(said.exit_code, 2, "{arguments:?}: {}{}", said.stdout, said.stderr);
             let missing = if made_by_touch { "is empty: restore a backup" } else { "not found" };
             let way_out = said.stderr.contains(&format!("store {STORE} {missing}"))
-                && said.stderr.contains("run `sessionwatch serve` to create the store")
+                && said.stderr.contains("run `sessionwatch serve` to create ")
                 && said.stderr.contains("--config");
             assert!(way_out, "{arguments:?}: {}", said.stderr);
         }

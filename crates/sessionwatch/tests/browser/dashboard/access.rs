@@ -78,5 +78,5 @@ fn a_daemon_reachable_from_other_hosts_prints_no_setup_link() {
     };
     assert!(read_dashboard_line().contains("The dashboard is closed"));
     testkit::create_account(folder.path(), "ada", "admin");
-    assert!(read_dashboard_line().contains("The dashboard is on http://0.0.0.0:"));
+    assert!(read_dashboard_line().contains("Dashboard: http://0.0.0.0:"));
 }

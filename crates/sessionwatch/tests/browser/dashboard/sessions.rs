@@ -57,7 +57,7 @@ fn form_conditions_select_rows_for_a_plan_and_the_latest_plan_is_listed_first() 
     for (fields, refused, said) in [
         ("", 400, "Enter at least one condition"),
         ("expires_before=yesterday", 400, "must be a date and time in UTC"),
-        ("created_after=2026-01-01T00:00", 409, "no column of"),
+        ("created_after=2026-01-01T00:00", 409, "and none is known for this target"),
     ] {
         let (status, page) = post(fields);
         assert!(status == refused && page.contains(said), "{fields}: {status} {page}");
