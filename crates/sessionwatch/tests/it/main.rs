@@ -24,6 +24,7 @@ mod dashboard_access;
 mod decoding;
 mod deliveries;
 mod disk_full;
+mod doc_examples;
 mod doctor_users;
 mod drill_endings;
 mod drill_steps;
