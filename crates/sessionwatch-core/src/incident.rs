@@ -152,7 +152,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "root-cause",
         "Find the root cause",
-        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field field set root-cause TEXT`.",
+        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field set root-cause TEXT`.",
         true,
         IncidentSeverity::P2,
     ),
