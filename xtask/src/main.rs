@@ -152,8 +152,8 @@ fn install_prerequisites() -> Result<()> {
     fetch_packages()?;
     postgresql::fetch_versions()?;
     timescale::fetch_timescale()?;
-    python_tools::SCHEMATHESIS.install()?;
-    python_tools::TYPOS.install()
+    python_tools::SCHEMATHESIS_TOOL.install()?;
+    python_tools::TYPOS_TOOL.install()
 }
 
 /// npm packages that browser tests use, as folder, version and a file that proves the installation: the accessibility

@@ -15,11 +15,11 @@ pub(crate) struct PythonTool {
 }
 
 /// Property-based tests of the API, generated from its OpenAPI document.
-pub(crate) const SCHEMATHESIS: PythonTool =
+pub(crate) const SCHEMATHESIS_TOOL: PythonTool =
     PythonTool { name: "schemathesis", requirement: "schemathesis==4.32.5" };
 
 /// Spell checker for code and documentation.
-pub(crate) const TYPOS: PythonTool = PythonTool { name: "typos", requirement: "typos==1.52.0" };
+pub(crate) const TYPOS_TOOL: PythonTool = PythonTool { name: "typos", requirement: "typos==1.52.0" };
 
 impl PythonTool {
     fn folder(&self) -> PathBuf {

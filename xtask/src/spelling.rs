@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::python_tools::TYPOS;
+use super::python_tools::TYPOS_TOOL;
 
 /// Prints the position of every misspelled word.
 ///
@@ -12,9 +12,9 @@ use super::python_tools::TYPOS;
 ///
 /// Fails if a word is misspelled, or typos cannot be installed or run.
 pub(crate) fn check_spelling() -> Result<()> {
-    TYPOS.install()?;
+    TYPOS_TOOL.install()?;
     super::print_message("==> typos");
-    let status = Command::new(TYPOS.program())
+    let status = Command::new(TYPOS_TOOL.program())
         .args(["--format", "brief", "."])
         .status()
         .context("cannot run typos")?;
@@ -37,7 +37,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("page.md");
         std::fs::write(&file, text)?;
-        let status = Command::new(root.join(TYPOS.program()))
+        let status = Command::new(root.join(TYPOS_TOOL.program()))
             .arg("--config")
             .arg(root.join("_typos.toml"))
             .arg(&file)

@@ -16,9 +16,9 @@ const MAX_ONE_WORD_FUNCTIONS: usize = 40;
 /// Maximum share of types whose name another type of the workspace has too, in percent.
 const MAX_SHARED_TYPE_NAMES: usize = 12;
 /// Maximum share of doc comments that open with a question word, in percent.
-const MAX_QUESTION_OPENINGS: usize = 22;
+const MAX_QUESTION_OPENINGS: usize = 4;
 /// Allowed share of plain comments among non-empty lines, in tenths of a percent.
-const PLAIN_COMMENTS: std::ops::RangeInclusive<usize> = 6..=40;
+const PLAIN_COMMENTS: std::ops::RangeInclusive<usize> = 15..=40;
 
 /// Openings that describe instead of naming.
 const QUESTION_WORDS: [&str; 5] = ["How", "What", "When", "Whether", "Who"];

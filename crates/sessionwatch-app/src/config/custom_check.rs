@@ -89,9 +89,7 @@ impl CustomCheckSection {
         reader.validate_check_id(id, "suspended-users");
         let is_taken = |other: &str| other == id.as_str();
         let mut reserved = builtin_check_ids().chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
-        if reserved.any(is_taken)
-            || settings.custom_checks.iter().any(|check| is_taken(&check.id))
-        {
+        if reserved.any(is_taken) || settings.custom_checks.iter().any(|check| is_taken(&check.id)) {
             reader.report_problem(id.span(), format!("duplicate check id `{}`", **id));
         }
         let threshold = self.threshold.parse();

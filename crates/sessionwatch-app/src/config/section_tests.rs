@@ -202,10 +202,7 @@ fn invalid_custom_checks_are_reported() {
                 &check("threshold = \"about 3\""),
                 "4:13: custom_check.threshold: must be a comparison (>, >=, <, <=, = or !=) and a number, such as \"> 0\"",
             ),
-            (
-                &check("max_rows = 0"),
-                "4:12: custom_check.max_rows: must be a whole number from 1 to 10000000",
-            ),
+            (&check("max_rows = 0"), "4:12: custom_check.max_rows: expected integer 1 to 10000000"),
             (&check("max_rows = 0"), "4:12: custom_check.max_rows: expected integer 1 to 10000000"),
             (
                 "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",

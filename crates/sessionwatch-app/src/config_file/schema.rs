@@ -18,7 +18,7 @@ pub(super) const DEFAULT_TEXT_KEYWORD: &str = "x-otherwise";
 /// section can still be checked.
 const REQUIRED_KEYWORD: &str = "x-required";
 /// Upper bound from which a number counts as unlimited in descriptions.
-const UNLIMITED: f64 = 1e12;
+const UNBOUNDED_MAXIMUM: f64 = 1e12;
 
 /// Custom string format, selected by the schema keyword `format`.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,7 @@ pub(super) fn describe_value(schema: &Value, formats: &[TextFormat]) -> String {
 fn format_bounds(schema: &Value) -> String {
     let minimum = format_number(&schema["minimum"]);
     match schema["maximum"].as_f64() {
-        Some(maximum) if maximum < UNLIMITED => format!("{minimum} to {maximum}"),
+        Some(maximum) if maximum < UNBOUNDED_MAXIMUM => format!("{minimum} to {maximum}"),
         _ => format!("≥ {minimum}"),
     }
 }

@@ -362,7 +362,7 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Returns the verb for ending sessions by a method, as a plan says it.
 #[must_use]
-pub fn imperative(revoke: &RevokeMethod) -> &'static str {
+pub fn revoke_verb(revoke: &RevokeMethod) -> &'static str {
     match revoke {
         RevokeMethod::Delete => "delete",
         RevokeMethod::Expire => "expire",

@@ -18,7 +18,7 @@ use crate::checks::{LOG_CHECKS, LogCheckKind};
 
 /// Arguments after `sessionwatch`, by check id; `{target}` stands for the target and `{keep}` for the limit per
 /// user. Commands that delete or revoke only print a plan until it is applied.
-const FIXES: [(&str, &[&str]); 14] = [
+const FIX_COMMANDS: [(&str, &[&str]); 14] = [
     (DUPLICATE_TOKENS_CHECK.id, &["cleanup duplicates {target}", "doctor {target}"]),
     (TOKEN_REASSIGNED_CHECK.id, &["incident open {target} --severity P0"]),
     (REAPPEARED_SESSIONS_CHECK.id, &["incident open {target} --severity P1"]),
@@ -46,7 +46,7 @@ const ADDRESS_VARIABLE: &str = "\"$DATABASE_URL\"";
 /// `user_limit` is the limit per user that the check applied, where it has one.
 #[must_use]
 pub fn fix_commands(check_id: &str, target: &str, user_limit: Option<u64>) -> Vec<String> {
-    let arguments = FIXES
+    let arguments = FIX_COMMANDS
         .iter()
         .find(|(id, _)| *id == check_id)
         .map_or_else(|| log_check_arguments(check_id), |(_, arguments)| arguments);

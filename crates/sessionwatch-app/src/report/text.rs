@@ -45,7 +45,7 @@ impl CheckReport {
             text.push_str("\nNotes:\n");
         }
         for note in &self.notes {
-            text.push_str(&wrap("  - ", &sanitize_text(note), columns));
+            text.push_str(&wrap_text("  - ", &sanitize_text(note), columns));
         }
         if fix::is_masked(&self.target) && !self.in_group(Failing).is_empty() {
             text.push_str(
@@ -62,7 +62,7 @@ impl CheckReport {
         let finding = &result.outcome;
         let title =
             format!("{} ({}): {}", result.id, result.severity.name(), sanitize_text(&finding.summary));
-        let mut text = format!("\n{}", wrap("", &title, columns));
+        let mut text = format!("\n{}", wrap_text("", &title, columns));
         for row in &result.evidence {
             let _ = writeln!(text, "    {}", EvidenceWords::new(row, now).to_line());
         }
@@ -71,7 +71,7 @@ impl CheckReport {
         }
         let _ = writeln!(text, "  Threshold: {}", finding.threshold);
         if !result.action.is_empty() {
-            text.push_str(&wrap("  Action:    ", &sanitize_text(&result.action), columns));
+            text.push_str(&wrap_text("  Action:    ", &sanitize_text(&result.action), columns));
         }
         // A command is never wrapped: it is pasted as it stands.
         let commands = fix::fix_commands(&result.id, &self.target, finding.user_limit);
@@ -114,7 +114,7 @@ pub(super) fn describe_result(result: &CheckResult) -> String {
 }
 
 /// Wraps text at blanks; the lines after the first one are indented as far as the lead reaches.
-fn wrap(lead: &str, text: &str, columns: Option<u16>) -> String {
+fn wrap_text(lead: &str, text: &str, columns: Option<u16>) -> String {
     let Some(columns) = columns.map(usize::from) else { return format!("{lead}{text}\n") };
     let indent = lead.chars().count().max(2);
     let (mut lines, mut line, mut length) = (String::new(), lead.to_owned(), lead.chars().count());
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn text_is_wrapped_at_blanks_and_indented() {
-        assert_eq!(wrap("  - ", "one two three", None), "  - one two three\n");
-        assert_eq!(wrap("  - ", "one two three", Some(12)), "  - one two\n    three\n");
-        assert_eq!(wrap("", "one two three", Some(9)), "one two\n  three\n");
-        assert_eq!(wrap("", "one two", Some(7)), "one two\n");
-        assert_eq!(wrap("", "one two", Some(6)), "one\n  two\n");
-        assert_eq!(wrap("", "unbreakable word", Some(4)), "unbreakable\n  word\n");
-        assert_eq!(wrap("  - ", "", Some(9)), "  - \n");
+        assert_eq!(wrap_text("  - ", "one two three", None), "  - one two three\n");
+        assert_eq!(wrap_text("  - ", "one two three", Some(12)), "  - one two\n    three\n");
+        assert_eq!(wrap_text("", "one two three", Some(9)), "one two\n  three\n");
+        assert_eq!(wrap_text("", "one two", Some(7)), "one two\n");
+        assert_eq!(wrap_text("", "one two", Some(6)), "one\n  two\n");
+        assert_eq!(wrap_text("", "unbreakable word", Some(4)), "unbreakable\n  word\n");
+        assert_eq!(wrap_text("  - ", "", Some(9)), "  - \n");
     }
 }

@@ -129,11 +129,11 @@ fn render_config(document: &Value) -> String {
                     Ok(())
                 }
                 Value::Array(items) => writeln!(text, "{blanks}{key}: {}", list(items)),
-                value => writeln!(text, "{blanks}{key}: {}", scalar(value)),
+                value => writeln!(text, "{blanks}{key}: {}", render_scalar(value)),
             };
         }
     }
-    fn scalar(value: &Value) -> String {
+    fn render_scalar(value: &Value) -> String {
         match value {
             Value::String(text) => sanitize_text(text),
             Value::Null => "none".into(),
@@ -146,7 +146,7 @@ fn render_config(document: &Value) -> String {
         if items.is_empty() {
             return "none".into();
         }
-        items.iter().map(scalar).collect::<Vec<_>>().join(", ")
+        items.iter().map(render_scalar).collect::<Vec<_>>().join(", ")
     }
     let mut text = String::new();
     add_lines(&mut text, document, 0);

@@ -7,9 +7,9 @@ use clap::{Command, CommandFactory as _};
 use super::Cli;
 
 /// Sections by the name of a command, each with its examples.
-const EXAMPLES: &str = include_str!("examples.txt");
+const COMMAND_EXAMPLES: &str = include_str!("examples.txt");
 /// The address of the repository, which has the documentation. Empty until `repository` is set in Cargo.toml.
-const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+const REPOSITORY_URL: &str = env!("CARGO_PKG_REPOSITORY");
 /// Exit codes, below the help of the commands that have all of them.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,7 +30,7 @@ pub(super) fn build_command() -> Command {
 fn parse_examples() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut examples: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
-    for line in EXAMPLES.lines().filter(|line| !line.is_empty()) {
+    for line in COMMAND_EXAMPLES.lines().filter(|line| !line.is_empty()) {
         match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             Some(name) => section = name,
             None => examples.entry(section).or_default().push(line),
@@ -50,8 +50,8 @@ fn add_examples(command: Command, path: &str, examples: &BTreeMap<&str, Vec<&str
     if COMMANDS_WITH_RESULTS.contains(&path) {
         help.push_str(&format!("{EXIT_CODES}\n\n"));
     }
-    if !REPOSITORY.is_empty() {
-        help.push_str(&format!("Documentation: {REPOSITORY}/tree/main/docs"));
+    if !REPOSITORY_URL.is_empty() {
+        help.push_str(&format!("Documentation: {REPOSITORY_URL}/tree/main/docs"));
     }
     let command = command.after_long_help(help.trim_end().to_owned());
     names.into_iter().fold(command, |command, name| {

@@ -104,12 +104,12 @@ impl Since {
 /// Returns a hint if the text is neither.
 pub(super) fn parse_since(text: &str) -> Result<Since, String> {
     /// Further back, nothing is stored.
-    const FURTHEST: SignedDuration = SignedDuration::from_hours(24 * 3_650);
+    const MAX_HISTORY_AGE: SignedDuration = SignedDuration::from_hours(24 * 3_650);
     if text.bytes().filter(u8::is_ascii_digit).count() == text.len() {
         return parse_duration(text).map(Since::Ago);
     }
     match parse_duration(text) {
-        Ok(length) => Ok(Since::Ago(length.min(FURTHEST))),
+        Ok(length) => Ok(Since::Ago(length.min(MAX_HISTORY_AGE))),
         Err(_) => parse_instant(text)
             .map(Since::At)
             .map_err(|_| "expected a duration such as 24h or 7d, or a date such as 2026-01-31".into()),
@@ -123,7 +123,7 @@ pub(super) fn whole_days(length: SignedDuration) -> Option<u32> {
 }
 
 /// The choice of `--color`, which the whole process shares.
-static COLOR: OnceLock<ColorChoice> = OnceLock::new();
+static COLOR_CHOICE: OnceLock<ColorChoice> = OnceLock::new();
 
 /// The choice of colored output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -139,12 +139,12 @@ pub(super) enum ColorChoice {
 impl ColorChoice {
     /// Makes this the choice of the process. A later one has no effect.
     pub(super) fn set(self) {
-        let _ = COLOR.set(self);
+        let _ = COLOR_CHOICE.set(self);
     }
 
     /// Returns the choice of the process.
     pub(super) fn current() -> Self {
-        COLOR.get().copied().unwrap_or(Self::Auto)
+        COLOR_CHOICE.get().copied().unwrap_or(Self::Auto)
     }
 }
 

@@ -36,7 +36,7 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
         writeln!(
             text,
             "{} {rows} of {} ({:.1} %), {active} of {} ({:.1} %).",
-            apply::imperative(&summary.revoke),
+            apply::revoke_verb(&summary.revoke),
             format_count(summary.all_rows, "row", "rows"),
             percentage_of(rows, summary.all_rows),
             format_count(summary.all_active, "active session", "active sessions"),
