@@ -267,11 +267,11 @@ fn diagnose_layout(opened: &ConnectedTarget) -> Diagnostic {
     let LayoutCandidate { mapping, title, reasons: why, .. } = &opened.layout.candidate;
     let summary = format!("{title} in {}: {}", mapping.sessions, why.join("; "));
     match &opened.layout.uncertainty {
-        None => diagnostic_pass("recognition", summary),
+        None => diagnostic_pass("layout", summary),
         Some(doubt) if doubt.level == UncertaintyLevel::Weak => {
-            diagnostic_fail("recognition", doubt.to_string(), doubt.hint())
+            diagnostic_fail("layout", doubt.to_string(), doubt.hint())
         }
-        Some(doubt) => diagnostic_warn("recognition", format!("{summary}; {doubt}"), doubt.hint()),
+        Some(doubt) => diagnostic_warn("layout", format!("{summary}; {doubt}"), doubt.hint()),
     }
 }
 
@@ -283,6 +283,6 @@ fn diagnose_external_logins(opened: &ConnectedTarget) -> Vec<Diagnostic> {
         .candidate
         .other_login_hints
         .iter()
-        .map(|says| diagnostic_warn("elsewhere", says, fix))
+        .map(|says| diagnostic_warn("other-stores", says, fix))
         .collect()
 }

@@ -48,7 +48,7 @@ const UNIQUE_TOKENS_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
 
 const NEW_TOKEN_AT_LOGIN_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
     gauge: CheckedGauge("reassigned", "token-reassigned"),
-    id: "new-token-at-log-in",
+    id: "new-token-at-login",
     source: "OWASP ASVS 5.0.0 7.2.4",
     title: "No token passes from one user to another",
     inspected: "tokens whose user changed between two check runs",

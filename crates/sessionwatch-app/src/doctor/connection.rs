@@ -79,7 +79,7 @@ pub(super) fn diagnose_watch_role(input: DoctorInput<'_>) -> Option<Diagnostic> 
 }
 
 pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRoleInfo) -> Diagnostic {
-    const DIAGNOSTIC_ID: &str = "acting-role";
+    const DIAGNOSTIC_ID: &str = "write-role";
     let fix = "create a write role; `sessionwatch grants` prints the SQL";
     let remedies = input.remedies();
     // Ordered by severity: only the first finding that applies is reported.

@@ -39,10 +39,31 @@ fn parse_examples() -> BTreeMap<&'static str, Vec<&'static str>> {
     examples
 }
 
+/// Returns the examples of a command; for a group of commands, one example of each of the first two.
+fn select_examples<'e>(
+    path: &str,
+    names: &[String],
+    examples: &BTreeMap<&'e str, Vec<&'e str>>,
+) -> Vec<&'e str> {
+    if let Some(own) = examples.get(path) {
+        return own.clone();
+    }
+    // Groups may contain groups: the first example below the name stands for it.
+    let first_below = |name: &String| {
+        let path = format!("{path} {name}").trim().to_owned();
+        let below = format!("{path} ");
+        let mut found =
+            examples.iter().filter(|(section, _)| **section == path || section.starts_with(&below));
+        found.next().and_then(|(_, lines)| lines.first().copied())
+    };
+    names.iter().filter_map(first_below).take(2).collect()
+}
+
 fn add_examples(command: Command, path: &str, examples: &BTreeMap<&str, Vec<&str>>) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
     let mut help = String::new();
-    if let Some(lines) = examples.get(path) {
+    let lines = select_examples(path, &names, examples);
+    if !lines.is_empty() {
         help.push_str("Examples:\n");
         lines.iter().for_each(|line| help.push_str(&format!("  {line}\n")));
         help.push('\n');
@@ -89,6 +110,16 @@ mod tests {
         }
         let leaves = |inner: &&Command| list_leaves(inner, format!("{path} {}", inner.get_name()).trim());
         inner.iter().flat_map(leaves).collect()
+    }
+
+    #[test]
+    fn groups_show_an_example_of_their_first_two_commands() {
+        let examples = parse_examples();
+        let names = ["list".to_owned(), "show".to_owned(), "top".to_owned()];
+        let lines = select_examples("sessions", &names, &examples);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("sessionwatch sessions list"), "{lines:?}");
+        assert!(lines[1].starts_with("sessionwatch sessions show"), "{lines:?}");
     }
 
     #[test]

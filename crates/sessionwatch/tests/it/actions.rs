@@ -218,17 +218,17 @@ fn doctor_reports_missing_privileges_of_the_write_role() {
     let place = Place::new(&database, 0);
     let line = || {
         let said = place.run(&["doctor"]);
-        let lines = said.stdout.lines().skip_while(|line| !line.contains("acting-role:")).take(2);
+        let lines = said.stdout.lines().skip_while(|line| !line.contains("write-role:")).take(2);
         lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     assert!(
-        line().starts_with(&format!("pass  acting-role: `{}` can revoke and restore sessions", place.act)),
+        line().starts_with(&format!("pass  write-role: `{}` can revoke and restore sessions", place.act)),
         "{}",
         line()
     );
     database.psql(&format!("REVOKE INSERT ON sessions FROM {}", place.act)).unwrap();
     let grant = format!("→ GRANT INSERT ON \"public\".\"sessions\" TO \"{}\";", place.act);
-    assert!(line().starts_with("fail  acting-role:") && line().contains(&grant), "{}", line());
+    assert!(line().starts_with("fail  write-role:") && line().contains(&grant), "{}", line());
     database.psql(&format!("ALTER ROLE {} NOLOGIN", place.act)).unwrap();
     assert!(line().contains("cannot inspect the write role: cannot connect"), "{}", line());
 }

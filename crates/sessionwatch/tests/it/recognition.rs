@@ -160,8 +160,8 @@ fn tables_of_frameworks_are_recognized_as_such() {
                 plan.stderr
             );
             let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
-            let recognition = finding(&doctor, "recognition");
-            assert_eq!(recognition["level"], "pass", "{name}: {recognition}");
+            let layout = finding(&doctor, "layout");
+            assert_eq!(layout["level"], "pass", "{name}: {layout}");
         } else {
             assert_eq!(said.exit_code, 3, "{name}: {report:#}");
             assert!(said.stderr.contains(parts[1]), "{name}: {}", said.stderr);
@@ -219,7 +219,7 @@ fn other_token_tables_do_not_make_the_session_table_ambiguous() {
             said.stderr
         );
         let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
-        assert_eq!(finding(&doctor, "recognition")["level"], "pass", "{doctor:#}");
+        assert_eq!(finding(&doctor, "layout")["level"], "pass", "{doctor:#}");
         let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
         assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
@@ -322,7 +322,7 @@ fn a_table_with_too_little_evidence_is_unknown_until_it_is_named() {
             }
         }
         let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
-        assert_eq!(finding(&doctor, "recognition")["level"], "fail", "{doctor:#}");
+        assert_eq!(finding(&doctor, "layout")["level"], "fail", "{doctor:#}");
         // The lines that the error prints are enough.
         let refused = run_program_in(folder.path(), &[], all).stderr;
         let lines: Vec<&str> = refused.lines().filter_map(|line| line.strip_prefix("  ")).collect();

@@ -214,7 +214,7 @@ impl<'a> Site<'a> {
             doctor.stdout
         );
         assert_eq!(failing.is_empty(), self.shape.name == PLAIN.name, "{}: {failing:#?}", self.shape.name);
-        for pass in ["server: PostgreSQL ", "role:", "acting-role:", "visibility:", "expiry:", "clock:"] {
+        for pass in ["server: PostgreSQL ", "role:", "write-role:", "visibility:", "expiry:", "clock:"] {
             assert!(doctor.stdout.contains(&format!("\npass  {pass}")), "{pass} {}", doctor.stdout);
         }
     }

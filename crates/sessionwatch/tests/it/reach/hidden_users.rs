@@ -51,7 +51,7 @@ fn hidden_users_do_not_make_sessions_orphans() {
     }
     let doctor = run(&["doctor"]);
     assert!(doctor.stdout.contains("fail  users-visibility") && doctor.stdout.contains("CREATE POLICY"));
-    assert!(doctor.stdout.contains("fail  acting-role: row-level security hides rows"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("fail  write-role: row-level security hides rows"), "{}", doctor.stdout);
     // A role that sees the users can plan, but one that does not see them cannot delete.
     database.psql(&format!("CREATE POLICY w ON users FOR SELECT TO {watch} USING (true)")).unwrap();
     let report = run(&["check", "--format", "json"]).check_report();
