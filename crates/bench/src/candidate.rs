@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use testkit::{Database, PostgresServer};
 use wait4::Wait4;
 
-use crate::{exporter::SqlExporter, run_cost::RunCost};
+use crate::{run_cost::RunCost, sql_exporter::SqlExporter};
 
 const GUIDE_QUERIES: &str = include_str!("guide.sql");
 const BINARY_COPY_SQL: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires FROM sessions AS s) TO STDOUT (FORMAT binary)"#;

@@ -1,16 +1,16 @@
 //! Benchmarks. By default a race: sessionwatch, `psql` and a generic exporter run in turns on one private PostgreSQL
 //! server; the report has medians, ratios and budgets.
 
-mod alerts;
+mod alert_delivery;
 mod candidate;
 mod cleanup;
 mod dashboard_pages;
-mod exporter;
 mod ingest;
 mod logs;
 mod many_targets;
 mod report;
 mod run_cost;
+mod sql_exporter;
 
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         BenchArgs { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
         BenchArgs { drain: Some(seconds), .. } => Some(ingest::run(*seconds)?),
         BenchArgs { pages: Some(seconds), .. } => Some(dashboard_pages::run(*seconds)?),
-        BenchArgs { alerts: Some(count), .. } => Some(alerts::run(*count, args.runs)?),
+        BenchArgs { alerts: Some(count), .. } => Some(alert_delivery::run(*count, args.runs)?),
         BenchArgs { targets, .. } if targets.is_empty() => None,
         BenchArgs { targets, sessions, .. } => Some(many_targets::run(targets, *sessions)?),
     };
@@ -96,7 +96,7 @@ fn main() -> Result<()> {
         round.print_table();
         rounds.push(round);
     }
-    if !Path::new(exporter::EXPORTER_PATH).exists() {
+    if !Path::new(sql_exporter::EXPORTER_PATH).exists() {
         print_note(
             "skipped: prometheus-sql-exporter is not installed (Debian: `apt-get install prometheus-sql-exporter`)",
         );

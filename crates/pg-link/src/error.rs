@@ -78,7 +78,7 @@ pub enum ConnectFailure {
     #[error("the server is not PostgreSQL")]
     NotPostgres,
     /// No server listens on the local socket.
-    #[error("no server listens on this local socket")]
+    #[error("no server is listening on this local socket")]
     NoSocket,
     /// The parameters of the address contradict each other.
     #[error("the parameters of the address contradict each other")]

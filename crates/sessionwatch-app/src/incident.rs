@@ -8,7 +8,7 @@ mod log_sources;
 pub mod message;
 mod reopening;
 pub mod report;
-mod steps;
+mod step_detection;
 pub mod workflow;
 
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ use crate::{
 pub use self::{
     log_sources::describe_idle_sources,
     reopening::{ReopenReason, reopen_after_run, reopen_incident, reopen_reason_from_logs, reopen_reasons},
-    steps::{StepOutcome, check_step},
+    step_detection::{StepOutcome, check_step},
 };
 
 /// Maximum number of log events of the last day that a new timeline starts with.

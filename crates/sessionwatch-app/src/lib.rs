@@ -16,7 +16,7 @@ pub mod clock_difference;
 pub mod config;
 pub mod config_file;
 pub mod daemon;
-pub mod default_address;
+pub mod default_database_url;
 pub mod demo;
 pub mod doctor;
 pub mod environment;

@@ -3,6 +3,7 @@
 mod alertmanager;
 pub mod channel;
 mod channel_kind;
+pub(crate) mod channel_section;
 mod channel_service;
 mod delivery_error;
 mod discord;
@@ -12,7 +13,6 @@ mod message;
 mod ntfy;
 mod pagerduty;
 pub(crate) mod queue;
-pub(crate) mod section;
 mod sender;
 mod slack;
 mod teams;

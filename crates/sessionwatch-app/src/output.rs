@@ -13,7 +13,7 @@ use crate::environment;
 /// The format of lists and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputFormat {
-    /// Readable text
+    /// Human-readable text
     Table,
     /// One JSON document
     Json,

@@ -89,7 +89,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "affected",
         "Identify affected users",
-        "Users who share a token are listed. Find others by id, name or handle with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
+        "Users who share a token are listed. Find others by ID, name or handle with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
         false,
         IncidentSeverity::P2,
     ),
@@ -124,7 +124,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "verify",
         "Verify the containment",
-        "Runs every check: no shared tokens, no orphans, 1 to 3 active sessions per user, and no revoked session is back.",
+        "Runs every check to confirm that there are no shared tokens or orphans, that active users have 1 to 3 active sessions on average, and that no revoked session has come back.",
         true,
         IncidentSeverity::P3,
     ),

@@ -29,7 +29,7 @@ pub mod stats;
 pub mod suggest;
 pub mod time_zone;
 pub mod timestamp;
-pub mod token;
+pub mod token_prefix;
 
 mod arena;
 mod radix_buckets;

@@ -346,7 +346,7 @@ impl LocalTimeInput<'_> {
         };
         if agreed && enough(steps.shift_rows) {
             let why = format!(
-                "`{name}` is {} {} the expiry with a time zone in the same row",
+                "`{name}` is {} {} the time-zone-aware expiry in the same row",
                 format_hours(steps.shift_us.abs()),
                 direction_word(steps.shift_us)
             );
@@ -357,7 +357,7 @@ impl LocalTimeInput<'_> {
         (steps.zero_rows == 0 && 2 * count >= differences.len() && enough(count)).then(|| Contradiction {
             shift_us: smallest_offset_from(most).map(|shift| -shift),
             reason: format!(
-                "`{name}` is up to {} before the expiry with a time zone in the same row",
+                "`{name}` is up to {} before the time-zone-aware expiry in the same row",
                 format_hours(most)
             ),
         })
@@ -391,7 +391,7 @@ impl LocalTimeInput<'_> {
         (common > MICROS_PER_DAY && common % (MICROS_PER_DAY / 2) != 0).then(|| Contradiction {
             shift_us: Some(sign * shift),
             reason: format!(
-                "`{}` is {} after the creation, not the usual {}",
+                "`{}` is {} after the creation time, not the usual {}",
                 self.expires.name,
                 format_hours(common),
                 format_hours(usual)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_core::{timestamp::UtcTimestamp, token as tokens};
+use sessionwatch_core::{timestamp::UtcTimestamp, token_prefix as tokens};
 
 use crate::{
     classify::Classification,

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 
 use regex::{Captures, Regex};
-use sessionwatch_core::token;
+use sessionwatch_core::token_prefix;
 
 use crate::key_values::{strip_ansi, unescape_text};
 
@@ -266,7 +266,7 @@ fn find_secret_end(text: &str) -> usize {
 /// Returns the shown form of a token value: a prefix if it is one word, or the whole value if it is cut already.
 fn shorten_value(value: &str) -> String {
     let cut = value.strip_suffix("...").or_else(|| value.strip_suffix('…'));
-    if cut.is_some_and(|cut| cut.chars().count() <= token::MAX_PREFIX_CHARS) {
+    if cut.is_some_and(|cut| cut.chars().count() <= token_prefix::MAX_PREFIX_CHARS) {
         return value.to_owned();
     }
     if value.chars().all(is_token_char) { shorten_secret(value) } else { "…".into() }
@@ -278,7 +278,7 @@ fn is_token_char(letter: char) -> bool {
 }
 
 fn shorten_secret(secret: &str) -> String {
-    format!("{}…", token::token_prefix(secret))
+    format!("{}…", token_prefix::token_prefix(secret))
 }
 
 /// Returns whether a word looks random, regardless of separators between its parts.

@@ -2,7 +2,7 @@
 //! values.
 
 mod candidates;
-mod clocks;
+mod column_time_zones;
 pub mod detect;
 pub mod explicit_mapping;
 pub mod known_layout;
@@ -14,7 +14,7 @@ pub mod uncertainty;
 mod verify;
 pub mod vetting;
 
-pub use self::clocks::{LayoutClocks, TableActivity, clock_fix_hint, find_clock_doubts};
+pub use self::column_time_zones::{LayoutClocks, TableActivity, clock_fix_hint, find_clock_doubts};
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 

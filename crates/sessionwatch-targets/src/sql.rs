@@ -8,7 +8,7 @@ pub(crate) mod dialect;
 mod evidence;
 mod filters;
 pub mod grants;
-mod list_query;
+mod list_parameters;
 mod listing;
 mod mutations;
 mod orphans;
@@ -27,7 +27,7 @@ mod timestamp_comparison;
 mod timestamps;
 mod users;
 
-pub use list_query::{ListedStatus, SessionListCursor, SessionListQuery, SessionSort};
+pub use list_parameters::{ListedStatus, SessionListCursor, SessionListQuery, SessionSort};
 pub use restore::{EndedRows, RestoreObstacle};
 pub use row_addresses::{OrphanSearch, RowAddressing, RowSubset};
 pub use row_changes::{LocateBy, Mutation, ReadRows, RowChange, RowKeyKind, RowVersion};
@@ -36,7 +36,7 @@ pub use timestamp_comparison::ComparedColumns;
 
 use sessionwatch_core::{
     timestamp::{MICROS_PER_HOUR, UtcTimestamp},
-    token,
+    token_prefix,
 };
 
 use self::{dialect::SqlDialect, timestamps::TimestampExpr};
@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// Length of the longest token prefix, in characters.
-pub const MAX_TOKEN_PREFIX_CHARS: usize = token::MAX_PREFIX_CHARS;
+pub const MAX_TOKEN_PREFIX_CHARS: usize = token_prefix::MAX_PREFIX_CHARS;
 /// Maximum number of characters shown of a name or a user agent.
 const MAX_DISPLAY_CHARS: usize = 200;
 /// Example of a custom query, for the configuration reference.

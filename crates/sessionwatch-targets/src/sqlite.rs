@@ -22,7 +22,7 @@ use std::{hash::Hasher, time::Duration};
 use rusqlite::{Connection, ErrorCode, functions::FunctionFlags, types::ValueRef};
 use sessionwatch_core::{
     decoder::{DecodedTime, Decoder, RawValue},
-    token,
+    token_prefix,
 };
 use siphasher::sip::SipHasher13;
 
@@ -66,7 +66,7 @@ fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()>
     })?;
     connection.create_scalar_function("sw_prefix", 1, flags, |call| {
         // The function that logs use too, so that both cut tokens alike.
-        let prefix = |value: Vec<u8>| token::token_prefix(&String::from_utf8_lossy(&value)).to_owned();
+        let prefix = |value: Vec<u8>| token_prefix::token_prefix(&String::from_utf8_lossy(&value)).to_owned();
         Ok(value_bytes(call.get_raw(0)).map(prefix))
     })?;
     connection.create_scalar_function("sw_instant", 2, flags, |call| {

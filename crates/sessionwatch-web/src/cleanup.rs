@@ -139,24 +139,28 @@ fn render_archive(person: &CurrentUser, archives: &[&ArchiveSummary], now: UtcTi
 
 /// Parses the selection of a plan from a form.
 fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
-    let number = |name: &str, most: i64| {
+    let number = |name: &str, label: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| AppError::Invalid(format!("“{name}” must be a number from 1 to {most}.")))
+        number.ok_or_else(|| AppError::Invalid(format!("“{label}” must be a number from 1 to {most}.")))
     };
-    let text = |name: &str| {
+    let text = |name: &str, what: &str| {
         let text = fields.text(name);
         if text.is_empty() || text.len() > 400 {
-            return Err(AppError::Invalid(format!("Enter a {name}.")));
+            return Err(AppError::Invalid(format!("Enter a {what}.")));
         }
         Ok(text.to_owned())
     };
     Ok(match fields.text("kind") {
-        "expired" => Selection::Expired { grace: SignedDuration::from_hours(number("hours", 8_760)?) },
+        "expired" => Selection::Expired {
+            grace: SignedDuration::from_hours(number("hours", "Hours since expiry, at least", 8_760)?),
+        },
         "duplicates" => Selection::Duplicates,
         "orphaned" => Selection::Orphaned,
-        "excess" => Selection::Excess { keep: number("keep", 1_000)?.unsigned_abs() },
-        "user" => Selection::User(text("user")?),
-        "session" => Selection::Session(text("session")?),
+        "excess" => {
+            Selection::Excess { keep: number("keep", "Sessions to keep per user", 1_000)?.unsigned_abs() }
+        }
+        "user" => Selection::User(text("user", "user ID")?),
+        "session" => Selection::Session(text("session", "row ID or token prefix")?),
         "all" => Selection::All,
         "where" => Selection::Where(parse_row_filter(fields)?),
         other => return Err(AppError::Invalid(format!("Unknown kind of plan: “{other}”."))),
@@ -169,19 +173,20 @@ fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
         let text: String = fields.text(name).chars().take(200).collect();
         Some(text).filter(|text| !text.is_empty())
     };
-    let instant = |name: &str| {
+    let instant = |name: &str, label: &str| {
         let Some(text) = text(name) else { return Ok(None) };
         // The format of `datetime-local` inputs: without a time zone, and without seconds if they are zero.
         let at = text.parse::<jiff::civil::DateTime>().ok();
         let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
         let at = at.map(|at| at.timestamp().as_microsecond());
-        at.map(Some).ok_or_else(|| AppError::Invalid(format!("“{name}” must be a date and time in UTC.")))
+        at.map(Some)
+            .ok_or_else(|| AppError::Invalid(format!("“{label}” must be a valid date and time (UTC).")))
     };
     let filter = RowFilter {
         user_like: text("user_like"),
-        created_after: instant("created_after")?,
-        created_before: instant("created_before")?,
-        expires_before: instant("expires_before")?,
+        created_after: instant("created_after", "Created after")?,
+        created_before: instant("created_before", "Created before")?,
+        expires_before: instant("expires_before", "Expires before")?,
         ip: text("ip"),
         agent_like: text("user_agent_like"),
         ..RowFilter::default()

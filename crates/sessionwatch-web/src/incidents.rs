@@ -226,10 +226,10 @@ fn render_close_form(person: &CurrentUser, case: &IncidentWorkflow, base: &str) 
 fn step_instructions(step: &IncidentStep) -> &'static str {
     match step.id {
         "confirm" => {
-            "Check now runs all checks without trusting indexes. If they find nothing, describe your other evidence."
+            "“Check now” runs all checks without trusting indexes. If they find nothing, describe your other evidence."
         }
         "affected" => {
-            "Check now lists users who share a token. Search for others by part of their ID, name or handle. Note who is affected."
+            "“Check now” lists users who share a token. Search for others by part of their ID, name or handle. Note who is affected."
         }
         "evidence" => {
             "Exports the affected rows, session stats, log events and audit log before anything is changed. The file is encrypted and can be opened only with the archive’s private key."

@@ -46,7 +46,7 @@ pub struct TimelineEntryDto {
     at: Rfc3339,
     actor: String,
     kind: String,
-    /// Id of the step; empty for entries about the whole incident.
+    /// ID of the step; empty for entries about the whole incident.
     step: String,
     text: String,
 }

@@ -27,7 +27,7 @@ pub enum AppError {
     #[error("Too many attempts.")]
     TooManyAttempts,
     /// The queue of the password workers is full.
-    #[error("Too many passwords are being checked. Yours was not checked.")]
+    #[error("The server is busy checking other passwords, so yours was not checked.")]
     Busy,
     /// A database or an identity provider is unavailable.
     #[error("{0}")]

@@ -330,7 +330,7 @@ async fn apply_and_describe(
     let done = describe_result(plan, &applied, is_restore(plan));
     match recorded {
         Ok(()) => Ok(done),
-        Err(error) => Err(format!("{done} Cannot record the plan on the incident: {error}.")),
+        Err(error) => Err(format!("{done} The plan could not be recorded in the incident: {error}.")),
     }
 }
 

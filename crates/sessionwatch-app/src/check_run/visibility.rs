@@ -45,8 +45,8 @@ pub(super) async fn find_visibility_caveat(
         && opened.session.has_rows(&users.table).await?
     {
         return caveat(
-            "the session table is empty, and there are users: either nobody is logged in, or sessions are stored \
-             elsewhere, as JWT sessions are",
+            "the session table is empty, but there are users: either nobody is logged in, or sessions are stored \
+             elsewhere, for example as JWTs",
             // `serve` compares runs, and a table that loses all sessions must not pass from the second run on.
             history.is_some(),
         );

@@ -235,7 +235,7 @@ fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         title: "No user reports of session issues",
         inspected: "attestation by a person",
         remedy: "answer these users, and open an incident if a report is confirmed",
-        investigation: "ask support, then record the answer with `sessionwatch report attest`",
+        investigation: "ask your support team, then record the answer with `sessionwatch report attest`",
     };
     let verdict = rules::check_attestation(said.map(|said| said.holds));
     ChecklistItem::new(subject, "attested", verdict, evidence.unwrap_or_default())

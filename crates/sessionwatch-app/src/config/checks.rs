@@ -132,7 +132,7 @@ pub(super) fn checks_schema() -> Value {
         check_references().into_iter().map(|reference| (reference.id.to_owned(), reference.schema));
     let sections: Map<String, Value> = sections.collect();
     json!({
-        "type": "object", "description": "Settings of the checks, one section per check id", "properties": sections,
+        "type": "object", "description": "Settings of the checks, one section per check ID", "properties": sections,
         "additionalProperties": false,
     })
 }

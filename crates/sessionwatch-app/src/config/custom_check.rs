@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CustomCheckSection {
-    /// Check id: lowercase letters, digits and hyphens.
+    /// Check ID: lowercase letters, digits and hyphens.
     #[schemars(extend("x-required" = true), example = &"sessions-of-suspended-users")]
     pub(super) id: Option<WithSpan<String>>,
     /// One SELECT statement; it runs read-only, and only a number leaves the database.
@@ -90,7 +90,7 @@ impl CustomCheckSection {
         let is_taken = |other: &str| other == id.as_str();
         let mut reserved = builtin_check_ids().chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
         if reserved.any(is_taken) || settings.custom_checks.iter().any(|check| is_taken(&check.id)) {
-            reader.report_problem(id.span(), format!("duplicate check id `{}`", **id));
+            reader.report_problem(id.span(), format!("duplicate check ID `{}`", **id));
         }
         let threshold = self.threshold.parse();
         if let Err(error @ ThresholdParseError) = &threshold {

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CustomLogCheckSection {
-    /// Check id: lowercase letters, digits and hyphens.
+    /// Check ID: lowercase letters, digits and hyphens.
     #[schemars(extend("x-required" = true), example = &"password-failures")]
     pub(super) name: Option<WithSpan<String>>,
     /// Text that every matching line contains. A `literal`, a `regex` or both are required.
@@ -79,7 +79,7 @@ pub(super) fn validate_custom_log_check(
     if is_own
         || builtin_check_ids().chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]).any(is_taken)
     {
-        reader.report_problem(name.span(), format!("duplicate check id `{}`", **name));
+        reader.report_problem(name.span(), format!("duplicate check ID `{}`", **name));
     }
     let text = |key: &Option<WithSpan<String>>| key.as_ref().map(|key| key.to_string());
     let (literal, regex) = (text(&section.literal), text(&section.regex));

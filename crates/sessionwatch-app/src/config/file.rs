@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config_file::{self, SectionSpec, WithSpan, schema_for},
-    notify::{ChannelKind, channel, section::KindReference},
+    notify::{ChannelKind, channel, channel_section::KindReference},
 };
 
 /// Top level of `sessionwatch.toml`, without `[checks]` and `[[channel]]`, whose keys depend on the check or the kind.

@@ -27,7 +27,7 @@ pub(super) struct RouteSection {
     /// Names of the targets to which the route applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
-    /// Ids of the checks to which the route applies.
+    /// IDs of the checks to which the route applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["duplicate-tokens"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
@@ -51,7 +51,7 @@ pub(super) struct MaintenanceWindowSection {
     /// Names of the targets to which the window applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
-    /// Ids of the checks to which the window applies.
+    /// IDs of the checks to which the window applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["target-unreachable"])]
     checks: Option<WithSpan<Vec<String>>>,
 }

@@ -187,17 +187,17 @@ fn invalid_custom_checks_are_reported() {
         &[
             (
                 "[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"mine\"\nliteral = \"failed\"",
-                "5:8: log_check.name: duplicate check id `mine`",
+                "5:8: log_check.name: duplicate check ID `mine`",
             ),
             (
                 "[[custom_check]]\nid = \"target-unreachable\"\nsql = \"SELECT 1\"",
-                "2:6: custom_check.id: duplicate check id `target-unreachable`",
+                "2:6: custom_check.id: duplicate check ID `target-unreachable`",
             ),
             (
                 "[[custom_check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
-                "2:6: custom_check.id: duplicate check id `active-sessions`",
+                "2:6: custom_check.id: duplicate check ID `active-sessions`",
             ),
-            (&check(&check("")), "5:6: custom_check.id: duplicate check id `mine`"),
+            (&check(&check("")), "5:6: custom_check.id: duplicate check ID `mine`"),
             (
                 &check("threshold = \"about 3\""),
                 "4:13: custom_check.threshold: must be a comparison (>, >=, <, <=, = or !=) and a number, such as \"> 0\"",

@@ -186,7 +186,7 @@ fn all_problems_of_the_daemon_are_reported() {
         (58, "too short: must have at least 16 characters"),
         (63, "must be an IANA time zone name"),
         (68, "expected IP address and port"),
-        (70, "duplicate check id `target-unreachable`"),
+        (70, "duplicate check ID `target-unreachable`"),
         (71, "invalid regex"),
         (73, "lowercase letters, digits and hyphens"),
         (74, "add a `literal` that every matching line contains"),

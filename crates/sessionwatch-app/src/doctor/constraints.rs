@@ -11,12 +11,12 @@ pub(super) fn diagnose_visibility(input: DoctorInput<'_>, table: &TableInfo) -> 
         let fix = input.remedies().allow_select_policy(&name, input.role_name());
         diagnostic_fail(
             "visibility",
-            "row-level security hides rows from this role, so most checks are unknown",
+            "row-level security hides rows from this role, so the results of most checks are unknown",
             fix,
         )
     } else if let Some(doubt) = &table.visibility_caveat {
         let fix = "name the underlying table in [target.mapping]";
-        diagnostic_fail("visibility", format!("{doubt}, so most checks are unknown"), fix)
+        diagnostic_fail("visibility", format!("{doubt}, so the results of most checks are unknown"), fix)
     } else if table.is_filtered {
         let fix = "name the underlying table in [target.mapping], if the excluded rows are sessions";
         diagnostic_warn(
@@ -62,8 +62,8 @@ pub(super) fn diagnose_token_uniqueness(input: DoctorInput<'_>, table: &TableInf
         Some(IndexInfo { name, .. }) if table.has_children => diagnostic_fail(
             "token-unique",
             format!("the unique index `{name}` does not cover the rows of tables that inherit from this one"),
-            "convert them to one partitioned table with the token in its partition key, or create a unique \
-             index on each and run `check --no-trust-constraints`",
+            "convert these tables to one partitioned table with the token in its partition key, or create a \
+             unique index on each and run `check --no-trust-constraints`",
         ),
         Some(IndexInfo { name, complete: true, .. }) => diagnostic_fail(
             "token-unique",

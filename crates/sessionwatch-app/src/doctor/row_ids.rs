@@ -17,7 +17,7 @@ pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     if left >= few {
         return Some(diagnostic_pass(
             "row-ids",
-            format!("{left} of {greatest} row ids are left in `{sequence}`"),
+            format!("{left} of {greatest} row IDs are left in `{sequence}`"),
         ));
     }
     let lasts = created_last_hour.filter(|created| *created > 0).map(|created| {
@@ -28,7 +28,7 @@ pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     Some(tell(
         "row-ids",
         format!(
-            "row ids are running out: {left} of {greatest} are left in `{sequence}`, and no \
+            "row IDs are running out: {left} of {greatest} are left in `{sequence}`, and no \
              user can log in after that{}",
             lasts.unwrap_or_default()
         ),

@@ -78,7 +78,7 @@ fn diagnose_user_format(input: DoctorInput<'_>, users: &UsersMapping) -> Option<
                  they count as orphaned, although the application may find the user",
                 format_count(sessions, "session writes", "sessions write")
             ),
-            "store these user ids as the users table has them; until then, `cleanup orphaned` is refused",
+            "store these user IDs as the users table has them; until then, `cleanup orphaned` is refused",
         )
     })
 }

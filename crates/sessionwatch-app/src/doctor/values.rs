@@ -21,7 +21,7 @@ pub(super) fn diagnose_token_prefix(input: DoctorInput<'_>) -> Option<Diagnostic
              log events cannot be correlated by them"
         ),
         "if all tokens start like this, set `token_prefix` in [target.mapping] to the common \
-         part; until then, use row ids",
+         part; until then, use row IDs",
     ))
 }
 

@@ -40,7 +40,7 @@ fn summarize_affected(rows: &[LeakRow]) -> String {
     let all = [
         (sharing, ["user shares a token with others", "users share tokens with each other"]),
         (repeating, ["user has several rows with one token", "users have several rows with one token"]),
-        (missing, ["orphaned user id", "orphaned user ids"]),
+        (missing, ["orphaned user ID", "orphaned user IDs"]),
     ];
     let said = all.into_iter().filter(|(users, _)| !users.is_empty());
     let said: Vec<String> = said.map(|(users, [one, many])| format_user_list(users, one, many)).collect();
@@ -81,12 +81,12 @@ mod tests {
         let own = [row("1", "7", false), row("1", "7", false), row("2", "10", true), row("3", "9", true)];
         assert_eq!(
             summarize_affected(&own),
-            "1 user has several rows with one token: 7; 2 orphaned user ids: 9, 10"
+            "1 user has several rows with one token: 7; 2 orphaned user IDs: 9, 10"
         );
         let shared = [row("1", "30", false), row("1", "4", true)];
         assert_eq!(
             summarize_affected(&shared),
-            "2 users share tokens with each other: 4, 30; 1 orphaned user id: 4"
+            "2 users share tokens with each other: 4, 30; 1 orphaned user ID: 4"
         );
     }
 }

@@ -71,7 +71,7 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
     let name = leftovers::drill_name(random_drill_number());
     let script = sample
         .build_script(context.clock.now().micros())
-        .ok_or(ActionError::Unexpected("a drill needs a sample of sessions of at least two users"))?;
+        .ok_or(ActionError::Unexpected("a drill needs sessions from at least two users"))?;
     let mapping = sample.layout.candidate.mapping;
     let mut made = DrillArtifacts::default();
     match create_drill_database(context, folder, &name, &script, &mut made).await {

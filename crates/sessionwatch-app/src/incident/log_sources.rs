@@ -24,7 +24,7 @@ pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, 
                 clock::format_utc(at)
             )),
             (SourceStatus::NeverActive | SourceStatus::Idle, _) => {
-                idle.push(format!("no line of log source `{}` was read yet", source.name));
+                idle.push(format!("no line of log source `{}` has been read yet", source.name));
             }
         }
     }

@@ -19,7 +19,7 @@ use super::{
     check_step,
     evidence::{self, EvidenceGap, EvidenceStatus},
     record_containment,
-    steps::entries_since_reopened,
+    step_detection::entries_since_reopened,
     with_field,
 };
 use crate::remediation::{ActionContext, ActionError, ActionPlan, ApplyReport, Selection};

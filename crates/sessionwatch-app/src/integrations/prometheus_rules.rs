@@ -295,7 +295,7 @@ fn process_alerts() -> Vec<AlertRule> {
             format!("{} == 1", metrics::STORE_MEMORY_FALLBACK.name),
             [
                 "the disk of the state store is full",
-                "Checks and notifications continue, but new data is in memory only and is lost if the process stops. Free disk space first, and do not restart the daemon before.",
+                "Checks and notifications continue, but new data is in memory only and is lost if the process stops. Free up disk space first, and do not restart the daemon until then.",
             ],
         ),
         self_monitoring_alert(

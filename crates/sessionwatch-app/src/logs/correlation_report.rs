@@ -106,7 +106,7 @@ fn count_rows_without_line(
         known |= super::find_source(db, &source.name)?.is_some();
     }
     if !known {
-        return Ok(Err("no log line has been read yet".into()));
+        return Ok(Err("no log lines have been read yet".into()));
     }
     let Some(first) = creations.iter().map(|signal| signal.read_at).min() else {
         return Ok(Err("no session creation was logged in this period".into()));

@@ -5,7 +5,6 @@
 //! identified by inode, creation time, first bytes, and the bytes before the read position. Names only tell where to
 //! look.
 
-mod classify;
 mod content;
 mod discovery;
 mod encoding;
@@ -13,6 +12,7 @@ mod open_file;
 mod position;
 mod rotated_files;
 mod rotation_names;
+mod rotation_state;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -315,7 +315,7 @@ impl<'g> FileTailer<'g> {
 pub fn describe_read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "permission denied: the user that runs sessionwatch needs access to the file and its folder"
+            "permission denied: the user that runs sessionwatch needs access to the file and its directory"
                 .into()
         }
         io::ErrorKind::IsADirectory => "the path is a directory".into(),

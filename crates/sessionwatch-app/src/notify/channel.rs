@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    channel_kind::ChannelKind, channel_service::ChannelSource, section::ChannelSection,
+    channel_kind::ChannelKind, channel_section::ChannelSection, channel_service::ChannelSource,
     template::MessageTemplate,
 };
 use crate::config_file::{

@@ -7,12 +7,12 @@ use toml::{Spanned, de::DeTable};
 use super::{
     DeliveryError, HttpRequest, NotificationBatch,
     alertmanager::Alertmanager,
+    channel_section::KindReference,
     channel_service::{ChannelService, ChannelSource, KindDefaults},
     discord::Discord,
     email::Email,
     ntfy::Ntfy,
     pagerduty::PagerDuty,
-    section::KindReference,
     slack::Slack,
     teams::Teams,
     telegram::Telegram,

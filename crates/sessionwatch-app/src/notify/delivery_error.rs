@@ -34,7 +34,7 @@ pub enum DeliveryError {
     #[error("the server's certificate is not trusted: set `ca_file` to the certificate of its authority")]
     Untrusted,
     /// The server offers no TLS, or no supported authentication method.
-    #[error("the server does not offer the TLS or authentication that `url` requires")]
+    #[error("the server does not support the TLS mode or authentication method that `url` requires")]
     Unprotected,
     /// `url` or `secret` cannot be used to build a request.
     #[error("`url` or `secret` is malformed")]

@@ -1,4 +1,4 @@
-//! Slack: posts a message to an incoming webhook.
+//! Slack: builds the message for an incoming webhook.
 
 use credentials::Secret;
 use serde_json::json;

@@ -127,7 +127,7 @@ fn build_client(config: &OidcConfig) -> Result<Client, &'static str> {
         Client::builder().timeout(PROVIDER_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
     if let Some(pem) = &config.ca_pem {
         let authorities = reqwest::Certificate::from_pem_bundle(pem);
-        client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` holds no certificate")?);
+        client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` contains no PEM certificate")?);
     }
     client.build().map_err(|_| "cannot set up TLS: check that `ca_file` is a PEM file of certificates")
 }

@@ -16,7 +16,7 @@ pub enum SkipReason {
     Changed,
     /// The row no longer exists.
     Gone,
-    /// The session was revoked in place, and has neither an id nor a token to find its row by.
+    /// The session was revoked in place, and has neither an ID nor a token to find its row by.
     Unidentified,
     /// Another transaction holds a lock on the row.
     Busy,
@@ -45,13 +45,13 @@ impl SkipReason {
         match self {
             Self::Changed => "changed or extended since the plan",
             Self::Gone => "no longer in the table",
-            Self::Unidentified => "has neither an id nor a token to find its row by",
+            Self::Unidentified => "has neither an ID nor a token to find its row by",
             Self::Busy => "locked by another transaction",
             Self::DependentsKept => {
-                "dependent rows of other tables were changed meanwhile, or a trigger keeps them"
+                "dependent rows of other tables were changed in the meantime, or a trigger keeps them"
             }
             Self::Vetoed => "kept by a BEFORE trigger of the table",
-            Self::IdTaken => "its id is in the table again",
+            Self::IdTaken => "its ID is in the table again",
             Self::TokenTaken => "its token is in the table again",
             Self::UserGone => "its user no longer exists",
             Self::UserHidden => "its user may be hidden: row-level security hides users from the write role",

@@ -54,7 +54,7 @@ pub enum ActionError {
     NoRowIdentifier(String),
     /// Too many expiry times make no sense.
     #[error(
-        "{odd} of {} are unreadable or more than 20 years ago: the expiry column may be \
+        "{odd} of {} are unreadable or more than 20 years in the past: the expiry column may be \
          misread, so no plan is made",
         format_count(*.rows, "stored expiry time", "stored expiry times")
     )]
@@ -197,7 +197,7 @@ pub enum ActionError {
     },
     /// Number of sessions whose user id is written differently from the users table.
     #[error(
-        "{} the user id differently from the users table, such as with leading zeros or capitals: the \
+        "{} the user ID differently from the users table, such as with leading zeros or capitals: the \
          application may find these users, so no session is known to be orphaned",
         format_count(*.0, "session writes", "sessions write")
     )]
@@ -256,7 +256,7 @@ pub enum ActionError {
     #[error("cannot reopen `{0}`: the step is neither done nor skipped")]
     StepNotDone(String),
     /// Somebody else finished the step first.
-    #[error("`{0}` was finished by somebody else meanwhile")]
+    #[error("someone else has already finished `{0}`")]
     StepAlreadyDone(&'static str),
     /// The target already has an unfinished incident.
     #[error("incident `{0}` of this target is still {1}")]
@@ -379,9 +379,9 @@ impl ActionError {
             Self::NoUser(_, similar) if similar.is_empty() => {
                 "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users"
             }
-            Self::NoUser(..) => "use the id of a user in the list",
+            Self::NoUser(..) => "use the ID of a user in the list",
             Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes",
-            Self::Ambiguous(..) => "use the row id of one of them",
+            Self::Ambiguous(..) => "use the row ID of one of them",
             Self::NoPlan(_)
             | Self::Stale { .. }
             | Self::Done(_)
@@ -399,7 +399,7 @@ impl ActionError {
             Self::DiskFull => "free some space, then try again",
             Self::NoArchive(_) => "`sessionwatch archive list` shows what can be restored",
             Self::NoIdentity(_) => "pass the file of the private key with --identity FILE",
-            Self::Unwritable(_) => "name a new file in a writable folder",
+            Self::Unwritable(_) => "name a new file in a writable directory",
             _ => return None,
         })
     }
@@ -438,7 +438,7 @@ impl ActionError {
                  [target.mapping] to the way it does"
             }
             Self::UsersUncertain { .. } => "set `users` in [target.mapping] to a table that holds every user",
-            Self::UsersInOtherForm(_) => "store these user ids as the users table has them",
+            Self::UsersInOtherForm(_) => "store these user IDs as the users table has them",
             Self::ReplacedByRule { .. } => {
                 "revoke sessions as the application does, with `revoke = \"expire\"` or `revoke = \
                  \"flag\"` in [target.mapping], or drop the rule"

@@ -182,11 +182,11 @@ impl RestorePreview {
         notes.extend(self.shared_token_note());
         let left = self.blocked.iter().map(|(obstacle, left)| {
             let what = match obstacle {
-                RestoreObstacle::Id => "id is in the table again",
+                RestoreObstacle::Id => "ID is in the table again",
                 RestoreObstacle::Token => "token is in the table again, or is restored with another row",
                 RestoreObstacle::User => "user no longer exists",
                 RestoreObstacle::Gone => "row is no longer in the table",
-                RestoreObstacle::Unidentified => "neither an id nor a token to find the row by",
+                RestoreObstacle::Unidentified => "neither an ID nor a token to find the row by",
                 RestoreObstacle::Refused => "rejected by the table",
             };
             format!(

@@ -5,7 +5,7 @@ use crate::output::OutputFormat;
 /// The format of a check report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ReportFormat {
-    /// Readable text
+    /// Human-readable text
     Table,
     /// One JSON document
     Json,

@@ -104,7 +104,7 @@ fn an_expiry_with_a_zone_reveals_the_zone_of_the_column() {
         [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE_US)];
     assert_eq!(
         reason(doubts(&west).expires),
-        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the expiry with a time zone in the same row"
+        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the time-zone-aware expiry in the same row"
     );
     assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * MICROS_PER_HOUR));
     // Every session was used since then, so the exact offset is unknown, but an expiry never moves back.
@@ -211,7 +211,7 @@ fn lifetimes_off_by_a_utc_offset_are_doubted_and_common_ones_are_not() {
     };
     assert_eq!(
         reason(doubts(&of(7 * MICROS_PER_DAY - 5 * MICROS_PER_HOUR)).expires),
-        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not the usual 7.00 days"
+        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation time, not the usual 7.00 days"
     );
     assert!(
         reason(doubts(&of(-2 * MICROS_PER_HOUR)).expires).contains("is before the creation of the same row")

@@ -11,7 +11,7 @@ pub enum AddressError {
     #[error("{0}")]
     NotSupported(&'static str),
     /// Neither a known scheme nor a file; the text lists the accepted forms.
-    #[error("not a database address; accepted are {0}")]
+    #[error("not a database address; expected {0}")]
     Unknown(String),
     /// The scheme is supported, but the rest of the address is invalid.
     #[error("invalid {product} address: {problem}")]

@@ -10,7 +10,7 @@ use sessionwatch_core::{
 
 use super::{
     candidates::{CandidateSearch, not_detected_error},
-    clocks::{column_clock, parse_raw_value},
+    column_time_zones::{column_clock, parse_raw_value},
 };
 use crate::{
     cells::{self, TextRow},

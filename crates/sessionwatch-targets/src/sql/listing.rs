@@ -4,7 +4,7 @@ use sessionwatch_core::checks::CheckThresholds;
 
 use super::{
     EvidenceQuery, EvidenceRowKind, QueryBuilder,
-    list_query::{ListedStatus, SessionListQuery, SessionSort},
+    list_parameters::{ListedStatus, SessionListQuery, SessionSort},
     paging::{Paging, where_clause},
     timestamps::TimestampExpr,
 };

@@ -4,7 +4,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     QueryBuilder,
-    list_query::{ListedStatus, SessionListQuery, SessionSort},
+    list_parameters::{ListedStatus, SessionListQuery, SessionSort},
     timestamps::TimestampExpr,
 };
 

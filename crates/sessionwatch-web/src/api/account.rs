@@ -42,7 +42,7 @@ pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
 /// A login session of the dashboard.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LoginSessionInfo {
-    /// The id, which is not a secret.
+    /// The ID, which is not a secret.
     id: String,
     ip: String,
     user_agent: String,
@@ -70,11 +70,11 @@ pub(super) async fn list_login_sessions(
     Ok(Json(ListPage::from_all(all.into_iter().map(login).collect())))
 }
 
-/// The id of an object.
+/// The ID of an object.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct IdPath {
-    /// Id
+    /// ID
     #[param(inline)]
     id: BoundedText<100>,
 }
@@ -272,7 +272,7 @@ pub(super) struct ListAuditQuery {
     /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// `next` of the previous page
+    /// `next` from the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }
@@ -299,7 +299,7 @@ pub(super) struct EffectiveConfig {
     targets: Vec<ConfiguredTarget>,
     /// Days for which history is retained.
     retention_days: i64,
-    /// The ids of enabled checks.
+    /// The IDs of enabled checks.
     checks: Vec<String>,
     /// The names of log sources.
     sources: Vec<String>,

@@ -151,7 +151,7 @@ pub(super) async fn create_silence(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct SilencePath {
-    /// Id of the silence
+    /// ID of the silence
     #[param(minimum = 1)]
     id: i64,
 }
@@ -193,7 +193,7 @@ pub(super) struct ListEventsQuery {
     /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// `next` of the previous page
+    /// `next` from the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }

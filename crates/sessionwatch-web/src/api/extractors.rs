@@ -121,7 +121,9 @@ impl<'de> Deserialize<'de> for ListCursor {
         // `parse` alone would also accept a sign.
         let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
-        number.map(Self).ok_or_else(|| D::Error::custom("expected the value of `next` of the previous page"))
+        number
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("expected the value of `next` from the previous page"))
     }
 }
 

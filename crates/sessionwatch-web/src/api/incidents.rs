@@ -36,7 +36,7 @@ const MAX_USERS_PER_PLAN: usize = 100;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct IncidentPath {
-    /// Id of the incident
+    /// ID of the incident
     #[param(inline)]
     id: BoundedText<100>,
 }

@@ -48,7 +48,7 @@ pub(super) struct ListLogEventsQuery {
     /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// `next` of the previous page
+    /// `next` from the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }

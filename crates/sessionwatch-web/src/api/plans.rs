@@ -115,7 +115,7 @@ impl CreatePlanRequest {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct PlanPath {
-    /// Id of the plan
+    /// ID of the plan
     #[param(inline)]
     id: BoundedText<100>,
 }
@@ -124,7 +124,7 @@ pub(super) struct PlanPath {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ArchivePath {
-    /// Id of the plan that archived the rows
+    /// ID of the plan that archived the rows
     #[param(inline)]
     plan: BoundedText<100>,
 }

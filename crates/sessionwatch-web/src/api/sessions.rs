@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for SessionCursor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom("expected the value of `next` of the previous page"))
+            .ok_or_else(|| serde::de::Error::custom("expected the value of `next` from the previous page"))
     }
 }
 
@@ -153,7 +153,7 @@ pub(super) struct ListSessionsQuery {
     /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// `next` of the previous page
+    /// `next` from the previous page
     #[param(inline)]
     cursor: Option<SessionCursor>,
 }

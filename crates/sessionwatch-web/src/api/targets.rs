@@ -34,7 +34,7 @@ pub(super) struct TargetSummary {
     /// The address, without a password.
     address: String,
     checked_at: Option<Rfc3339>,
-    /// The id of the profile.
+    /// The ID of the profile.
     profile: Option<String>,
     /// The title of the profile.
     framework: Option<String>,
@@ -92,7 +92,7 @@ pub(super) struct CheckPath {
     /// Name of the target
     #[param(inline)]
     pub(super) target: BoundedText<200>,
-    /// Id of the check
+    /// ID of the check
     #[param(inline)]
     pub(super) check: BoundedText<200>,
 }

@@ -63,7 +63,9 @@ pub(super) enum AlertsCommand {
     History(history::AlertHistoryArgs),
     /// Acknowledge a firing alert (stops reminders)
     Ack(AlertNoteArgs),
-    /// Resolve a firing alert (fires again if still failing)
+    /// Resolve a firing alert
+    ///
+    /// It fires again if the check still fails.
     Resolve(AlertNoteArgs),
     /// Silence a target, a check or both
     Silence(SilenceArgs),
@@ -103,7 +105,7 @@ pub(super) struct AlertRefArgs {
 pub(super) struct AlertNoteArgs {
     #[command(flatten)]
     alert: AlertRefArgs,
-    /// Note for the others
+    /// Note for your team
     #[arg(long, default_value = "", value_name = "TEXT")]
     note: String,
     #[command(flatten)]

@@ -55,7 +55,7 @@ pub(super) enum RankChoice {
 /// The format of a document that is no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum DocumentFormat {
-    /// Text for people
+    /// Human-readable text
     Table,
     /// One JSON document
     Json,

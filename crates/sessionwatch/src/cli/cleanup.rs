@@ -30,7 +30,7 @@ pub(super) enum CleanupCommand {
     },
     /// Delete sessions that share a token
     ///
-    /// Deletes all of them where several users share a token, and all but the newest where one user does.
+    /// If several users share a token, deletes all its sessions. If they belong to one user, keeps the newest.
     Duplicates {
         #[command(flatten)]
         act: RemediationArgs,

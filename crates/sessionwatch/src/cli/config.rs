@@ -47,7 +47,7 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
             let config = preflight::load_config(args.config.as_deref())?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
-                    "no sessionwatch.toml in this folder: name a file with --config, or write one with `sessionwatch init`".into(),
+                    "no sessionwatch.toml in this directory: name a file with --config, or write one with `sessionwatch init`".into(),
                 ));
             };
             preflight::require_runnable(&config)?;

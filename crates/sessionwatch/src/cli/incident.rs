@@ -89,9 +89,9 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Export the evidence into an encrypted file
-    #[command(long_about = "Export the evidence into an encrypted file\n\n\
-        Named after the incident, unless --output names another one.")]
+    /// Export the evidence to an encrypted file
+    #[command(long_about = "Export the evidence to an encrypted file\n\n\
+        The file is named after the incident unless you pass --output.")]
     Evidence {
         #[command(flatten)]
         incident: IncidentArgs,
@@ -129,7 +129,7 @@ pub(super) enum IncidentCommand {
     },
     /// Draft the message to affected users
     Message {
-        /// Template file with {{ summary }} and other fields
+        /// Template file; fields: application, date, whose, summary, id, severity
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
         #[command(flatten)]
@@ -137,7 +137,7 @@ pub(super) enum IncidentCommand {
     },
     /// Close an incident
     Close {
-        /// Reason for closing although something is open
+        /// Reason for closing with unfinished steps
         #[arg(long = "override", value_name = "REASON")]
         override_reason: Option<String>,
         #[command(flatten)]
@@ -212,7 +212,7 @@ pub(super) enum IncidentReportFormat {
 /// The incident, its target, and the person who works on it.
 #[derive(Debug, clap::Args)]
 pub(super) struct IncidentArgs {
-    /// Incident ID [default: the open one of the target]
+    /// Incident ID [default: the target's open incident]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]

@@ -7,15 +7,18 @@ use super::{Failure, examples};
 /// Print the manual page
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// Write one page for each command into FOLDER
-    #[arg(long, short, value_name = "FOLDER", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
+    /// Write one page for each command into DIRECTORY
+    #[arg(long, short, value_name = "DIRECTORY", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
     output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &ManArgs) -> Result<ExitCode, Failure> {
     if let Some(folder) = &args.output {
         let cannot = |_| {
-            Failure::Usage(format!("cannot write into {}: it must be an existing folder", folder.display()))
+            Failure::Usage(format!(
+                "cannot write to {}: it must be an existing, writable directory",
+                folder.display()
+            ))
         };
         clap_mangen::generate_to(examples::build_command(), folder).map_err(cannot)?;
         return Ok(ExitCode::SUCCESS);

@@ -34,7 +34,7 @@ pub(super) use text::{plan_to_json, quote_for_shell, render_choices, render_plan
 pub(super) struct RemediationArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
-    /// Apply the plan in the same step
+    /// Apply the plan now instead of only printing it
     #[arg(long)]
     pub(super) apply: bool,
     #[command(flatten)]

@@ -24,21 +24,21 @@ use super::{
 /// Weekly checklist, history and attestations
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ReportCommand {
-    /// Print the checklist of a week
+    /// Print the checklist for a week
     #[command(
-        long_about = "Print the checklist of a week\n\nExit code 1 if an item fails, 3 if one is unknown."
+        long_about = "Print the checklist for a week\n\nExit code 1 if an item fails, 3 if one is unknown."
     )]
     Checklist(ChecklistArgs),
     /// Search past alerts and changed results
     History(history::AlertHistoryArgs),
-    /// Attest an item that needs a human
+    /// Attest a checklist item that needs human judgment
     Attest(AttestArgs),
 }
 
 /// The format of a checklist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum ChecklistFormat {
-    /// Text for people
+    /// Human-readable text
     Table,
     /// For issues and wikis
     Markdown,
@@ -54,7 +54,7 @@ pub(super) struct ChecklistArgs {
     /// Configured target name [default: all]
     #[arg(value_name = "TARGET")]
     target: Option<String>,
-    /// Last day of the seven days [default: now]
+    /// Last day of the 7-day period [default: up to now]
     #[arg(long, value_parser = parse_date, value_name = "DATE", conflicts_with_all = ["from", "to"])]
     week_ending: Option<DateValue>,
     /// Start date [default: 7 days before the end]

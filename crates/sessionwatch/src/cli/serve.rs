@@ -12,7 +12,7 @@ use sessionwatch_app::{
     blocking,
     config::{Config, ConfigError, ServeConfig, Target},
     daemon::{self, Daemon, DaemonCommand, DashboardAccess, RoundResult},
-    default_address, preflight,
+    default_database_url, preflight,
     sanitize::sanitize_text,
 };
 use sessionwatch_clock::Clock;
@@ -78,7 +78,7 @@ impl ServeOverrides {
     /// Same, for a reload.
     fn load_file(&self, file: Option<&Path>) -> Result<Config, ConfigError> {
         let mut config = preflight::load_config(file)?;
-        if let (None, Ok(address)) = (&config.file, default_address::find_default_address()) {
+        if let (None, Ok(address)) = (&config.file, default_database_url::find_default_address()) {
             let target = Target::ad_hoc(address);
             config.targets.push(Target { name: DEFAULT_TARGET_NAME.to_owned(), is_ad_hoc: false, ..target });
         }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use sessionwatch_app::{
     app::state_store,
     config::{AddressError, Config, Target, TargetAddress},
-    default_address::{self, NoAddress},
+    default_database_url::{self, NoAddress},
     preflight,
 };
 use sessionwatch_core::{duration::SECOND, suggest::did_you_mean};
@@ -142,14 +142,14 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
             AddressError::Unknown(_) if is_name_shaped(given) => unknown_target(config, given),
             error => error.into(),
         })?;
-        default_address::add_stored_password(&mut address);
+        default_database_url::add_stored_password(&mut address);
         return Ok(vec![Target::ad_hoc(address)]);
     }
     config.require_resolved(None)?;
     if !config.targets.is_empty() {
         return Ok(config.targets.iter().cloned().map(with_stored_passwords).collect());
     }
-    match default_address::find_default_address() {
+    match default_database_url::find_default_address() {
         Ok(address) => Ok(vec![Target::ad_hoc(address)]),
         Err(NoAddress::Missing) => Err(Failure::Usage(
             "no target: give a database URL, set DATABASE_URL (also in .env), or configure targets with `sessionwatch init`".into(),
@@ -163,7 +163,7 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
 /// Adds the passwords of `PGPASSWORD` and `~/.pgpass` to the addresses of a target that have none.
 pub(super) fn with_stored_passwords(mut target: Target) -> Target {
     let others = target.replica_address.as_mut().into_iter().chain(&mut target.write_address);
-    std::iter::once(&mut target.address).chain(others).for_each(default_address::add_stored_password);
+    std::iter::once(&mut target.address).chain(others).for_each(default_database_url::add_stored_password);
     target
 }
 

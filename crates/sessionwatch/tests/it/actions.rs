@@ -88,7 +88,7 @@ fn refusals_are_reported_once_and_change_nothing() {
     says(
         &["revoke", "session", "token-"],
         2,
-        &["`token-` matches several sessions", "user 2", "use the row id"],
+        &["`token-` matches several sessions", "user 2", "use the row ID"],
     );
     says(&["revoke", "session", "nothing"], 2, &["no session has that row ID or token prefix"]);
     says(

@@ -107,13 +107,13 @@ fn doctor_sees_row_ids_run_out() {
     };
     assert!(
         row_ids("postgres")
-            .starts_with("pass  row-ids: 2147483646 of 2147483647 row ids are left in `sessions_id_seq`")
+            .starts_with("pass  row-ids: 2147483646 of 2147483647 row IDs are left in `sessions_id_seq`")
     );
     database.psql("SELECT setval('sessions_id_seq', 2147480001)").unwrap();
     let few = row_ids("postgres");
     assert!(
         few.starts_with(
-            "fail  row-ids: row ids are running out: 3646 of 2147483647 are left in `sessions_id_seq`"
+            "fail  row-ids: row IDs are running out: 3646 of 2147483647 are left in `sessions_id_seq`"
         ),
         "{few}"
     );
@@ -122,7 +122,7 @@ fn doctor_sees_row_ids_run_out() {
     assert!(row_ids(&watch).starts_with("pass  row-ids: 2147483646"), "{}", row_ids(&watch));
     database.psql("UPDATE sessions SET id = 2000000000").unwrap();
     assert!(
-        row_ids(&watch).starts_with("warn  row-ids: row ids are running out: 147483647 of"),
+        row_ids(&watch).starts_with("warn  row-ids: row IDs are running out: 147483647 of"),
         "{}",
         row_ids(&watch)
     );

@@ -249,7 +249,7 @@ fn a_test_message_of_each_kind_reports_what_is_wrong() {
             ),
             (&url, "the channel returned status 404: check `url`"),
             (&url, "the channel returned status 500\n"),
-            (&encrypted, "the server does not offer the TLS"),
+            (&encrypted, "the server does not support the TLS mode"),
         ] {
             let said = test(kind, url, "hook");
             assert!(said.exit_code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);

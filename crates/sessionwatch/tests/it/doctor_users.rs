@@ -40,7 +40,7 @@ fn no_session_is_removed_because_its_user_id_is_written_in_another_form() {
     let refused = planned("lpad(n::text, 5, '0')");
     assert!(
         refused.exit_code == 3
-            && refused.stderr.contains("60 sessions write the user id differently from the users table"),
+            && refused.stderr.contains("60 sessions write the user ID differently from the users table"),
         "{} {} {}",
         refused.exit_code,
         refused.stdout,

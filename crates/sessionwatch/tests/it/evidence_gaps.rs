@@ -216,7 +216,10 @@ fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
     let said = emergency.says(&["step", "check", "app"], 1, "Next: Verify");
-    assert!(said.contains("critical log lines: unknown, no line of log source `web` was read yet"), "{said}");
+    assert!(
+        said.contains("critical log lines: unknown, no line of log source `web` has been read yet"),
+        "{said}"
+    );
 }
 
 #[test]

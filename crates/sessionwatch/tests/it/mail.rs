@@ -96,7 +96,8 @@ fn no_mail_is_sent_to_an_untrusted_server_or_with_less_security_than_configured(
         [MailEncryption::StartTls(&certificates), MailEncryption::Tls(&certificates), MailEncryption::None]
             .map(start);
     let [starttls, tls, plain] = [0, 1, 2].map(|number| format!("localhost:{}", sinks[number].port()));
-    let (untrusted, unprotected) = ("certificate is not trusted", "does not offer the TLS or authentication");
+    let (untrusted, unprotected) =
+        ("certificate is not trusted", "does not support the TLS mode or authentication method");
     for (url, more, code, part) in [
         (format!("smtp://{starttls}?tls=required"), "", 3, untrusted),
         (format!("smtp://{starttls}"), stranger.as_str(), 3, untrusted),

@@ -101,7 +101,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let back = plan(folder, &restore);
     let notes = back["notes"].to_string();
     assert!(notes.contains("(user no longer exists): 4"), "{notes}");
-    assert!(notes.contains("(id is in the table again): d"), "{notes}");
+    assert!(notes.contains("(ID is in the table again): d"), "{notes}");
     assert_eq!(back["rows"], 1, "{notes}");
     // Conflicts that arise after the plan was made are named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");

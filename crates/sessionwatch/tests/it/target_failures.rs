@@ -203,7 +203,7 @@ fn an_empty_table_passes_unless_accounts_are_in_use() {
     for url in database.urls("postgres") {
         let said = testkit::run_program(&["check", &url]);
         assert_eq!(said.exit_code, 0, "{}", said.stdout);
-        assert!(said.stdout.contains("the session table is empty, and there are users"), "{}", said.stdout);
+        assert!(said.stdout.contains("the session table is empty, but there are users"), "{}", said.stdout);
     }
     database.psql("INSERT INTO accounts VALUES ('a', 1)").unwrap();
     for url in database.urls("postgres") {

@@ -224,7 +224,10 @@ fn policies_that_call_functions_are_not_executed_either() {
     database.psql(&format!("GRANT SELECT ON sessions, users TO {watch}")).unwrap();
     for report in reports(&database, &watch) {
         let error = report["error"].as_str().unwrap_or_default();
-        assert!(error.contains("row-level security of `public.sessions` calls `public.trap`"), "{report:#}");
+        assert!(
+            error.contains("a row-level security policy on `public.sessions` calls `public.trap`"),
+            "{report:#}"
+        );
     }
     // A role that is exempt from the policy executes none of it, but a view of an owner who is not exempt does.
     for report in reports(&database, "postgres") {
@@ -238,7 +241,10 @@ fn policies_that_call_functions_are_not_executed_either() {
         .unwrap();
     for report in reports(&database, "postgres") {
         let error = report["error"].as_str().unwrap_or_default();
-        assert!(error.contains("row-level security of `public.stored` calls `public.trap`"), "{report:#}");
+        assert!(
+            error.contains("a row-level security policy on `public.stored` calls `public.trap`"),
+            "{report:#}"
+        );
     }
     // If one policy shows everything to this role, the others are not executed; nor are policies for other roles.
     database

@@ -11,13 +11,13 @@ use jiff::SignedDuration;
 
 use super::{
     FileTailer, StartPosition, TailBatch,
-    classify::{MissingRest, RotationState},
     content::{FileContent, FileMetadata},
     event_sink,
     open_file::OpenFile,
     position::{FileCheckpoint, LogPosition, compute_checksum},
     rotated_files::checkpoint_stored_bytes,
     rotation_names::RotatedFile,
+    rotation_state::{MissingRest, RotationState},
 };
 use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
 

@@ -184,7 +184,7 @@ fn parse_view_base(row: &CatalogRow) -> Option<ViewBase> {
 fn parse_executed_function(row: &CatalogRow, role: &RoleSettings) -> Option<ExecutedFunction> {
     let (table, function) = (format!("`{}.{}`", cell_text(row, 2)?, cell_text(row, 3)?), cell_text(row, 5)?);
     let (itself, inlined) = (cell_flag(row, 1), cell_flag(row, 7));
-    let policy = format!("row-level security of {table} calls `{function}`");
+    let policy = format!("a row-level security policy on {table} calls `{function}`");
     match cell_text(row, 4)? {
         "view" => Some(ExecutedFunction::Always(format!("the view {table} calls `{function}`"))),
         "policy" => itself.then_some(ExecutedFunction::Always(policy)),

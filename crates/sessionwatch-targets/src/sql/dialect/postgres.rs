@@ -7,7 +7,7 @@ mod grants;
 #[cfg(test)]
 mod statement_tests;
 
-use sessionwatch_core::{decoder::Decoder, time_zone::Zone, timestamp::UtcTimestamp, token};
+use sessionwatch_core::{decoder::Decoder, time_zone::Zone, timestamp::UtcTimestamp, token_prefix};
 
 use super::{
     DecodedColumn, Dialect, EndedRowsRestore, JoinedDelete, NEVER_MICROS, ReadCondition, RoleGrants,
@@ -199,7 +199,7 @@ impl SqlDialect for PostgresDialect {
     }
 
     fn token_prefix_expr(&self, token: &str, _: bool) -> String {
-        let parts = token::PREFIX_DIVISOR;
+        let parts = token_prefix::PREFIX_DIVISOR;
         format!(
             "pg_catalog.left({token}, LEAST({MAX_TOKEN_PREFIX_CHARS}, pg_catalog.int4div(pg_catalog.length({token}), {parts})))"
         )

@@ -9,7 +9,7 @@ use sessionwatch_core::{
     decoder::Decoder,
     time_zone::Zone,
     timestamp::{MICROS_PER_DAY, UtcTimestamp},
-    token,
+    token_prefix,
 };
 
 use super::{
@@ -67,7 +67,7 @@ impl SqlDialect for SqliteDialect {
 
     fn grant_statements(&self, _: RoleGrants<'_>) -> String {
         "-- SQLite has no roles. Give the account that runs sessionwatch read access to the file. With a write-ahead log,\n\
-         -- the account also needs write access to the folder; sessionwatch opens the file read-only.\n"
+         -- the account also needs write access to the directory; sessionwatch opens the file read-only.\n"
             .into()
     }
 
@@ -210,7 +210,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn token_prefix_expr(&self, token: &str, standalone: bool) -> String {
-        let parts = token::PREFIX_DIVISOR;
+        let parts = token_prefix::PREFIX_DIVISOR;
         if standalone {
             format!("substr({token}, 1, MIN({MAX_TOKEN_PREFIX_CHARS}, length({token}) / {parts}))")
         } else {

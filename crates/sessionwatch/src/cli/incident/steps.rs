@@ -81,7 +81,7 @@ pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Res
         "sessionwatch incident step check"
     };
     let _ =
-        writeln!(text, "\nWhen done, or to skip:\n  {next}\n  sessionwatch incident step skip --reason TEXT");
+        writeln!(text, "\nWhen done:\n  {next}\n\nTo skip:\n  sessionwatch incident step skip --reason TEXT");
     crate::cli::print_text(&text)?;
     Ok(ExitCode::from(1))
 }

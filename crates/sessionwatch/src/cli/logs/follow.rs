@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Print log events as files grow
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogsFollowArgs {
-    /// Log files; they may not exist yet
+    /// Log files; they need not exist yet
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Resume from the position in FILE, and keep it there
@@ -44,7 +44,7 @@ pub(in crate::cli) struct LogsFollowArgs {
 /// The format of one log event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum LogsFollowFormat {
-    /// Lines for people
+    /// Human-readable text
     Table,
     /// A JSON object on each line
     Ndjson,

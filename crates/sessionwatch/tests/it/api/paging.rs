@@ -38,7 +38,7 @@ fn lists_are_paged_and_invalid_parameters_are_a_problem() {
         ("/targets/none", 404, "Target “none” not found"),
         ("/targets/a%00b", 400, "single line"),
         ("/targets/app/sessions?limit=0", 400, "an integer from 1 to 1000"),
-        ("/targets/app/sessions?cursor=x", 400, "`next` of the previous page"),
+        ("/targets/app/sessions?cursor=x", 400, "`next` from the previous page"),
         ("/targets/app/sessions?statu=all", 400, "unknown field"),
         ("/events?from=yesterday", 400, "2026-01-31T12:00:00Z"),
         ("/plans/none", 404, "Plan not found"),

@@ -237,7 +237,7 @@ fn a_session_stays_if_its_dependent_rows_stay() {
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
         done["rows"][0]["why"],
-        "dependent rows of other tables were changed meanwhile, or a trigger keeps them"
+        "dependent rows of other tables were changed in the meantime, or a trigger keeps them"
     );
     assert_eq!(done["dependents"][0]["done"], 30_598, "all but the two carts of that session");
     let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";

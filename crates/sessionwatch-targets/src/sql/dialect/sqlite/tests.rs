@@ -104,7 +104,7 @@ fn a_standalone_prefix_equals_that_of_the_program() {
     for token in ["", "a", "abcd", "0123456789ab", "0123456789abcdefghijklmnop", "äöüßéèêëîïôœ-äöüßéèêëîïôœ"]
     {
         let shown: String = evaluated(&SqliteDialect.token_prefix_expr("v", true), &format!("'{token}'"));
-        assert_eq!(shown, token::token_prefix(token), "{token}");
+        assert_eq!(shown, token_prefix::token_prefix(token), "{token}");
     }
 }
 
