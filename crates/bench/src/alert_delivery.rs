@@ -42,6 +42,7 @@ pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
             let store = if kind == "file" { "store.db".to_owned() } else { store.url("postgres") };
             times.push(measure_delivery(&target.url("postgres"), &store, alerts)?);
         }
+        // By the last alert, since the total time is what the budget is about.
         times.sort_by(|one, other| one.last_secs.total_cmp(&other.last_secs));
         let DeliveryTimes { first_secs: first, last_secs: last } = times[times.len() / 2];
         println!("{kind:>12} {first:>9.2} {last:>9.2} {:>18.2}", one_by_one / last);
@@ -61,6 +62,7 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
     let folder = tempfile::tempdir()?;
     let (log, webhook) = (folder.path().join("app.log"), start_listener()?);
     std::fs::write(&log, "")?;
+    // A check of its own for each alert, because events of one check would be grouped into one alert.
     let patterns: String = (0..alerts)
         .map(|number| {
             format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n")
@@ -74,6 +76,7 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
         log.display()
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    // Killed when dropped, so that a failed run leaves no daemon behind.
     let _daemon = ServeProcess::start(folder.path())?;
     // The daemon reads the file from its end, at a time not known here: repeat the line until its alert arrives.
     let begun = Instant::now();
@@ -85,9 +88,11 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
     }
     let began = Instant::now();
     let lines: String = (1..alerts).map(|number| format!("EVENT {number};\n")).collect();
+    // All lines in one write, so that the daemon reads them at the same time.
     append_lines(&log, &lines)?;
     wait_for_alerts(&webhook.received_alerts, 1)?;
     let first = began.elapsed().as_secs_f64();
+    // One alert arrived before the clock started, and one was awaited above.
     wait_for_alerts(&webhook.received_alerts, alerts.saturating_sub(2))?;
     Ok(DeliveryTimes { first_secs: first, last_secs: began.elapsed().as_secs_f64() })
 }
@@ -117,6 +122,7 @@ fn start_listener() -> Result<WebhookListener> {
         for stream in listener.incoming().flatten() {
             let sender = sender.clone();
             // An error means that the client closed the connection.
+            // A thread for each connection: the delay of one response must not hold up the others.
             std::thread::spawn(move || serve_webhook(stream, &sender));
         }
     });
@@ -130,6 +136,7 @@ fn serve_webhook(mut stream: TcpStream, received: &Sender<()>) -> Result<()> {
     loop {
         let (mut line, mut length) = (String::new(), 0);
         while reader.read_line(&mut line)? > 0 && !line.trim_end().is_empty() {
+            // Header names are case-insensitive.
             if let Some((name, value)) = line.split_once(':')
                 && name.eq_ignore_ascii_case("content-length")
             {
@@ -142,6 +149,7 @@ fn serve_webhook(mut stream: TcpStream, received: &Sender<()>) -> Result<()> {
         std::thread::sleep(WEBHOOK_RESPONSE_DELAY);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         let message: Value = serde_json::from_slice(&body)?;
+        // Other messages, such as those of built-in checks, are not part of the measurement.
         if message["check"].as_str().is_some_and(|check| check.starts_with("event-")) {
             received.send(())?;
         }

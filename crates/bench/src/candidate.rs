@@ -89,6 +89,7 @@ impl BenchCandidate {
         let check = |name, database: &Database<'_>, engine| {
             let url = database.url("postgres");
             let arguments = [PROGRAM_PATH, "check", &url, "--format", "json", "--engine", engine];
+            // Budgets apply to the indexed tables only.
             Self { is_sessionwatch: false, ..Self::from_command(name, &arguments) }
         };
         let url = anomalous.url("postgres");
@@ -125,10 +126,13 @@ fn run_command(command: &[String]) -> Result<RunCost> {
     let started = Instant::now();
     let child = Command::new(program)
         .args(arguments)
+        // No standard input, so that a program that asks for something fails instead of waiting.
         .stdin(Stdio::null())
+        // The output is dropped: a terminal would be slower than the programs.
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run `{program}`"))?;
+    // `wait4` also returns the peak memory of this child alone.
     let ended = child.wait4()?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
     match ended.status.code() {

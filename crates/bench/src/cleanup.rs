@@ -97,7 +97,9 @@ pub(crate) fn run(rows: u64) -> Result<Value> {
         CleanupMethod::Program,
         CleanupMethod::ProgramPooled,
     ] {
+        // A copy of the same files for each method, so that none inherits the bloat of another.
         let database = server.create_database(Some(&template))?;
+        // A checkpoint now does not fall into the measurement.
         database.psql("CHECKPOINT")?;
         let figure = measure_cleanup(&server, &database, rows, way)?;
         let one = figures
@@ -178,6 +180,7 @@ fn measure_cleanup(
         }
         _ => None,
     };
+    // Counted before and after, as the log also contains the waits of earlier methods.
     let logged = count_lock_waits(server)?;
     let application = start_workload(server, database, rows, folder.path())?;
     testkit::let_time_pass(BASELINE_DURATION);
@@ -198,6 +201,7 @@ fn measure_cleanup(
     };
     let (seconds, ended) = (started.elapsed().as_secs_f64(), unix_time_secs());
     stop_workload(application)?;
+    // Only transactions during the removal: those before it are the baseline.
     let mut times = read_transaction_times_ms(folder.path(), begun, ended)?;
     times.sort_by(f64::total_cmp);
     #[expect(
@@ -251,6 +255,7 @@ impl CleanupPlan {
         let arguments = ["apply", id, url, "--confirm", database, "--format", "json"];
         let output = run_program(folder, &arguments)?;
         fs::write(folder.join("applied.json"), &output)?;
+        // Kept for the longest hold, which is read once the application has stopped.
         let output: Value = serde_json::from_slice(&output)?;
         output["applied"]["done"].as_u64().context("the output has no count of applied rows")
     }
@@ -309,6 +314,7 @@ fn start_workload(
 
 fn stop_workload(mut application: Child) -> Result<()> {
     let id = application.id().to_string();
+    // An interrupt, so that pgbench still writes its last log lines.
     if !Command::new("kill").args(["-s", "INT", &id]).status()?.success() {
         bail!("pgbench ended before it was stopped");
     }

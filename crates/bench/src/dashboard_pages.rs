@@ -63,10 +63,13 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    // Through the program, so that the stored hash has the real cost.
     create_account(folder.path())?;
     insert_alert_history(&folder.path().join("sessionwatch-state.db"))?;
+    // After the history was written straight to the file, which only the daemon may do while it runs.
     let (_daemon, address) = ServeProcess::start(folder.path())?;
     let cookie = log_in(&address)?;
+    // Kept open during all measurements: each page view of a team holds such a stream.
     let _streams =
         (0..VIEWER_COUNT).map(|_| open_event_stream(&address, &cookie)).collect::<Result<Vec<_>>>()?;
     println!(
@@ -81,6 +84,7 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
         for concurrency in CONCURRENCY_LEVELS {
             let [p50, p99, rate] =
                 run_wrk(&format!("http://{address}{page}"), &cookie, concurrency, seconds)?;
+            // By the 99th percentile, because people notice the slow pages.
             let kept = if p99 < PAGE_BUDGET_MS { "met" } else { "NOT met" };
             let page = format!("{page}{note}");
             println!("{page:<66} {concurrency:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");

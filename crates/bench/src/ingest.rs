@@ -75,6 +75,7 @@ impl ServeProcess {
         let mut daemon = Self(child.context("cannot run sessionwatch")?);
         let mut line = String::new();
         BufReader::new(daemon.0.stdout.take().context("standard output is not piped")?)
+            // The first line names the address; the rest stays unread in the pipe.
             .read_line(&mut line)?;
         let address = line.split("http://").nth(1).context("sessionwatch prints no address")?;
         Ok((daemon, address.trim_end().trim_end_matches("/metrics").to_owned()))
@@ -154,6 +155,7 @@ fn send_batches(
     let BatchShape { lines, one_in } = load;
     let IngestTotals { accepted_lines: taken, refused_batches: refused } = answers;
     let stream = TcpStream::connect(address)?;
+    // Small requests would otherwise wait for the acknowledgment of the previous one.
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut stream, began, mut times, mut number) = (stream, Instant::now(), Vec::new(), 0);
@@ -190,6 +192,7 @@ fn send_batches(
                 taken.fetch_add(lines as u64, Ordering::Relaxed);
                 times.push(sent.elapsed().as_secs_f64() * 1_000.0);
             }
+            // A refused batch is the intended reaction to overload, and counted apart.
             503 => drop(refused.fetch_add(1, Ordering::Relaxed)),
             status => bail!("unexpected status {status}"),
         }
@@ -213,6 +216,7 @@ fn read_response_status(reader: &mut BufReader<TcpStream>) -> Result<u16> {
             break;
         }
     }
+    // The body is read to its end, or the next response would start in the middle.
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
     Ok(status)
 }

@@ -30,6 +30,7 @@ impl DeterministicRng {
 
 /// Writes an application log of about `bytes` bytes, in which one line in `one_in` is about sessions.
 fn generate_log(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
+    // Seeded by the ratio, so that both files are the same in every run.
     let (mut draw, mut written, mut number) = (DeterministicRng(one_in), 0, 0_u64);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     while written < bytes {
@@ -160,6 +161,7 @@ fn list_candidates(path: &Path) -> Vec<(&'static str, Vec<String>)> {
         ("grep -c -F", counting("grep")),
         ("wc -l", plain(&["wc", "-l", &path])),
     ];
+    // A path is the program under test, and a missing build must be an error.
     all.into_iter().filter(|(_, command)| command[0].contains('/') || is_available(&command[0])).collect()
 }
 
@@ -171,6 +173,7 @@ fn measure_command(command: &[String]) -> Result<(f64, u64)> {
     let started = Instant::now();
     let child = Command::new(&command[0])
         .args(&command[1..])
+        // In the C locale, in which grep need not decode UTF-8.
         .env("LC_ALL", "C")
         // Not /dev/null: grep and rg detect it, and stop at the first match.
         .stdout(tempfile::tempfile()?)
@@ -178,6 +181,7 @@ fn measure_command(command: &[String]) -> Result<(f64, u64)> {
         .with_context(|| format!("cannot run `{}`", command[0]))?;
     let ended = child.wait4()?;
     match ended.status.code() {
+        // Exit code 1 is no error: `grep` found no line, or sessionwatch found severe events.
         Some(0 | 1) => Ok((started.elapsed().as_secs_f64() * 1_000.0, ended.rusage.maxrss)),
         code => bail!("`{}` failed with exit code {code:?}", command[0]),
     }

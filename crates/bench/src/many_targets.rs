@@ -39,6 +39,7 @@ pub(crate) fn run(counts: &[usize], sessions: u64) -> Result<Value> {
     let template = server.create_database(None)?;
     super::load_guide_tables(&template, sessions)?;
     let most = counts.iter().copied().max().unwrap_or(0);
+    // Created once: each further number of targets uses the first of the same databases.
     let databases: Vec<Database<'_>> =
         (0..most).map(|_| server.create_database(Some(&template))).collect::<Result<_>>()?;
     println!(
@@ -102,6 +103,7 @@ fn measure_targets(databases: &[Database<'_>]) -> Result<ManyTargetsMeasurement>
         if least >= count_as_f64(RUNS_PER_TARGET) && runs.len() == databases.len() {
             break;
         }
+        // Two minutes of grace for the start, after which the machine is too slow for the number.
         if begun.elapsed() > Duration::from_secs(60 * (RUNS_PER_TARGET + 2)) {
             bail!("{RUNS_PER_TARGET} rounds did not finish within {} s", begun.elapsed().as_secs());
         }
@@ -134,6 +136,7 @@ fn start_daemon(folder: &Path, databases: &[Database<'_>]) -> Result<ManyTargets
     let mut child = Command::new(fs::canonicalize(PROGRAM_PATH)?)
         .arg("serve")
         .current_dir(folder)
+        // No environment, so that no variable of the developer's shell changes the result.
         .env_clear()
         .stdout(Stdio::piped())
         .spawn()
@@ -168,6 +171,7 @@ impl ManyTargetsDaemon {
     /// Reads the user and system time of the process, in seconds.
     fn read_cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // Split after the last parenthesis, as the name of the program may contain spaces.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         // Fields 14 and 15 of the file, in ticks of 10 ms; the split drops the first two.
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);

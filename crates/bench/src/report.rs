@@ -78,6 +78,7 @@ impl CandidateStats {
         Some(Self {
             name: candidate.name,
             is_sessionwatch: candidate.is_sessionwatch,
+            // The median: a single slow run of a busy machine should not decide.
             median_ms: *times.get(times.len() / 2)?,
             min_ms: *times.first()?,
             max_ms: *times.last()?,
@@ -90,6 +91,7 @@ impl CandidateStats {
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
     let mut budgets = Vec::new();
+    // Ratios count at the largest size, where the fixed cost of a process no longer matters.
     if let Some(largest) = rounds.iter().max_by_key(|round| round.rows) {
         let at = largest.rows;
         let mut at_least = |what: &str, ratio: Option<f64>, least: f64| {
@@ -125,6 +127,7 @@ pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
             1.2,
         );
     }
+    // Absolute times count at a small size, where the start of the program dominates.
     if let Some(small) = rounds.iter().find(|round| round.rows == 10_000) {
         budgets.extend(small.stats.iter().filter(|figure| figure.is_sessionwatch).map(|figure| {
             BudgetResult {
@@ -150,6 +153,7 @@ fn memory_budget(rounds: &[RoundReport]) -> Option<BudgetResult> {
     let small = rounds.iter().min_by_key(|round| round.rows)?;
     let large = rounds.iter().max_by_key(|round| round.rows).filter(|large| large.rows > small.rows)?;
     let peak = |round: &RoundReport| round.find_stats(CHECK_SCAN).map(|scan| scan.peak_bytes);
+    // The difference of two sizes, which leaves out the memory of the program itself.
     let bytes = peak(large)?.saturating_sub(peak(small)?) as f64 / (large.rows - small.rows) as f64;
     Some(BudgetResult {
         what: "peak memory of a scan per session, at most 64 bytes".into(),

@@ -65,6 +65,7 @@ impl SqlExporter {
 
     /// Runs one round: the exporter runs its queries once when it starts.
     pub(crate) fn measure_round(&self) -> Result<RunCost> {
+        // Asked for before the start, since the exporter cannot report a port of its own choice.
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let started = Instant::now();
         let mut child = Command::new(EXPORTER_PATH)
@@ -80,6 +81,7 @@ impl SqlExporter {
         let is_over =
             BufReader::new(log).lines().map_while(Result::ok).any(|line| line.contains(ROUND_END_MESSAGE));
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+        // It would sleep until its next round.
         child.kill()?;
         let ended = child.wait4()?;
         if !is_over {

@@ -136,6 +136,7 @@ pub fn build_checklist(
         baseline: operator_guide::baseline_metrics(&facts),
         requirements: requirements::requirement_items(&facts),
         coverage: facts.coverage,
+        // The newest entry: a later checklist can show that the log was not cut since.
         audit_head: audit::find_latest_hash(db)?,
     })
 }
@@ -200,6 +201,7 @@ impl ChecklistItem {
     /// Returns what to do; `None` if the item passes.
     fn action(&self) -> Option<&'static str> {
         match self.verdict {
+            // Unknown needs another action than failing: find out first, and do not repair.
             ChecklistVerdict::Passing => None,
             ChecklistVerdict::Failing => Some(self.info.remedy),
             ChecklistVerdict::Unknown(_) => Some(self.info.investigation),
@@ -248,6 +250,7 @@ impl BaselineMetric {
         let healthy = match (low, high) {
             operator_guide::UNBOUNDED_RANGE => "no baseline".to_owned(),
             (low, f64::INFINITY) => format!("at least {}", operator_guide::format_number(low)),
+            // Compared in total order, as the bounds are constants and not computed.
             (low, high) if low.total_cmp(&high).is_eq() => operator_guide::format_number(low),
             (low, high) => {
                 format!("{} to {}", operator_guide::format_number(low), operator_guide::format_number(high))

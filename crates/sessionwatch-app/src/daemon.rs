@@ -142,6 +142,7 @@ impl DaemonState {
             Ok::<_, StoreError>((store, clock, time))
         };
         let (store, clock, time) = blocking::run(opening).await?;
+        // Unique among the daemons that share a store, or two of them would share their leases.
         let holder = config.serve.instance_name.clone().unwrap_or_else(systemd::default_instance_name);
         let leadership = LeaseManager::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
@@ -161,6 +162,7 @@ impl DaemonState {
     }
 
     fn wake_delivery(&self) {
+        // A counter and not a flag: a worker that is busy delivering still sees that something new came.
         self.delivery_wakeups.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -225,12 +227,14 @@ impl Daemon {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let (listen, tls) = (config.serve.listen, config.serve.tls.clone());
         let (state, failed) = DaemonState::open(config, clock).await?;
+        // After the store is locked, so that a second daemon fails on the lock, whose message explains more.
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &tls {
             Some((certificate, key)) => Some(listener::TlsCertificate::load(certificate, key)?),
             None => None,
         };
         let preparing = Arc::clone(&state);
+        // Before the workers start: they must not race with the closing of orphaned alerts.
         blocking::run(move || sync_with_config(&preparing)).await?;
         let parts = Workers::start(&state);
         Ok(Self { state, workers: parts, fatal_errors: failed, listener, certificate })
@@ -294,6 +298,7 @@ impl Daemon {
         dashboard: Router,
         commands: mpsc::UnboundedReceiver<DaemonCommand>,
     ) -> Result<bool, DaemonError> {
+        // Wrapped, so that a stop that arrives during a reload is noticed before the workers start again.
         let mut commands = CommandQueue::new(commands);
         let close = CancellationToken::new();
         let router = http::build_router(Arc::clone(&self.state), dashboard);
@@ -308,6 +313,7 @@ impl Daemon {
                         if let Some(certificate) = &self.certificate {
                             certificate.reload();
                         }
+                        // Reloading waits for running checks, so the watchdog must be served meanwhile.
                         let reloading = reload_config(&self.state, &mut commands, self.workers, *config);
                         self.workers = life.run_with_keepalive(reloading).await;
                     }
@@ -317,6 +323,8 @@ impl Daemon {
                 why = self.fatal_errors.recv() => {
                     let why = why.as_deref().unwrap_or("a task ended unexpectedly");
                     tracing::error!("{why}: shutting down");
+                    // Only for a lost store: any other failure leaves an outbox from which the next daemon
+                    // notifies.
                     if self.state.app.store.verify_file_identity().is_err() {
                         life.run_with_keepalive(delivery::announce_shutdown(&self.state, why)).await;
                     }
@@ -326,6 +334,7 @@ impl Daemon {
             }
         };
         systemd::notify_stopping();
+        // PostgreSQL may be unreachable, and systemd kills a service that does not stop in time.
         self.state.app.store.set_deadline(Monotonic::now() + STORE_SHUTDOWN_TIMEOUT);
         let stopped = tokio::select! {
             (parts, jobs) = async {
@@ -351,6 +360,7 @@ pub fn certificate_problem(certificate: &Path, key: &Path) -> Option<String> {
 
 fn open_store(place: &StoreLocation) -> Result<Store, StoreError> {
     let store = Store::open(place)?;
+    // Exclusive: two daemons on one file would both send each notification.
     store.lock_exclusive()?;
     Ok(store)
 }
@@ -362,6 +372,7 @@ async fn reload_config(
     parts: Workers,
     config: Result<Config, ConfigError>,
 ) -> Workers {
+    // systemd waits for `READY=1` after this, so both are sent even if the reload fails.
     systemd::notify_reloading();
     let parts = match validate_reload(state, config) {
         Some(config) => apply_config(state, commands, parts, config).await,

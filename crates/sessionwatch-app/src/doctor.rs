@@ -160,6 +160,7 @@ fn diagnostic_fail(id: &'static str, summary: impl Into<String>, fix: impl Into<
 /// Runs the diagnostics of a target.
 #[must_use]
 pub fn diagnose_target(input: DoctorInput<'_>) -> Vec<Diagnostic> {
+    // The server first, as its version explains many of the other findings.
     let mut findings = vec![diagnostic_pass("server", connection::describe_server(input.server_info))];
     findings.extend(connection::diagnose_transport(input));
     findings.extend(connection::diagnose_pooler(input.address));
@@ -211,6 +212,7 @@ pub fn diagnose_drill_files(config: &Config) -> Option<Diagnostic> {
     let left = leftovers::find_leftover_files(&drill::drill_folder(&config.serve.store));
     let names: Vec<String> = left
         .iter()
+        // A running drill still needs its files.
         .filter(|left| left.state != leftovers::DrillState::Running)
         .map(leftovers::LeftoverFiles::joined_names)
         .collect();
@@ -230,6 +232,7 @@ fn diagnose_drill_databases(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let statements: Vec<String> =
         input.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
     (!said.is_empty()).then(|| {
+        // As text with a condition, so that nobody pastes the statements while a drill is running.
         let fix = format!("if no drill is running, as their owner:\n{}", statements.join("\n"));
         diagnostic_warn("drill-leftovers", format!("leftovers on this server: {}", said.join("; ")), fix)
     })
@@ -244,6 +247,7 @@ fn diagnose_side_effects(input: DoctorInput<'_>) -> Diagnostic {
             "revoking sessions changes no other table, and runs no trigger or rule",
         );
     }
+    // The wording must not promise more than a restore can do.
     let fix = if input.side_effects.iter().all(|effect| effect.archived) {
         "each plan counts these rows and must be confirmed; they are archived, and \
          restored with their sessions"
@@ -268,6 +272,7 @@ fn diagnose_layout(opened: &ConnectedTarget) -> Diagnostic {
     let summary = format!("{title} in {}: {}", mapping.sessions, why.join("; "));
     match &opened.layout.uncertainty {
         None => diagnostic_pass("layout", summary),
+        // A weak match may be another application's table, in which cleanup would do harm.
         Some(doubt) if doubt.level == UncertaintyLevel::Weak => {
             diagnostic_fail("layout", doubt.to_string(), doubt.hint())
         }

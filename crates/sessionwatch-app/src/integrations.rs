@@ -12,6 +12,7 @@ use crate::metric_names::{MetricDesc, TARGET_LEADER};
 fn leader_query(metric: &MetricDesc, filter: &str, labels: &str) -> String {
     let leader = TARGET_LEADER.name;
     let name = metric.name;
+    // `job` and `instance` keep two installations apart that monitor targets of the same name.
     format!("max by ({labels}) ({name}{filter} and on (job, instance, target) {leader} == 1)")
 }
 

@@ -63,6 +63,7 @@ impl LocatedLogEvent {
     ) -> Self {
         let pattern = signal.pattern_index.and_then(|number| patterns.get(number));
         Self {
+            // The kind decides first: a pattern cannot lower the severity of a built-in event.
             severity: signal.kind.severity().or(pattern.map(|pattern| pattern.severity)),
             pattern: pattern.map(|pattern| pattern.name.clone()),
             source: source.to_owned(),
@@ -134,6 +135,7 @@ fn event_text(name: &str, signal: &LogEvent<'_>) -> String {
     }));
     part(signal.reason.as_ref().map(|reason| format!("({reason})")));
     part(signal.request_id.as_ref().map(|request| format!("in request {request}")));
+    // Sanitized once more as a whole, since the parts come from a log that anyone may write to.
     sanitize_text(&parts.join(" "))
 }
 
@@ -174,6 +176,7 @@ pub fn describe_log_event(kept: &LogEventRecord) -> String {
     parts.extend(kept.reason.as_ref().map(|reason| format!("({reason})")));
     parts.extend(kept.request.as_ref().map(|request| format!("in request {request}")));
     parts.extend(kept.match_kind.as_ref().map(|fit| format!("[{fit}]")));
+    // The time of reading stands in for a line without a timestamp.
     sanitize_text(&format!("{}  {}", clock::format_utc(kept.at.unwrap_or(kept.read_at)), parts.join(" ")))
 }
 
@@ -193,6 +196,7 @@ pub fn count_critical_events(
     db: Tx<'_>,
     window: LogEventWindow<'_>,
 ) -> Result<CriticalLogEvents, StoreError> {
+    // Counted per kind and match kind, so that the events themselves need not be loaded.
     let mut signals = CriticalLogEvents::default();
     for count in log_events::count_critical_log_events(db, window)? {
         if is_confirmed(&count.kind, count.match_kind.as_deref().and_then(|fit| fit.parse().ok())) {

@@ -81,6 +81,7 @@ impl LoginSession {
     /// by a clock that was ahead.
     #[must_use]
     pub fn is_valid(&self, now: UtcTimestamp) -> bool {
+        // Without this check, a session that was extended by a wrong clock would stay valid for too long.
         now < self.expires_at && self.last_used_at.duration_since(now) <= MAX_CLOCK_AHEAD
     }
 }
@@ -91,6 +92,7 @@ const MICROS_PER_MILLI: i64 = 1_000;
 const LOGIN_NETWORK_RETENTION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 fn epoch_millis(at: UtcTimestamp) -> i64 {
+    // Euclidean, so that instants before 1970 round down like all others.
     at.micros().div_euclid(MICROS_PER_MILLI)
 }
 
@@ -105,6 +107,7 @@ fn account_from_row(row: &StoreRow) -> Result<AccountRecord, StoreError> {
 }
 
 fn login_session_from_row(row: &StoreRow) -> Result<LoginSession, StoreError> {
+    // Saturated instead of wrapped: a damaged value is then out of range, and reported as such.
     let ends_at = UtcTimestamp::from_micros(row.read_i64(6)?.saturating_mul(MICROS_PER_MILLI));
     Ok(LoginSession {
         token_hash: row.read_text(0)?,
@@ -213,12 +216,14 @@ pub fn find_login_session(
     hash: &str,
 ) -> Result<Option<(LoginSession, AccountRecord)>, StoreError> {
     let query =
+        // Two queries instead of a join, so that the account is decoded in one place only.
         "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins WHERE hash = $1";
     let Some(login) =
         db.query_row(query, &[hash.into()])?.as_ref().map(login_session_from_row).transpose()?
     else {
         return Ok(None);
     };
+    // A login session whose account is gone is treated as one that does not exist.
     Ok(find_account(db, &login.account)?.map(|account| (login, account)))
 }
 
@@ -260,6 +265,7 @@ pub fn list_login_sessions(db: Tx<'_>, name: &str) -> Result<Vec<LoginSession>, 
 ///
 /// If the store cannot be written.
 pub fn delete_login_session(db: Tx<'_>, name: &str, hash: &str) -> Result<bool, StoreError> {
+    // With the account in the condition: a hash alone must not end somebody else's session.
     let ended =
         db.execute("DELETE FROM logins WHERE account = $1 AND hash = $2", &[name.into(), hash.into()])?;
     Ok(ended > 0)
@@ -281,6 +287,7 @@ pub fn delete_login_sessions(db: Tx<'_>, name: &str) -> Result<(), StoreError> {
 ///
 /// If the store cannot be written.
 pub fn prune_login_sessions(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    // By the confirmed time: with a clock ahead by mistake, everyone would be logged out for good.
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
     db.execute("DELETE FROM logins WHERE expires_at <= $1", &[epoch_millis(passed).into()])?;
     Ok(())
@@ -307,6 +314,7 @@ pub fn upsert_login_network(
 ) -> Result<(), StoreError> {
     let LoginNetwork { account, network } = login;
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
+    // Pruned here and not by a job, because the table changes only with logins.
     db.execute("DELETE FROM login_networks WHERE at < $1", &[(passed - LOGIN_NETWORK_RETENTION).into()])?;
     db.execute(
         "INSERT INTO login_networks (account, network, at) VALUES ($1, $2, $3)

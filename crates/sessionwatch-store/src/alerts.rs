@@ -79,6 +79,7 @@ impl AlertRecord {
     ///
     /// If the stored text is not JSON.
     pub fn parse_finding(&self) -> Result<serde_json::Value, StoreError> {
+        // An error, not JSON null: null means that the check has never failed.
         let undecodable = |_| StoreError::Undecodable { table: "alerts".into(), column: "finding".into() };
         let finding = self.finding.as_deref().map(serde_json::from_str).transpose();
         Ok(finding.map_err(undecodable)?.unwrap_or_default())
@@ -103,6 +104,7 @@ pub fn upsert_alert(db: Tx<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
 ///
 /// If the store cannot be written.
 pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreError> {
+    // A run with many checks writes all alerts in a few round trips to a PostgreSQL store.
     for all in alerts.chunks(MAX_ALERTS_PER_STATEMENT) {
         let values: Vec<Param<'_>> = all.iter().flat_map(alert_params).collect();
         let width = values.len() / all.len();
@@ -128,6 +130,7 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
 
 /// Returns the parameters for an alert, in the order of the columns.
 fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
+    // States without a counter store zero, so that a later state does not inherit an old count.
     let (looks, clear, since, notified_at) = match record.alert.state {
         AlertState::Resolved => (0, 0, None, None),
         AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
@@ -178,6 +181,7 @@ fn alert_from_row(row: &StoreRow) -> Result<AlertRecord, StoreError> {
         },
         _ => return Err(row.undecodable_column(2)),
     };
+    // Read first, because the alert derives a flag from it.
     let acknowledged_by = row.read_optional_text(10)?;
     Ok(AlertRecord {
         target: row.read_text(0)?,

@@ -117,6 +117,7 @@ pub enum PriorRequest {
 const TOKEN_COLUMNS: &str = "id, hash, account, label, scopes, created_at, expires_at, seen_at";
 
 fn token_from_row(row: &StoreRow) -> Result<ApiToken, StoreError> {
+    // An unknown scope makes the token undecodable: ignoring it could change what the token may do.
     let scopes = |text: &str| text.split(' ').map(|scope| scope.parse().ok()).collect();
     Ok(ApiToken {
         id: row.read_text(0)?,
@@ -136,6 +137,7 @@ fn token_from_row(row: &StoreRow) -> Result<ApiToken, StoreError> {
 ///
 /// If the store cannot be written.
 pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
+    // Sorted by the caller, so that equal sets of scopes are stored as equal texts.
     let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
     db.execute(
         "INSERT INTO tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -162,6 +164,7 @@ pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, Ac
     let Some(token) = db.query_row(&query, &[hash.into()])?.as_ref().map(token_from_row).transpose()? else {
         return Ok(None);
     };
+    // A token cannot outlive its account.
     Ok(accounts::find_account(db, &token.account)?.map(|account| (token, account)))
 }
 
@@ -193,6 +196,7 @@ pub fn touch_token(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<(), StoreE
 ///
 /// If the store cannot be written.
 pub fn delete_token(db: Tx<'_>, account: Option<&str>, id: &str) -> Result<bool, StoreError> {
+    // The cast gives the parameter a type, which PostgreSQL cannot infer from `IS NULL`.
     let query = "DELETE FROM tokens WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account = $2)";
     Ok(db.execute(query, &[id.into(), super::row::Param::Text(account)])? > 0)
 }
@@ -219,6 +223,7 @@ pub fn begin_keyed_request(
             .read_optional_i64(1)?
             .map(|status| u16::try_from(status).map_err(|_| row.undecodable_column(1)));
         return Ok(match status.transpose()? {
+            // Compared first: even an unanswered request must not be confused with another one.
             _ if row.read_text(0)? != request.request_hash => PriorRequest::KeyReused,
             None => PriorRequest::InProgress,
             Some(status) => PriorRequest::Answered(status, row.read_text(2)?),

@@ -86,6 +86,7 @@ impl BatchState {
 
 impl ArchivedRowState {
     fn from_byte(byte: u8) -> Option<Self> {
+        // An unknown byte is an error: a row of unknown state must neither be restored nor purged.
         [Self::NotRemoved, Self::Archived, Self::Restored].into_iter().find(|fate| *fate as u8 == byte)
     }
 }
@@ -104,6 +105,7 @@ impl ArchivedBatch {
 ///
 /// If the store cannot be written.
 pub fn insert_batch(db: Tx<'_>, batch: &ArchivedBatch, sealed: &[u8]) -> Result<i64, StoreError> {
+    // Assigned here, because the caller needs the id on both databases.
     let id = db.next_id("archived")?;
     let content = row_ref::encode_row_refs(&batch.rows);
     let txid = super::row::Param::Int(batch.transaction_id);
@@ -144,6 +146,7 @@ pub fn set_batch_state(
         return Ok(());
     }
     let values = [id.into(), state.name().into(), super::row::Param::Int(txid)];
+    // State and fates are two statements, but one transaction of the caller.
     db.execute("UPDATE archived SET state = $2, txid = $3 WHERE id = $1", &values)?;
     let fates_now = encode_row_states(fates);
     db.execute("UPDATE archived SET fates = $2 WHERE id = $1", &[id.into(), fates_now.as_slice().into()])?;
@@ -160,6 +163,7 @@ pub fn set_batch_state(
 ///
 /// If the store cannot be read.
 pub fn list_unsettled_batches(db: Tx<'_>, target: &str) -> Result<Vec<ArchivedBatch>, StoreError> {
+    // Across all plans: rows of an interrupted plan must be settled before another one touches the table.
     let query =
         format!("SELECT {BATCH_COLUMNS} FROM archived WHERE state <> 'kept' AND target = $1 ORDER BY id");
     db.query_rows(&query, &[target.into()])?.iter().map(batch_from_row).collect()
@@ -200,10 +204,12 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
     let mut summaries: Vec<ArchiveSummary> = Vec::new();
     for row in &rows {
         let fates = read_row_states(row, 5)?;
+        // Decoded only to be checked: an unknown state is an error even where it is not shown.
         row.parse_text::<BatchState>(6)?;
         let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
         let at = row.read_timestamp(2)?;
         let plan = row.read_text(0)?;
+        // A linear search: there are few plans at a time, and the order of the rows is kept.
         let found = summaries.iter().position(|summary| summary.plan == plan);
         let index = found.unwrap_or(summaries.len());
         if found.is_none() {
@@ -218,6 +224,7 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
             });
         }
         let summary = &mut summaries[index];
+        // Rows are read in descending order of ids, so the first batch of a plan comes last.
         summary.first_sealed_at = summary.first_sealed_at.min(at);
         summary.restorable_rows += count(ArchivedRowState::Archived);
         summary.restored_rows += count(ArchivedRowState::Restored);
@@ -235,6 +242,7 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
     // Only settled batches: an unsettled one may hold the only copy of rows whose deletion is being decided.
     let passed = "state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))";
     let values = [plan.unwrap_or_default().into(), now.into()];
+    // Read before the deletion, which does not return how many rows could have been restored.
     let rows = db.query_rows(&format!("SELECT fates FROM archived WHERE {passed}"), &values)?;
     let mut removed = 0;
     for row in &rows {
@@ -264,6 +272,7 @@ fn batch_from_row(row: &StoreRow) -> Result<ArchivedBatch, StoreError> {
         row_ref::decode_row_refs(row.read_bytes(8)?).map_err(|_| row.undecodable_column(8))?,
         read_row_states(row, 9)?,
     );
+    // A batch whose lists differ in length would assign fates to the wrong rows.
     if rows.len() != fates.len() {
         return Err(row.undecodable_column(9));
     }

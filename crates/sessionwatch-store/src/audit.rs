@@ -51,9 +51,11 @@ pub struct NewAuditEntry<'a> {
 ///
 /// If the store cannot be written.
 pub fn insert_audit_entry(db: Tx<'_>, entry: NewAuditEntry<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    // Masked before hashing and storing: people paste addresses with passwords into notes and reasons.
     let (actor, action, detail) =
         (mask_credentials(entry.actor), mask_credentials(entry.action), mask_credentials(entry.detail));
     let (actor, action, detail) = (actor.as_ref(), action.as_ref(), detail.as_ref());
+    // By id and not by time: entries keep their order even if the clock was set back.
     let last = db.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
     let previous = last.map_or_else(|| Ok(EMPTY_CHAIN_HASH.into()), |row| row.read_text(0))?;
     let hash = hash_entry(&previous, now.micros(), [actor, action, detail]);
@@ -86,6 +88,7 @@ pub fn list_audit_entries_between(
 ) -> Result<Vec<AuditEntry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3";
     let rows = db.query_rows(query, &[from.into(), to.into(), limit.into()])?;
+    // Read backwards for the limit, and returned in the order in which people read a log.
     rows.iter().rev().map(audit_entry_from_row).collect()
 }
 
@@ -155,6 +158,8 @@ pub fn verify_chain(db: Tx<'_>) -> Result<ChainStatus, StoreError> {
         for row in &page {
             let text = |at| row.read_text(at);
             let [actor, action, detail, previous, found] = [text(2)?, text(3)?, text(4)?, text(5)?, text(6)?];
+            // The stored hash of the previous entry must match the computed one, or an entry was removed
+            // between them.
             if previous != last
                 || found != hash_entry(&previous, row.read_i64(1)?, [&actor, &action, &detail])
             {
@@ -173,6 +178,7 @@ pub fn verify_chain(db: Tx<'_>) -> Result<ChainStatus, StoreError> {
 /// bytes.
 fn hash_entry(previous: &str, at: i64, parts: [&str; 3]) -> String {
     let mut hasher = Sha256::new();
+    // Fixed-width fields need no length in front.
     hasher.update(at.to_be_bytes());
     for part in [previous].into_iter().chain(parts) {
         hasher.update((part.len() as u64).to_be_bytes());

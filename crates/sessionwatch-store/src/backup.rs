@@ -26,12 +26,14 @@ impl Store {
         if std::fs::symlink_metadata(to).is_ok() {
             return Err(StoreError::AlreadyExists(to.to_owned()));
         }
+        // Beside the final path, since a rename or hard link works only within one file system.
         let draft = StagedFile::create_for(to).map_err(refused)?;
         self.write_copy(draft.path()).map_err(|error| match error {
             // Reading needs no room, so the full disk is that of the backup.
             StoreError::DiskFull => StoreError::BackupDiskFull(to.to_owned()),
             error => error,
         })?;
+        // A backup that cannot be restored is worse than none, because people rely on it.
         if let Some(why) = find_copy_damage(draft.path())? {
             return Err(StoreError::DamagedBackup { to: to.to_owned(), why });
         }
@@ -39,15 +41,18 @@ impl Store {
     }
 
     fn write_copy(&self, to: &Path) -> Result<(), StoreError> {
+        // An empty file, so the copy inherits nothing from an earlier attempt.
         let mut copied = Connection::open(to)?;
         match &mut *self.lock_backend() {
             StoreBackend::Sqlite(file) => copy_database(file.active_connection(), &mut copied)?,
             StoreBackend::Postgres(remote) => {
+                // A repeatable read, so that the copied tables belong to the same moment.
                 remote.begin_transaction(false)?;
                 with_transaction(&mut copied, |db| {
                     copy_rows(Tx::Postgres(remote), db)?;
                     copy_plan_rows(Tx::Postgres(remote), db)
                 })?;
+                // Ends the read transaction, which would otherwise be idle until the server's timeout.
                 remote.execute_batch("COMMIT")?;
             }
         }
@@ -57,6 +62,7 @@ impl Store {
 
 /// Returns a description of the damage, or `None` if the copy is intact.
 fn find_copy_damage(copy: &Path) -> Result<Option<String>, StoreError> {
+    // Opened read-write: even to read a file in WAL mode, SQLite creates its index.
     let copy = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let found = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match found.map_err(StoreError::from) {

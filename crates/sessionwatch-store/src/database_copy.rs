@@ -38,6 +38,7 @@ const PLAN_TABLES: [&str; 3] = ["archived", "planned", "plans"];
 pub(crate) fn copy_database(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
     let backup = Backup::new(from, to)?;
     loop {
+        // All pages in one step: SQLite restarts the copy whenever the source changes between two steps.
         match backup.step(-1)? {
             rusqlite::backup::StepResult::Done => return Ok(()),
             // Another process holds a lock on either side: try again, after the busy timeout.
@@ -48,6 +49,7 @@ pub(crate) fn copy_database(from: &Connection, to: &mut Connection) -> Result<()
 
 /// Replaces the rows of every table except those of plans.
 pub(crate) fn copy_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
+    // The copy may be a new file, which has no tables yet.
     migrate_to_latest(to)?;
     copy_tables(&COPIED_TABLES, from, to)
 }
@@ -59,10 +61,12 @@ pub(crate) fn copy_plan_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError>
 
 fn copy_tables(names: &[&str], from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
     for table in names {
+        // The columns of the copy: both have the same schema, and only SQLite has this pragma.
         let columns = to.query_rows(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?;
         let columns: Vec<String> = columns.iter().map(|row| row.read_text(0)).collect::<Result<_, _>>()?;
         let holders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
         let (columns, holders) = (columns.join(", "), holders.join(", "));
+        // Replaced, not merged: the fallback may have deleted rows that the file still holds.
         to.execute(&format!("DELETE FROM {table}"), &[])?;
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({holders})");
         for row in from.query_rows(&format!("SELECT {columns} FROM {table}"), &[])? {

@@ -100,6 +100,7 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            // Only what a person can act on; other messages already say what happens next.
             Self::Open(_) => "check that the directory exists and is writable",
             Self::Empty(_) => "restore a backup, or delete the file to start with a new store",
             Self::AlreadyLocked(_) => "stop the other daemon, or give each daemon its own store",
@@ -128,6 +129,7 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        // The extended code, because the primary one is the same for a full disk and a broken one.
         let code = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,

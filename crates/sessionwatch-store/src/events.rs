@@ -75,6 +75,7 @@ pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
 /// Returns the case-insensitive `LIKE` operator of the database.
 fn like_operator(db: Tx<'_>) -> &'static str {
     match db {
+        // SQLite's `LIKE` ignores the case of ASCII letters only, which is enough for summaries.
         Tx::Sqlite(_) => "LIKE",
         Tx::Postgres(_) => "ILIKE",
     }
@@ -82,6 +83,7 @@ fn like_operator(db: Tx<'_>) -> &'static str {
 
 /// Returns a pattern for `LIKE … ESCAPE '!'` that finds `text` anywhere.
 fn contains_pattern(text: &str) -> String {
+    // The escape character is doubled first, or the escapes added later would be escaped again.
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
@@ -91,6 +93,7 @@ fn contains_pattern(text: &str) -> String {
 ///
 /// If the store cannot be read.
 pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord>, StoreError> {
+    // Escaped, so that a percent sign typed by a person is searched for and matches nothing else.
     let text = search.text.as_ref().map(|text| contains_pattern(text));
     let like = like_operator(db);
     // `at + 0` keeps the planner off the index on `at`: over a long period, walking ids backwards reaches the limit
@@ -116,6 +119,7 @@ pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord
             search.before_id.into(),
         ],
     )?;
+    // The latest events are selected, and returned in the order in which they happened.
     rows.iter().rev().map(event_from_row).collect()
 }
 
@@ -154,6 +158,7 @@ pub fn list_user_events(
 ) -> Result<Vec<EventRecord>, StoreError> {
     let UserRef { target, user } = user;
     // The JSON form in which the evidence of a finding names a user.
+    // Encoded by the JSON library, so that user IDs with quotes are found as they are stored.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
     let pattern = contains_pattern(&named);
     let rows = db.query_rows(
@@ -164,6 +169,7 @@ pub fn list_user_events(
     )?;
     // SQLite's LIKE ignores case, so compare again.
     let named = |event: &Result<EventRecord, StoreError>| {
+        // Errors pass the filter, so that a damaged event is reported and not skipped.
         event.as_ref().map_or(true, |event| event.detail.contains(&named))
     };
     rows.iter().map(event_from_row).filter(named).collect()
@@ -200,6 +206,7 @@ pub fn list_verdicts(
     let mut found = Vec::new();
     for row in &rows {
         let at = row.read_timestamp(0)?;
+        // Strict: a result without its names would leave a hole in the compliance report.
         let detail: serde_json::Value = row.decode_text(1, |text| serde_json::from_str(text).ok())?;
         let name = |key: &str| detail[key].as_str().map(str::to_owned);
         // The oldest retained change also names the result before it.

@@ -25,6 +25,7 @@ impl StagedFile {
     /// If the folder is not there, or may not be written.
     pub(super) fn create_for(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+        // A random suffix, so that two processes which create the same file do not share a draft.
         let draft = Self { path: path.with_file_name(format!(".{name}.new-{:08x}", rand::random::<u32>())) };
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft.path)?;
         Ok(draft)
@@ -40,7 +41,9 @@ impl StagedFile {
     ///
     /// If a file of that name exists, or the directory is not writable.
     pub(super) fn publish_as(self, path: &Path) -> io::Result<()> {
+        // Before the name is given: a crash after it must not leave a file with missing pages.
         File::open(&self.path)?.sync_all()?;
+        // A hard link fails if the name exists, whereas a rename would silently replace a file.
         match fs::hard_link(&self.path, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
             // Some file systems have no hard links: fall back to a check and a rename, which is not atomic.
@@ -48,6 +51,7 @@ impl StagedFile {
             Err(_) => fs::rename(&self.path, path)?,
             Ok(()) => {}
         }
+        // The directory entry is data too: without this, the new name can be lost in a power failure.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
@@ -71,11 +75,14 @@ impl Drop for StagedFile {
 /// If the folder is not there, or may not be written.
 pub(super) fn create_store_file(path: &Path) -> Result<(), StoreError> {
     let refused = |_| StoreError::Open(path.to_owned());
+    // The link itself must stay: it may be how the file is kept on another disk.
     let place = resolve_symlinks(path);
     let draft = StagedFile::create_for(&place).map_err(refused)?;
     let mut connection = Connection::open(draft.path())?;
     with_transaction(&mut connection, migrate_to_latest)?;
+    // Closed before publishing, so that no write-ahead log with an old name is left behind.
     connection.close().map_err(|(_, error)| error)?;
+    // Lost the race: the other process created a complete store, which can be opened as well.
     match draft.publish_as(&place) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(refused(error)),
         _ => Ok(()),
@@ -86,9 +93,11 @@ pub(super) fn create_store_file(path: &Path) -> Result<(), StoreError> {
 fn resolve_symlinks(path: &Path) -> PathBuf {
     /// Longest chain of links followed, as on Linux.
     const MAX_SYMLINKS: usize = 40;
+    // Not `canonicalize`, which fails for a link to a file that does not exist yet.
     let mut place = path.to_owned();
     for _ in 0..MAX_SYMLINKS {
         let Ok(target) = fs::read_link(&place) else { break };
+        // A relative target is relative to the directory of the link.
         place = place.parent().unwrap_or(Path::new("")).join(target);
     }
     place

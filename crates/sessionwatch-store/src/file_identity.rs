@@ -24,6 +24,7 @@ impl FileIdentity {
     /// Verifies that the file is still the one at its path.
     pub(super) fn verify_unchanged(&self) -> Result<(), StoreError> {
         match std::fs::metadata(&self.path) {
+            // Both numbers: inodes are unique only within a device.
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
             Ok(_) => Err(StoreError::FileReplaced(self.path.clone())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

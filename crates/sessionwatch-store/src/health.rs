@@ -35,6 +35,7 @@ impl ReadHealth {
         }
         let (message, now) = (error.to_string(), Instant::now());
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        // Old failures are dropped first, so that one that persists is logged about once a minute.
         failures.retain(|_, at| now.duration_since(*at) < FAILURE_WINDOW);
         if failures.insert(message.clone(), now).is_none() {
             tracing::error!(hint = error.hint(), "cannot read the store: {message}");
@@ -44,6 +45,7 @@ impl ReadHealth {
     /// Returns `true` if no read failed within the last minute.
     pub(super) fn is_healthy(&self) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        // By age, because entries are removed only when the next failure comes.
         failures.values().all(|at| at.elapsed() >= FAILURE_WINDOW)
     }
 }

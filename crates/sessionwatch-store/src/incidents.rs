@@ -50,6 +50,7 @@ impl IncidentRecord {
     /// Returns a report field, or `None` if it is empty.
     #[must_use]
     pub fn report_field(&self, name: &str) -> Option<String> {
+        // A damaged object is reported where the record is read, so no error is lost here.
         let fields: serde_json::Value = serde_json::from_str(&self.report_fields).ok()?;
         fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     }
@@ -162,6 +163,7 @@ pub fn upsert_incident(db: Tx<'_>, incident: &IncidentRecord) -> Result<(), Stor
 ///
 /// If the store cannot be written.
 pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) -> Result<(), StoreError> {
+    // Ids order the timeline: several entries may have the same time.
     let id = db.next_id("incident_entries")?;
     db.execute(
         "INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
@@ -177,6 +179,7 @@ pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) 
             (&entry.detail).into(),
         ],
     )?;
+    // In the same transaction, so that the timeline cannot claim what the audit log does not know.
     let detail = serde_json::json!({ "incident": incident, "step": entry.step, "text": entry.message });
     audit::insert_audit_entry(
         db,
@@ -204,6 +207,7 @@ fn audit_action(kind: &str) -> &'static str {
         "evidence" => "incident.evidence_exported",
         "check-run" => "incident.checks_run",
         "log-event" => "incident.log_event_added",
+        // Also for kinds of newer versions: the entry must reach the audit log in any case.
         _ => "incident.note_added",
     }
 }
@@ -221,6 +225,7 @@ pub fn update_incident(
 ) -> Result<(), StoreError> {
     // No timeline entry without an incident.
     let Some(incident) = find_incident(db, id)? else { return Ok(()) };
+    // Applied to the state read here and not to the caller's copy, which may be minutes old.
     upsert_incident(db, &change(incident)?)?;
     insert_timeline_entry(db, id, entry)
 }
@@ -289,6 +294,7 @@ pub fn find_closed_after_containment(db: Tx<'_>, target: &str) -> Result<Option<
 ///
 /// If the store cannot be read.
 pub fn last_contained_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
+    // Closed incidents count as well: close monitoring continues after closing.
     let row = db.query_row("SELECT MAX(contained_at) FROM incidents WHERE target = $1", &[target.into()])?;
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
@@ -320,6 +326,7 @@ pub fn list_timeline(db: Tx<'_>, incident: &str) -> Result<Vec<TimelineEntry>, S
 #[must_use]
 pub fn collect_step_records(timeline: &[TimelineEntry]) -> Vec<StepRecord> {
     let mut recorded: Vec<StepRecord> = Vec::new();
+    // In the order of the timeline, so that later entries override earlier ones.
     for entry in timeline {
         match entry.kind.as_str() {
             // A reopened incident is investigated again; only the preparatory steps stay done.
@@ -344,6 +351,7 @@ pub fn collect_step_records(timeline: &[TimelineEntry]) -> Vec<StepRecord> {
 /// If the store cannot be written.
 pub fn insert_drill(db: Tx<'_>, drill: &DrillRecord) -> Result<(), StoreError> {
     let id = db.next_id("drills")?;
+    // Integers, because a floating-point duration would differ between the databases.
     let [detected, contained, verified] = drill.phase_durations.map(saturating_micros);
     db.execute(
         "INSERT INTO drills (id, at, target, actor, detected_us, contained_us, verified_us)
@@ -392,6 +400,7 @@ fn incident_from_row(row: &StoreRow) -> Result<IncidentRecord, StoreError> {
         opened_by: row.read_text(5)?,
         contained_at: row.read_optional_timestamp(6)?,
         closed_at: row.read_optional_timestamp(7)?,
+        // Checked on reading, so that a report never shows an incomplete set of fields.
         report_fields: read_report_fields(row, 8)?,
     })
 }

@@ -53,6 +53,7 @@ pub fn find_layout<L: DeserializeOwned>(
             target: target.to_owned(),
             address: row.read_text(0)?,
             configured_tables: row.read_text(1)?,
+            // A layout that cannot be decoded is an error: a guessed table could be cleaned up.
             layout: row.decode_text(2, |text| serde_json::from_str(text).ok())?,
             recognized_at: row.read_timestamp(3)?,
             confirmed_by: row.read_optional_text(4)?,
@@ -68,6 +69,7 @@ pub fn find_layout<L: DeserializeOwned>(
 /// If the store cannot be read.
 pub fn list_layouts<L: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLayout<L>>, StoreError> {
     let mut all = Vec::new();
+    // Only names here, so that a single place decodes layouts.
     for row in db.query_rows("SELECT target FROM layouts ORDER BY target", &[])? {
         all.extend(find_layout(db, &row.read_text(0)?)?);
     }
@@ -80,6 +82,7 @@ pub fn list_layouts<L: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLayout<
 ///
 /// If the store cannot be written.
 pub fn upsert_layout<L: Serialize>(db: Tx<'_>, kept: &StoredLayout<L>) -> Result<(), StoreError> {
+    // Before the transaction is touched, so that a failure leaves nothing half written.
     let layout = serde_json::to_string(&kept.layout).map_err(|_| StoreError::NotSerializable("a layout"))?;
     db.execute(
         "INSERT INTO layouts (target, address, configured, layout, at, confirmed_by) VALUES ($1, $2, $3, $4, $5, $6)
@@ -108,6 +111,7 @@ pub fn audit_layout_change<L: Serialize>(
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
     let LayoutChange { target, actor, before, after } = change;
+    // Both layouts, so that the log names the table that was monitored until then.
     let detail = serde_json::json!({ "target": target, "before": before, "after": after });
     audit::insert_audit_entry(
         db,

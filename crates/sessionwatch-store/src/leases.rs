@@ -15,6 +15,7 @@ pub const LEASE_DURATION: SignedDuration = SignedDuration::from_secs(6);
 ///
 /// If the store cannot be written.
 pub fn acquire_lease(db: Tx<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreError> {
+    // The server's clock: daemons with different clocks would disagree about the expiry.
     let now = current_timestamp(db)?;
     let row = db.query_row(
         "INSERT INTO leases (name, holder, term, until) VALUES ($1, $2, 1, $3)
@@ -51,6 +52,7 @@ pub struct LeaseFence {
 ///
 /// If another daemon has acquired the lease.
 pub fn verify_epoch(db: Tx<'_>, fence: &LeaseFence) -> Result<(), StoreError> {
+    // Not by time: as long as nobody else has acquired the lease, writing is safe.
     let query = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
     match db
         .query_row(query, &[fence.lease.as_str().into(), fence.holder.as_str().into(), fence.epoch.into()])?
@@ -66,6 +68,7 @@ pub fn verify_epoch(db: Tx<'_>, fence: &LeaseFence) -> Result<(), StoreError> {
 ///
 /// If the store cannot be written.
 pub fn release_leases(db: Tx<'_>, holder: &str) -> Result<(), StoreError> {
+    // Set to the past and not deleted: the epoch must continue, or old writes could pass the fence.
     db.execute("UPDATE leases SET until = 0 WHERE holder = $1", &[holder.into()])?;
     Ok(())
 }
@@ -79,6 +82,7 @@ pub fn current_timestamp(db: Tx<'_>) -> Result<UtcTimestamp, StoreError> {
     match db {
         Tx::Sqlite(_) => Ok(sessionwatch_clock::now()),
         Tx::Postgres(_) => {
+            // `clock_timestamp()`, because `now()` stands still during a transaction.
             let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
             db.query_row(query, &[])?
                 .map_or(Err(StoreError::Server("it returned no time")), |row| row.read_timestamp(0))

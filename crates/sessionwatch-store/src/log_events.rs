@@ -131,6 +131,7 @@ pub struct NewLogEvent<'a> {
 ///
 /// If the store cannot be written.
 pub fn insert_log_event(db: Tx<'_>, event: &NewLogEvent<'_>) -> Result<(), StoreError> {
+    // Positions above the range cannot occur in real files, so saturating loses nothing.
     let number = |byte: u64| Param::from(i64::try_from(byte).unwrap_or(i64::MAX));
     db.execute(
         "INSERT INTO signals (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
@@ -167,6 +168,7 @@ pub fn list_unevaluated_log_events(
     target: &str,
     limit: u32,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
+    // A missing severity is NULL, and `NOT (NULL IN …)` would exclude such rows.
     let bad = "COALESCE(severity, '') IN ('high', 'critical')";
     let mut found: Vec<LogEventRecord> = Vec::new();
     // Two queries instead of one sort: both follow the index, so that a flood of harmless events is never sorted.
@@ -174,6 +176,7 @@ pub fn list_unevaluated_log_events(
         let query = format!(
             "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
         );
+        // The limit is shared: urgent events may use all of it.
         let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
         for row in &db.query_rows(&query, &[target.into(), left.into()])? {
             found.push(LogEventRecord::from_row(row)?);
@@ -238,6 +241,7 @@ pub fn search_log_events(
         Param::Text(filter.user),
         Param::Text(filter.match_kind),
         filter.only_with_severity.into(),
+        // The casts in the query give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
         filter.limit.into(),
         filter.before_id.into(),
     ];
@@ -304,7 +308,9 @@ pub fn list_latest_by_kind(
     limit_per_kind: u32,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let mut found = Vec::new();
+    // In chunks, since custom checks can add any number of kinds.
     for kinds in kinds.chunks(MAX_KINDS_PER_QUERY) {
+        // The first four numbers belong to the other conditions.
         let list: Vec<String> = (5..).take(kinds.len()).map(|number| format!("${number}")).collect();
         let query = format!(
             "SELECT {LOG_EVENT_COLUMNS} FROM (
@@ -343,7 +349,9 @@ pub fn count_critical_log_events(
 ///
 /// If the store cannot be written.
 pub fn prune_log_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
+    // By the time of reading: the clock of a log may be wrong.
     db.execute("DELETE FROM signals WHERE seen_at < $1", &[before.into()])?;
+    // With the events: a redelivery after that long would be taken for a new entry.
     db.execute("DELETE FROM log_entries WHERE at < $1", &[before.into()])?;
     Ok(())
 }

@@ -30,6 +30,7 @@ pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
 
 /// Returns the number of the last applied migration, or 0.
 fn find_applied_version(db: Tx<'_>) -> Result<usize, StoreError> {
+    // The highest number and not a count, so that a gap would not run a migration again.
     let row = db.query_row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
     let applied = row.map_or(Ok(0), |row| row.read_u64(0))?;
     Ok(usize::try_from(applied).unwrap_or(usize::MAX))
@@ -37,12 +38,15 @@ fn find_applied_version(db: Tx<'_>) -> Result<usize, StoreError> {
 
 /// Applies the migrations up to number `up_to`.
 pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
+    // Outside the numbered migrations, because their state is kept in it.
     db.execute_batch("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
     let applied = find_applied_version(db)?;
+    // Refused: an older program would not understand what the newer one stores.
     if applied > MIGRATIONS.len() {
         return Err(StoreError::NewerVersion { found: applied, known: MIGRATIONS.len() });
     }
     for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
+        // Migration and number commit together in the caller's transaction, on both databases.
         db.execute_batch(migration)?;
         db.execute("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
     }

@@ -121,6 +121,7 @@ pub fn list_due_messages(
 ///
 /// If the store cannot be read.
 pub fn has_sending_message(db: Tx<'_>, channel: &str) -> Result<bool, StoreError> {
+    // `LIMIT 1`, as one marked message is enough to know that an outcome is missing.
     let query = "SELECT 1 FROM outbox WHERE channel = $1 AND state = 'sending' LIMIT 1";
     Ok(db.query_row(query, &[channel.into()])?.is_some())
 }
@@ -132,6 +133,7 @@ pub fn has_sending_message(db: Tx<'_>, channel: &str) -> Result<bool, StoreError
 /// If the store cannot be read.
 pub fn next_due_at(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<Option<UtcTimestamp>, StoreError> {
     let rows = db.query_rows(
+        // Strictly later than the given time: what is due already has been tried.
         "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
         &[channel.into(), now.into()],
     )?;
@@ -292,6 +294,7 @@ pub fn mark_failed(
             message.id.into(),
             attempts.into(),
             next.into(),
+            // Kept as dead: somebody has to see what was not delivered.
             if dead { "dead" } else { "due" }.into(),
             error.into(),
             message.possible_duplicate.into(),
@@ -323,6 +326,7 @@ pub fn list_dead_messages(db: Tx<'_>, limit: u32) -> Result<Vec<OutboxMessage>, 
 /// If the store cannot be written.
 pub fn requeue_dead(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<u64, StoreError> {
     db.execute(
+        // The attempts start over, since a person has decided that the cause is fixed.
         "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
         &[channel.into(), now.into()],
     )
@@ -351,6 +355,7 @@ pub fn count_messages(db: Tx<'_>) -> Result<Vec<(String, String, u64)>, StoreErr
     let count = |row: &StoreRow| {
         Ok((
             row.read_text(0)?,
+            // An unknown state would be counted under a name that no chart knows.
             row.read_known_text(1, |state| ["due", "sending", "dead"].contains(&state))?,
             row.read_u64(2)?,
         ))
@@ -375,6 +380,7 @@ fn message_from_row(row: &StoreRow) -> Result<OutboxMessage, StoreError> {
 
 /// Returns the delay after a number of failed attempts.
 fn retry_delay(attempts: u32) -> SignedDuration {
+    // Checked, because the exponent grows with the attempts and would overflow.
     let times = 2i32.checked_pow(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
     INITIAL_RETRY_DELAY.saturating_mul(times).min(MAX_RETRY_DELAY)
 }

@@ -70,6 +70,7 @@ impl PlanState {
 ///
 /// If the store cannot be written.
 pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
+    // Saturated: the database has no unsigned type, and no plan is that large.
     let [rows, active] =
         [plan.row_count, plan.active_sessions].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.execute(
@@ -101,6 +102,7 @@ pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
 ///
 /// If the store cannot be written.
 pub fn insert_plan_chunk(db: Tx<'_>, plan: &str, chunk: i64, rows: &[RowRef]) -> Result<(), StoreError> {
+    // Packed, because a plan may name millions of rows.
     let content = row_ref::encode_row_refs(rows);
     db.execute(
         "INSERT INTO planned (plan, piece, content) VALUES ($1, $2, $3)",
@@ -120,6 +122,7 @@ pub fn find_next_plan_chunk(
     after_chunk: i64,
 ) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
     let row = db.query_row(
+        // One chunk at a time, so that applying a large plan needs little memory.
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
         &[plan.into(), after_chunk.into()],
     )?;
@@ -179,6 +182,7 @@ pub fn list_plans_applied_since(
     since: UtcTimestamp,
 ) -> Result<Vec<PlanRecord>, StoreError> {
     let query = format!(
+        // By address too: two targets may be names for the same database.
         "SELECT {PLAN_COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 AND state IN ('begun', 'done') AND touched_at >= $4"
     );
     let values = [(&plan.target).into(), (&plan.address).into(), (&plan.id).into(), since.into()];
@@ -197,11 +201,13 @@ pub fn prune_plans(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
         "DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1",
         &[before.into()],
     )?;
+    // Also removes the rows of plans that the statement above has just deleted.
     db.execute("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
     Ok(())
 }
 
 fn plan_from_row(row: &StoreRow) -> Result<PlanRecord, StoreError> {
+    // Decoded first, as it determines whether the summary is complete.
     let state = row.parse_text(7)?;
     Ok(PlanRecord {
         id: row.read_text(0)?,

@@ -80,10 +80,12 @@ impl PgStore {
     pub(super) fn start(dsn: Dsn) -> Result<Self, StoreError> {
         let (jobs, received) = unbounded_channel();
         let (end, ending) = watch::channel(None);
+        // A runtime of its own: the caller's may be shut down while the last writes are still to be made.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
         std::thread::Builder::new()
+            // Named, so that the thread can be found in a debugger or in `/proc`.
             .name("store".into())
             .spawn(move || runtime.block_on(process_requests(dsn, received, ending)))
             .map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
@@ -116,6 +118,7 @@ impl PgStore {
     fn send_request(&self, work: PgRequestKind) -> Result<StatementResult, StoreError> {
         let (answer, answered) = mpsc::sync_channel(1);
         let gone = StoreError::Server("the thread of its connection has ended");
+        // A closed channel means that the thread has panicked, and no later request can succeed.
         self.requests.send(PgRequest { kind: work, reply: answer }).map_err(|_| gone)?;
         answered.recv().map_err(|_| StoreError::Server("the thread of its connection has ended"))?
     }
@@ -126,8 +129,10 @@ async fn process_requests(
     mut jobs: UnboundedReceiver<PgRequest>,
     mut ending: watch::Receiver<Option<Instant>>,
 ) {
+    // No connection yet: a command that never asks must not need the server.
     let mut link = None;
     while let Some(PgRequest { kind: work, reply: answer }) = jobs.recv().await {
+        // A timeout here as well, because the server's own does not work if the network is gone.
         let outcome = tokio::select! {
             outcome = perform_request(&dsn, &mut link, work) => outcome,
             () = wait_until_timeout(&mut ending) => Err(StoreError::Server("request timed out")),
@@ -148,6 +153,7 @@ async fn wait_until_timeout(ending: &mut watch::Receiver<Option<Instant>>) {
         // The sender outlives the caller that waits for the reply.
         let at = ending.wait_for(Option::is_some).await.ok().and_then(|at| *at);
         sessionwatch_clock::sleep(
+            // `None` only if the sender is gone; the usual limit applies then.
             at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())),
         )
         .await;
@@ -164,6 +170,8 @@ async fn perform_request(
     match work {
         PgRequestKind::Begin { writes } => {
             let begin = begin_statement(dsn.schema.as_deref().unwrap_or("sessionwatch"), writes);
+            // A connection is only opened at the start of a transaction: within one, a new connection would
+            // lack what was written before.
             if link.as_ref().is_none_or(PgConnection::is_closed) {
                 *link = Some(PgConnection::open(dsn).await.map_err(StoreError::Connect)?);
             }
@@ -178,6 +186,8 @@ async fn perform_request(
         }
         PgRequestKind::Query { sql, values, rows } => {
             let client = link.as_ref().map(PgConnection::client).ok_or(CONNECTION_LOST)?;
+            // Types are sent along, which saves preparing each statement and works behind a connection
+            // pooler.
             let values: Vec<(&(dyn ToSql + Sync), Type)> =
                 values.iter().map(OwnedParam::as_typed_param).collect();
             if !rows {
@@ -187,6 +197,7 @@ async fn perform_request(
             }
             let found =
                 client.query_typed(&sql, &values).await.map_err(|error| map_postgres_error(&error))?;
+            // Without rows there are no columns, and none are needed: nothing can be undecodable.
             let columns = found.first().map(tokio_postgres::Row::columns).unwrap_or_default();
             let query =
                 QueryOrigin::new(&sql, columns.iter().map(|column| column.name().to_owned()).collect());
@@ -203,6 +214,7 @@ fn begin_statement(schema: &str, writes: bool) -> String {
     let (mode, idle, lock) = if writes {
         ("", WRITER_IDLE_TIMEOUT_MS, format!("SELECT pg_advisory_xact_lock({WRITERS_LOCK_KEY});"))
     } else {
+        // Repeatable read, because several queries of one read must see the same snapshot.
         (" ISOLATION LEVEL REPEATABLE READ READ ONLY", READER_IDLE_TIMEOUT_MS, String::new())
     };
     // `SET LOCAL` also works behind a transaction-mode connection pooler. `tcp_user_timeout` exists since PostgreSQL
@@ -222,17 +234,20 @@ fn value_from_postgres(row: &tokio_postgres::Row, at: usize) -> StoreValue {
     let cell = if *kind == Type::INT8 {
         row.try_get::<_, Option<i64>>(at).map(|number| number.map(StoreValue::Int))
     } else if *kind == Type::INT4 {
+        // `COUNT` is INT8, but literals such as `SELECT 1` are INT4.
         row.try_get::<_, Option<i32>>(at).map(|number| number.map(|number| StoreValue::Int(number.into())))
     } else if *kind == Type::BYTEA {
         row.try_get::<_, Option<Vec<u8>>>(at).map(|bytes| bytes.map(StoreValue::Bytes))
     } else {
         row.try_get::<_, Option<String>>(at).map(|text| text.map(StoreValue::Text))
     };
+    // A type that no column of the store has is kept as such, and reported when it is read.
     cell.map_or(StoreValue::Other, |cell| cell.unwrap_or(StoreValue::Null))
 }
 
 /// Maps a server error by its SQLSTATE. The server's message is left out: it may quote stored values.
 fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
+    // Errors without a SQLSTATE come from the connection and not from the server.
     let Some(state) = error.code() else { return StoreError::Server("the connection was lost") };
     if *state == SqlState::DISK_FULL {
         return StoreError::DiskFull;
@@ -251,6 +266,7 @@ fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
     } else if *state == SqlState::TOO_MANY_CONNECTIONS {
         "too many connections: raise `max_connections`, or close other connections"
     } else if state.code().starts_with("57P") {
+        // Class 57P: operator intervention, such as a restart or a failover.
         "it is shutting down or starting up; the daemon retries"
     } else {
         return StoreError::StatementRefused(state.code().to_owned());

@@ -43,6 +43,7 @@ enum ReadMode {
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let mut failed = None;
     for way in list_read_modes(path) {
+        // The first error is kept: the first way is the one that should have worked.
         match open_with_mode(path, way).and_then(|connection| with_current_schema(connection, path)) {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = failed.or(Some(error)),
@@ -53,12 +54,14 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 
 /// Lists the ways to read a file, in the order in which to try them.
 fn list_read_modes(path: &Path) -> Vec<ReadMode> {
+    // SQLite puts the log next to the file that a link leads to.
     let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let beside = |end: &str| {
         let mut name = file.clone().into_os_string();
         name.push(end);
         PathBuf::from(name)
     };
+    // An empty log holds no changes.
     let has_log = std::fs::metadata(beside("-wal")).is_ok_and(|log| log.len() > 0);
     let is_indexed = beside("-shm").exists();
     // On a read-only file system no other process can be writing.
@@ -79,6 +82,7 @@ fn open_with_mode(path: &Path, way: ReadMode) -> Result<Connection, StoreError> 
         ReadMode::Immutable => "immutable=1",
     };
     let address =
+        // A question mark or percent sign in the path would otherwise start the parameters.
         format!("file:{}?{options}", percent_encode(path.as_os_str().as_bytes(), URI_PATH_ENCODE_SET));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -88,7 +92,9 @@ fn open_with_mode(path: &Path, way: ReadMode) -> Result<Connection, StoreError> 
         // In exclusive mode SQLite keeps the WAL index in heap memory and needs no -shm file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     }
+    // Opening reads nothing, so that a missing log or index shows only with the first query.
     connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    // A second guard, because the private modes rely on this connection never writing.
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
@@ -97,6 +103,7 @@ fn with_current_schema(connection: Connection, path: &Path) -> Result<Connection
     if has_no_tables(&connection)? {
         return Err(StoreError::Empty(path.to_owned()));
     }
+    // A foreign file is returned as it is, and refused with its own message by the caller.
     if is_foreign_database(&connection)? || is_schema_current(Tx::Sqlite(&connection))? {
         return Ok(connection);
     }

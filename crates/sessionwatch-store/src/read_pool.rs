@@ -29,6 +29,7 @@ impl ReadPool {
     }
 
     pub(super) fn set_memory_fallback(&self, active: bool) {
+        // Sequentially consistent: a reader that starts after the switch must not use the file.
         self.in_memory_fallback.store(active, Ordering::SeqCst);
     }
 
@@ -37,6 +38,7 @@ impl ReadPool {
         if self.in_memory_fallback.load(Ordering::SeqCst) {
             return None;
         }
+        // The last one used, whose page cache is the warmest.
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = idle.or_else(|| self.open_connection().ok())?;
         // The first read creates the WAL index, for which a full disk may have no room.
@@ -47,6 +49,7 @@ impl ReadPool {
     /// Returns a connection to the pool.
     pub(super) fn release(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Beyond that, connections are closed: each holds a file descriptor and a cache.
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(connection);
         }
@@ -58,6 +61,7 @@ impl ReadPool {
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
+        // Waits in the rare cases in which WAL readers are blocked, such as recovery after a crash.
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "query_only", true)?;
         connection.set_prepared_statement_cache_capacity(64);

@@ -53,6 +53,7 @@ impl QueryOrigin {
     fn first_table_name(&self) -> String {
         let mut words = self.sql.split_whitespace();
         let named = |word: &str| ["FROM", "INTO", "UPDATE"].contains(&word);
+        // Upper case only: the keywords of all queries are written so.
         while let Some(word) = words.next() {
             // Skips a subquery: its own FROM follows.
             let name = if named(word) { words.clone().next().unwrap_or_default() } else { continue };
@@ -125,6 +126,7 @@ impl StoreRow {
     ///
     /// If the column holds anything else.
     pub fn read_bool(&self, at: usize) -> Result<bool, StoreError> {
+        // No other number is a flag, so a damaged one must not become `true`.
         match self.read_i64(at)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -231,6 +233,7 @@ impl StoreRow {
     ///
     /// If the column holds another type.
     pub fn read_optional_json_text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        // Checked without building the value, which the caller may not need.
         self.read_optional_known_text(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
 
@@ -298,6 +301,7 @@ impl rusqlite::ToSql for Param<'_> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Int(Some(number)) => ValueRef::Integer(*number),
             Self::Text(Some(text)) => ValueRef::Text(text.as_bytes()),
+            // SQLite has no typed parameters, so both kinds of NULL are the same.
             Self::Int(None) | Self::Text(None) => ValueRef::Null,
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))

@@ -48,8 +48,10 @@ impl GaugeSample {
     /// Merges another point into this one, weighting means by successful runs.
     #[expect(clippy::cast_precision_loss, reason = "a mean of gauges; counts stay below 2^53")]
     pub fn merge_sample(&mut self, other: &Self) {
+        // Failed runs have no values, so they carry no weight.
         let (here, there) = ((self.runs - self.failed_runs) as f64, (other.runs - other.failed_runs) as f64);
         for (name, [mean, low, high]) in &other.gauges {
+            // A gauge may be missing in earlier runs, for example before an upgrade.
             let merged = self.gauges.entry(name.clone()).or_insert([*mean, *low, *high]);
             // A bucket of failed runs only has no gauges to average with.
             if here > 0.0 {
@@ -84,11 +86,13 @@ pub fn record_sample(
 ) -> Result<(), StoreError> {
     for resolution in [0, 300, HOURLY_RESOLUTION_SECS] {
         let start = bucket_start(point.at, resolution);
+        // Aligned to the bucket, so that all runs of a bucket update the same row.
         let mut merged = GaugeSample { at: start, ..point.clone() };
         let before = db.query_row(
             "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at = $3",
             &[target.into(), resolution.into(), start.into()],
         )?;
+        // Read and merged here, because the databases have no common JSON functions.
         if let Some(row) = before {
             let mut earlier = sample_from_row(&row)?;
             earlier.merge_sample(&merged);
@@ -106,6 +110,7 @@ pub fn record_sample(
     for (resolution, kept) in
         FINE_RESOLUTIONS.into_iter().chain([(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)])
     {
+        // The configured retention also shortens the finer resolutions.
         let before = retention.confirmed_now - kept.min(retention.max_age);
         db.execute(
             "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
@@ -118,6 +123,7 @@ pub fn record_sample(
 /// Returns the start of the bucket that contains an instant.
 fn bucket_start(at: UtcTimestamp, resolution: i64) -> UtcTimestamp {
     let width = (resolution * MICROS_PER_SECOND).max(1);
+    // Euclidean, so that buckets before 1970 are as wide as all others.
     UtcTimestamp::from_micros(at.micros().div_euclid(width) * width).unwrap_or(at)
 }
 
@@ -133,10 +139,12 @@ pub fn list_samples_between(
     now: UtcTimestamp,
 ) -> Result<Vec<GaugeSample>, StoreError> {
     // One resolution for the whole period: a chart must not mix points of different widths.
+    // By age and not by length: older points exist only in coarser resolutions.
     let fine = FINE_RESOLUTIONS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
     let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
     let rows = db.query_rows(
         "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
+        // Aligned, so that the bucket in which the period starts is included.
         &[target.into(), resolution.into(), bucket_start(from, resolution).into(), to.into()],
     )?;
     rows.iter().map(sample_from_row).collect()
@@ -174,6 +182,7 @@ pub fn find_session_growth(
     let looks = list_samples_between(
         db,
         target,
+        // The largest UTC offset is how far a clock in a wrong time zone can shift the creation times.
         Period { from: now - SignedDuration::from_micros(MAX_UTC_OFFSET_US), to: now + SECOND },
         now,
     )?;
@@ -184,6 +193,7 @@ pub fn find_session_growth(
         let grew = match value(point, "created") {
             // Reappeared sessions count as created, but are not new.
             Some(created) => created > value(point, "reappeared").unwrap_or(0.0),
+            // Without the number of created sessions, only a growing table proves that some were created.
             None => before.is_some_and(|before| stored > before),
         };
         before = Some(stored);
@@ -228,10 +238,12 @@ fn sample_from_row(row: &super::row::StoreRow) -> Result<GaugeSample, StoreError
 fn encode_gauges(gauges: &GaugeValues) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "only where nothing is lost")]
     let number = |value: f64| {
+        // Whole numbers are written without a fraction, which keeps most samples short.
         let whole = value as i64;
         if whole as f64 == value { Value::from(whole) } else { Value::from(value) }
     };
     let gauge = |[mean, low, high]: &[f64; 3]| {
+        // By bits, since comparing floats for equality is what is meant here.
         let same = mean.to_bits() == low.to_bits() && mean.to_bits() == high.to_bits();
         if same { number(*mean) } else { Value::from([*mean, *low, *high].map(number).to_vec()) }
     };
@@ -244,6 +256,7 @@ fn encode_gauges(gauges: &GaugeValues) -> String {
 fn decode_gauges(text: &str) -> Option<GaugeValues> {
     let gauge = |value: &Value| match value {
         Value::Array(values) => {
+            // Exactly three, or the sample is undecodable.
             let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
             numbers?.try_into().ok()
         }

@@ -54,6 +54,7 @@ pub fn insert_silence(db: Tx<'_>, silence: &SilenceRecord, now: UtcTimestamp) ->
 /// If the store cannot be written.
 pub fn clamp_future_starts(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
+        // The length is kept: a person chose the length, and not the end by a wrong clock.
         "UPDATE silences SET until = until - (begun_at - $1), begun_at = $1 WHERE begun_at > $2 AND ended_at IS NULL",
         &[now.into(), (now + SECOND).into()],
     )?;
@@ -66,6 +67,7 @@ pub fn clamp_future_starts(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreErr
 ///
 /// If the store cannot be written.
 pub fn expire_silence(db: Tx<'_>, id: i64, now: UtcTimestamp) -> Result<bool, StoreError> {
+    // The same condition as for listing, so that only a silence that is shown can be ended.
     let query = "UPDATE silences SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND until > $2";
     Ok(db.execute(query, &[id.into(), now.into()])? > 0)
 }

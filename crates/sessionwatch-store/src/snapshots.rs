@@ -16,8 +16,10 @@ const FINGERPRINT_KEY_NAME: &str = "fingerprint-key";
 pub fn ensure_fingerprint_key(db: Tx<'_>, offered: i64) -> Result<i64, StoreError> {
     db.execute(
         "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        // The first daemon to store a key decides, and the others use that one.
         &[FINGERPRINT_KEY_NAME.into(), offered.into()],
     )?;
+    // Read back: on a conflict, the stored key counts and not the offered one.
     Ok(find_fingerprint_key(db)?.unwrap_or(offered))
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn with_transaction<T>(
 
 /// Returns `true` if a database holds tables, but not those of a store.
 pub(crate) fn is_foreign_database(connection: &Connection) -> Result<bool, StoreError> {
+    // Two of our tables, because a foreign database may have one of these common names.
     let query = "SELECT COUNT(*) > 0 AND COUNT(*) FILTER (WHERE name IN ('migrations', 'audit')) < 2
                  FROM sqlite_schema WHERE type = 'table'";
     Ok(connection.query_row(query, [], |row| row.get(0))?)

@@ -49,14 +49,17 @@ pub(crate) struct MemoryFallback {
 impl SqliteStore {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let refused = |_| StoreError::Open(path.to_owned());
+        // Opened for appending: this proves that the file is writable without changing it.
         let open = || OpenOptions::new().append(true).open(path);
         let file = match open() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Another process may create the file at the same time, which is not an error.
                 file_creation::create_store_file(path)?;
                 open().map_err(refused)?
             }
             opened => opened.map_err(refused)?,
         };
+        // An empty file is never created here, so it is a lost or truncated store, not a new one.
         let found = file.metadata().map_err(refused)?;
         if found.is_file() && found.len() == 0 {
             return Err(StoreError::Empty(path.to_owned()));
@@ -66,7 +69,9 @@ impl SqliteStore {
         let identity = Some(FileIdentity::from_metadata(path, &found));
         drop(file);
         let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
+        // Commands and the daemon share the file; each write takes milliseconds.
         connection.busy_timeout(Duration::from_secs(10))?;
+        // Checked before any pragma, because switching to WAL would already change a foreign file.
         if is_foreign_database(&connection)? {
             return Err(StoreError::NotAStore(path.to_owned()));
         }
@@ -94,6 +99,7 @@ impl SqliteStore {
 
     /// Wraps a connection that is the only way to read the database, such as one in memory.
     pub(crate) fn with_sole_connection(path: PathBuf, connection: Connection) -> Self {
+        // The pool is switched off: there is no file that could be read beside this connection.
         let readers = Arc::new(ReadPool::new(&path));
         readers.set_memory_fallback(true);
         Self {
@@ -117,6 +123,7 @@ impl SqliteStore {
         let mut name = std::fs::canonicalize(&self.path).map_err(refused)?.into_os_string();
         name.push(".lock");
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(refused)?;
+        // The kernel releases the lock when the process ends, however it ends.
         file.try_lock().map_err(|_| StoreError::AlreadyLocked(self.path.clone()))?;
         self.lock_file = Some(file);
         Ok(())
@@ -131,6 +138,7 @@ impl SqliteStore {
         if self.read_only {
             return Err(StoreError::ReadOnly(self.path.clone()));
         }
+        // On each write: data written to a deleted file would be lost without an error.
         if let Some(identity) = &self.identity {
             identity.verify_unchanged()?;
         }
@@ -139,11 +147,13 @@ impl SqliteStore {
             .as_ref()
             .is_some_and(|fallback| fallback.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
         {
+            // Before the write, which then goes to the file if there is room again.
             self.leave_memory_fallback();
         }
         match with_transaction(self.active_connection(), &mut *work) {
             // Only for a daemon, which holds the lock: a command would exit and lose what it kept in memory.
             Err(StoreError::DiskFull) if self.fallback.is_none() && self.lock_file.is_some() => {
+                // The failed transaction was rolled back, so running it again does not do anything twice.
                 self.enter_memory_fallback()?;
                 with_transaction(self.active_connection(), &mut *work)
             }
@@ -160,11 +170,13 @@ impl SqliteStore {
         let mut memory = Connection::open_in_memory()?;
         // Holds the write lock: rows that others write to the file now would be overwritten when the fallback ends.
         self.connection.execute_batch(HOLD_WRITE_LOCK_SQL)?;
+        // Only what monitoring needs: plans and archived rows may not fit into memory.
         if let Err(error) = with_transaction(&mut memory, |db| copy_rows(Tx::Sqlite(&self.connection), db)) {
             self.connection.execute_batch("ROLLBACK")?;
             return Err(error);
         }
         self.fallback = Some(MemoryFallback { connection: memory, last_attempt_at: Clock::now() });
+        // Last, because readers may use the file until the copy in memory is complete.
         self.read_pool.set_memory_fallback(true);
         Ok(())
     }
@@ -172,6 +184,7 @@ impl SqliteStore {
     /// Writes the data kept in memory to the file. Returns `true` if it fit.
     pub(crate) fn leave_memory_fallback(&mut self) -> bool {
         let Some(fallback) = &mut self.fallback else { return true };
+        // Noted before the attempt, so that a failing one is not repeated with each write.
         fallback.last_attempt_at = Clock::now();
         let written = persist_fallback(&fallback.connection, &self.connection);
         if written.is_err() {
@@ -183,6 +196,7 @@ impl SqliteStore {
         match written {
             Ok(()) => {
                 tracing::warn!("the store {} is writable again", self.path.display());
+                // Only after the commit: until then, memory holds the only complete copy.
                 self.fallback = None;
                 self.read_pool.set_memory_fallback(false);
                 true
@@ -199,6 +213,7 @@ impl SqliteStore {
 
 /// Replaces the file's rows with those kept in memory, and commits.
 fn persist_fallback(memory: &Connection, file: &Connection) -> Result<(), StoreError> {
+    // The earlier rollback may have failed to take the lock again.
     if file.is_autocommit() {
         file.execute_batch(HOLD_WRITE_LOCK_SQL)?;
     }

@@ -66,6 +66,7 @@ impl Store {
             StoreLocation::File(path) => StoreBackend::Sqlite(Box::new(SqliteStore::open(path)?)),
             StoreLocation::Server(dsn) => {
                 let remote = PgStore::start(dsn.as_ref().clone())?;
+                // The default schema is the product's name, so that a shared database needs no setting.
                 let schema = dsn.schema.as_deref().unwrap_or("sessionwatch");
                 let schema = pg_link::quote_identifier(schema);
                 // Under the writers' lock: concurrent CREATE SCHEMA IF NOT EXISTS statements can fail on a unique
@@ -113,8 +114,10 @@ impl Store {
     /// If the store cannot be inspected or opened, or its file is empty.
     pub fn open_existing(location: &StoreLocation) -> Result<Option<Self>, StoreError> {
         let made = match location {
+            // Inspected before opening, which would create the file.
             StoreLocation::File(path) => match std::fs::metadata(path) {
                 Ok(file) if file.is_file() => return Self::open_existing_file(location, path).map(Some),
+                // A directory or a device is not a store; opening it would give a misleading error.
                 Ok(_) => false,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
                 Err(_) => return Err(StoreError::Open(path.to_owned())),
@@ -122,6 +125,7 @@ impl Store {
             StoreLocation::Server(dsn) => {
                 let remote = PgStore::start(dsn.as_ref().clone())?;
                 remote.begin_transaction(false)?;
+                // Found by `to_regclass`, which returns NULL where a query of the table would fail.
                 let found = remote.query_rows("SELECT 1 WHERE to_regclass('migrations') IS NOT NULL", &[])?;
                 remote.execute_batch("COMMIT")?;
                 !found.is_empty()
@@ -133,6 +137,7 @@ impl Store {
     fn open_existing_file(location: &StoreLocation, path: &Path) -> Result<Self, StoreError> {
         match Self::open(location) {
             Err(error) if error.may_be_permission_error() => {
+                // An unwritable empty file is reported as empty: asking for write access would not help.
                 if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
                     return Err(StoreError::Empty(path.to_owned()));
                 }
@@ -141,6 +146,7 @@ impl Store {
                     Err(empty @ StoreError::Empty(_)) => return Err(empty),
                     opened => opened.map_err(|_| error)?,
                 };
+                // A read-only open skips the checks of a normal one.
                 if is_foreign_database(&connection)? {
                     return Err(StoreError::NotAStore(path.to_owned()));
                 }
@@ -175,6 +181,7 @@ impl Store {
     ///
     /// If another daemon holds the lock.
     pub fn lock_exclusive(&self) -> Result<(), StoreError> {
+        // Only daemons lock, so this is where tracking starts.
         self.health.start_tracking();
         match &mut *self.lock_backend() {
             StoreBackend::Sqlite(file) => file.lock_exclusive(),
@@ -191,6 +198,7 @@ impl Store {
 
     /// Writes data held in the memory fallback to the file, before the process exits.
     pub fn flush_memory_fallback(&self) {
+        // Asked first, as locking the backend could wait for a server request at shutdown.
         if self.server_deadline.is_none()
             && let StoreBackend::Sqlite(file) = &mut *self.lock_backend()
             && !file.leave_memory_fallback()
@@ -208,6 +216,7 @@ impl Store {
     /// Returns a handle whose writes fail with [`StoreError::LeaseLost`] once another daemon has taken over the lease.
     #[must_use]
     pub fn with_fence(&self, fence: LeaseFence) -> Self {
+        // A clone with a fence: the connections are shared, and only this handle is restricted.
         Self { fence: Some(Arc::new(fence)), ..self.clone() }
     }
 
@@ -223,11 +232,13 @@ impl Store {
             done = Some(work(db)?);
             Ok(())
         })?;
+        // The transaction commits only if the closure returned `Ok`, which sets the value first.
         Ok(done.expect("a transaction that was committed did its work"))
     }
 
     fn write_transaction(&self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
         let mut work = |db: Tx<'_>| {
+            // Within the transaction, whose writers' lock keeps the lease from changing until the commit.
             self.fence.as_deref().map_or(Ok(()), |fence| leases::verify_epoch(db, fence))?;
             work(db)
         };
@@ -253,6 +264,7 @@ impl Store {
     ///
     /// If the store cannot be read.
     pub fn read<T>(&self, work: impl FnOnce(Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        // Taken out of an option, because the transaction's closure may formally be called more than once.
         let (mut work, mut done) = (Some(work), None);
         let read = self.read_transaction(&mut |db| {
             done = work.take().map(|work| work(db)).transpose()?;
@@ -268,6 +280,7 @@ impl Store {
         {
             let outcome =
                 connection.transaction().map_err(StoreError::from).and_then(|begun| work(Tx::Sqlite(&begun)));
+            // Returned after an error as well: the dropped transaction has been rolled back.
             readers.release(connection);
             return outcome;
         }
@@ -279,6 +292,7 @@ impl Store {
             StoreBackend::Postgres(remote) => {
                 remote.begin_transaction(false)?;
                 let outcome = work(Tx::Postgres(remote));
+                // Even after an error, so that the connection is not left within a transaction.
                 remote.execute_batch("COMMIT")?;
                 outcome
             }
@@ -317,6 +331,7 @@ impl Store {
         clock: &sessionwatch_clock::Clock,
     ) -> Result<sessionwatch_clock::ServerReading, StoreError> {
         self.read(|db| {
+            // Measured around the query: the server read its clock somewhere between the two.
             let before = clock.elapsed();
             let at = leases::current_timestamp(db)?;
             Ok(sessionwatch_clock::ServerReading { server_time: at, before, after: clock.elapsed() })
@@ -340,6 +355,7 @@ impl Store {
     pub fn size_bytes(&self) -> Result<u64, StoreError> {
         let query = match &*self.lock_backend() {
             StoreBackend::Sqlite(_) => {
+                // Of pages in use and free ones, which is the size of the file apart from the log.
                 "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
             }
             StoreBackend::Postgres(_) => {
@@ -351,6 +367,7 @@ impl Store {
     }
 
     pub(crate) fn lock_backend(&self) -> MutexGuard<'_, StoreBackend> {
+        // A panic while holding the lock leaves no half-done transaction: SQLite rolls back on drop.
         self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,6 +25,7 @@ impl Tx<'_> {
     /// Returns `true` for a database in memory, such as the fallback while the disk is full.
     #[must_use]
     pub fn is_in_memory(self) -> bool {
+        // A database in memory has an empty path in SQLite.
         matches!(self, Self::Sqlite(connection) if connection.path().is_none_or(str::is_empty))
     }
 
@@ -36,6 +37,7 @@ impl Tx<'_> {
     pub fn execute(self, sql: &str, values: &[Param<'_>]) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(connection) => {
+                // Cached, since the same few statements run with every check run.
                 let mut statement = connection.prepare_cached(sql)?;
                 bind_params(&mut statement, values)?;
                 Ok(statement.raw_execute()? as u64)
@@ -58,6 +60,7 @@ impl Tx<'_> {
         bind_params(&mut statement, values)?;
         let query = QueryOrigin::new(sql, statement.column_names().map(str::to_owned).collect());
         let width = statement.column_count();
+        // Rows are copied out, because they borrow from the statement that is stepped.
         let (mut found, mut rows) = (Vec::new(), statement.raw_query());
         while let Some(row) = rows.next()? {
             let cells = (0..width).map(|at| Ok::<_, StoreError>(value_from_sqlite(row.get_ref(at)?)));
@@ -109,6 +112,7 @@ fn value_from_sqlite(value: ValueRef<'_>) -> StoreValue {
     match value {
         ValueRef::Null => StoreValue::Null,
         ValueRef::Integer(number) => StoreValue::Int(number),
+        // The schema has no column of this type, so it is undecodable and not rounded.
         ValueRef::Real(_) => StoreValue::Other,
         // SQLite does not validate the encoding of texts.
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).map_or(StoreValue::Other, StoreValue::Text),

@@ -98,6 +98,7 @@ pub(super) async fn show_alerts(
 }
 
 fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> Markup {
+    // Viewers get no buttons; the server checks the role again in any case.
     let may = person.role >= AccountRole::Responder;
     html! {
         @if !silences.is_empty() {
@@ -130,6 +131,7 @@ fn redirect_back(fields: &FormFields) -> Redirect {
 /// Returns the alert that a form refers to.
 fn parse_alert_ref(form: &FormFields) -> AlertRef {
     AlertRef {
+        // Cut, not rejected: an unknown alert is reported as not found.
         target: form.capped_text("target", MAX_TEXT_CHARS),
         check: form.capped_text("check", MAX_TEXT_CHARS),
     }

@@ -53,6 +53,7 @@ impl ApiCaller {
 
     /// Returns `true` if both the token and the role of its account allow a scope.
     fn has_scope(&self, scope: TokenScope) -> bool {
+        // The current role: a token keeps its scopes, but not its effect, when the account is demoted.
         self.token.scopes.contains(&scope) && self.role >= scope.required_role()
     }
 }
@@ -62,6 +63,7 @@ impl<S: Sync> FromRequestParts<S> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemDetails> {
         let caller = parts.extensions.get::<Self>().cloned();
+        // Fails closed: a route without the access layer has no caller.
         caller.ok_or_else(|| ProblemDetails::new(StatusCode::UNAUTHORIZED, "a valid API token is required"))
     }
 }
@@ -89,6 +91,7 @@ pub(super) fn build_api_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(middleware::from_fn(etag::etag_middleware))
         .layer(middleware::from_fn_with_state(Arc::clone(app), idempotency::idempotency_middleware))
         .route_layer(middleware::from_fn_with_state(guard, require_access))
+        // Outside the access layer: an unknown path must not ask for a token first.
         .route("/api/{*rest}", routing::any(not_found))
 }
 
@@ -100,6 +103,7 @@ async fn not_found(State(app): State<Arc<AppState>>) -> Response {
 
 /// Authorizes a request by its token, and adds security headers to the response.
 async fn require_access(State(guard): State<AccessGuard>, mut request: Request, next: Next) -> Response {
+    // The pattern of the route, not the path of the request, which contains ids.
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = match authorize(&guard, &mut request, &path.unwrap_or_default()).await {
         Ok(()) => next.run(request).await,
@@ -118,12 +122,14 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
             &allowed,
         ));
     };
+    // Public routes, such as the API document, need no token.
     let Access::Token(scope) = route.access else { return Ok(()) };
     let caller =
         authenticate_token(&guard.app, request.headers()).await.map_err(IntoResponse::into_response)?;
     let Some(caller) = caller else {
         let why = "a valid API token is required (`Authorization: Bearer swt_…`): create one in Settings or with `sessionwatch tokens add`";
         let problem = ProblemDetails::new(StatusCode::UNAUTHORIZED, why);
+        // RFC 6750 asks for the challenge, from which clients learn how to authenticate.
         let challenge = "Bearer realm=\"sessionwatch\", error=\"invalid_token\"";
         return Err(problem_with_header(problem, header::WWW_AUTHENTICATE, challenge));
     };
@@ -140,6 +146,7 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
             &challenge,
         ));
     }
+    // Handlers get the caller only from here, so none can forget the check.
     request.extensions_mut().insert(caller);
     Ok(())
 }
@@ -147,6 +154,7 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
 /// Renders a problem with an additional header.
 fn problem_with_header(problem: ProblemDetails, name: header::HeaderName, value: &str) -> Response {
     let mut response = problem.into_response();
+    // A name with invalid characters only costs the header, not the response.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -32,6 +32,7 @@ pub(super) async fn show_audit_trail(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
+    // Clamped, so that any link shows a page.
     let days = period.days.unwrap_or(30).clamp(1, 4_000);
     let entries =
         audit::list_audit_entries(&app, Period::ending_at(now, duration::from_days(days)), AUDIT_PAGE_SIZE)

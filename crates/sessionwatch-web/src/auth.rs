@@ -18,6 +18,7 @@ use super::WebError;
 /// Returns `true` if, by configuration, browsers reach the dashboard over TLS.
 pub(super) fn is_secure(app: &AppState) -> bool {
     let config = app.config();
+    // A proxy may end TLS, in which case only the public URL shows that.
     config.serve.tls.is_some()
         || config.serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
 }
@@ -29,6 +30,7 @@ fn session_cookie_name(app: &AppState) -> &'static str {
 
 /// Returns the value of a cookie.
 pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // HTTP/2 clients may send each cookie in a header of its own.
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|cookies| cookies.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -72,6 +74,7 @@ pub(super) async fn current_user(
 /// Redirects to the login page, which returns to `uri` afterwards.
 pub(super) fn redirect_to_login(uri: &Uri) -> Response {
     let next = uri.path_and_query().map_or("/", |path| path.as_str());
+    // Encoded in full, so that the path cannot add parameters of its own.
     let next = percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
     Redirect::to(&format!("/login?next={next}")).into_response()
 }

@@ -33,6 +33,7 @@ pub(super) struct Chart<'a> {
 impl Chart<'_> {
     fn y_axis_max(&self) -> f64 {
         let values = self.points.iter().filter_map(|(_, value)| *value);
+        // At least 1, or a flat line at zero would divide by zero.
         let highest = values.fold(1.0, f64::max);
         // A limit far above all values would flatten the line, so it is left out of the scale.
         let limits = self.limits.iter().map(|(_, value)| *value).filter(|value| *value < highest * 3.0);
@@ -58,6 +59,7 @@ impl Chart<'_> {
         let usual = self.period.duration() / 40;
         let (mut paths, mut path, mut last) = (Vec::new(), String::new(), None);
         for (at, value) in &self.points {
+            // No line through a failed run: its values are unknown, not interpolated.
             let Some(value) = value else {
                 paths.extend((!path.is_empty()).then(|| std::mem::take(&mut path)));
                 last = None;
@@ -90,6 +92,7 @@ impl Chart<'_> {
         let instants = std::iter::successors(Some(first), |at| Some(*at + step)).take_while(|at| *at < to);
         let label = |at: UtcTimestamp| {
             let text = clock::format_utc(at);
+            // A slice of the ISO format: hours and minutes, or month and day.
             if step < 24 * HOUR { text[11..16].to_owned() } else { text[5..10].to_owned() }
         };
         instants.map(|at| (self.x_position(at), label(at))).collect()
@@ -145,6 +148,7 @@ impl Chart<'_> {
     fn sample_points(&self) -> Vec<(UtcTimestamp, f64)> {
         let known: Vec<(UtcTimestamp, f64)> =
             self.points.iter().filter_map(|(at, value)| Some((*at, (*value)?))).collect();
+        // Counted from the end, so that the latest point is always among them.
         let step = known.len().div_ceil(MAX_TABLE_ROWS).max(1);
         known.into_iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev().collect()
     }

@@ -50,6 +50,7 @@ pub(super) async fn show_cleanup(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let config = app.config();
+    // The navigation has no target, so the page opens with the first one.
     let target = match config.targets.first() {
         Some(first) if chosen.target.is_empty() => first.clone(),
         _ => app.target(&chosen.target)?,
@@ -243,6 +244,7 @@ pub(super) async fn show_plan(
     let job = app.plan_jobs.get(&id);
     let agreement = app_plans::is_approval_missing(&ops, &plan);
     let own = plan.record.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
+    // An expired plan shows no form, as applying it would fail.
     let stale = plan.is_stale(ops.config.actions.plan_ttl, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
     // Checked again when the plan is applied; here it only decides which fields the form has.
@@ -299,6 +301,7 @@ async fn find_missing_evidence(
     plan: &ActionPlan,
     course: &IncidentRef,
 ) -> Result<Option<String>, AppError> {
+    // A restore destroys no evidence.
     if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
         return Ok(None);
     }

@@ -16,6 +16,7 @@ const PASSWORD_FIELDS: [&str; 2] = ["password", "new"];
 /// Returns `true` if a request comes from this origin, according to the browser's headers.
 pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // Set by the browser itself, and not changeable by scripts.
     if let Some(site) = text("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
@@ -45,6 +46,7 @@ impl std::fmt::Debug for FormFields {
 impl FormFields {
     /// Reads the fields from the body of a request.
     pub(super) async fn read(request: Request) -> Result<Self, AppError> {
+        // Limited by size and by time: a slow form must not hold a connection for long.
         let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES);
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
         let body = body.map_err(|_| AppError::Invalid("Receiving the form timed out. Try again.".into()))?;
@@ -55,6 +57,7 @@ impl FormFields {
     fn parse(body: &[u8]) -> Self {
         let mut fields = Self { texts: BTreeMap::new(), passwords: BTreeMap::new() };
         for (name, value) in form_urlencoded::parse(body) {
+            // Apart from all other fields, as passwords must be neither trimmed nor masked.
             if PASSWORD_FIELDS.contains(&&*name) {
                 fields.passwords.insert(name.into_owned(), value.into_owned().into());
             } else {
@@ -104,6 +107,7 @@ impl<S: Sync> FromRequest<S> for CsrfForm {
     type Rejection = WebError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, WebError> {
+        // Set by the access check, which runs before any extractor.
         let LoggedIn(user) = request.extensions().get().cloned().ok_or(AppError::NotLoggedIn)?;
         let fields = FormFields::read(request).await?;
         if fields.text("form") != user.csrf_token.expose() {

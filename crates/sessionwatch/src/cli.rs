@@ -230,6 +230,7 @@ impl Cli {
     /// Runs the command. The exit code is 0 for passing, 1 for failing, 2 for usage or configuration, 3 for unknown.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        // A single round is a command for cron, whose output should stay quiet.
         let is_daemon = matches!(&self.command, CliCommand::Serve(args) if !args.is_single_round());
         let level = match is_daemon {
             _ if self.global.verbose => Level::DEBUG,
@@ -238,6 +239,7 @@ impl Cli {
         };
         self.global.color.set();
         init_logging(level, self.global.log_format, is_daemon);
+        // A bar that redraws itself would fill a log file or a pipe with control characters.
         if output::is_stderr_terminal() && !is_daemon {
             progress::enable_progress();
         }
@@ -311,6 +313,7 @@ impl Failure {
         };
         let message = match self {
             // On a terminal the affected lines of the file are shown; elsewhere one line for each problem.
+            // JSON lines must stay one object each, even on a terminal.
             Self::Config(error)
                 if output::is_stderr_terminal() && !JSON_LOG_ENABLED.load(Ordering::Relaxed) =>
             {
@@ -424,6 +427,7 @@ impl OutputFile {
             Some(file) => file,
             None => File::create(path).map_err(cannot)?,
         };
+        // Masked like the terminal: files are attached to tickets.
         let mut masked = MaskingWriter::new(&file);
         masked.write_all(text.as_bytes()).and_then(|()| masked.flush()).map_err(cannot)?;
         drop(masked);
@@ -443,6 +447,7 @@ static JSON_LOG_ENABLED: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging to stderr. Only a daemon prefixes lines with the time.
 fn init_logging(level: Level, format: LogFormat, is_daemon: bool) {
+    // Without ANSI codes, as the log usually goes to a file or the journal.
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
     let log = log.with_writer(output::masked_stderr);
     JSON_LOG_ENABLED.store(format == LogFormat::Json, Ordering::Relaxed);
@@ -464,6 +469,7 @@ fn print_note(line: &str) {
     if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
         return tracing::warn!("{line}");
     }
+    // With stderr closed there is nowhere to print to.
     let _ = writeln!(output::masked_stderr(), "note: {line}");
 }
 

@@ -42,6 +42,7 @@ impl AccountName {
 /// Returns `true` if the name is valid for an account.
 #[must_use]
 pub fn is_valid_account_name(name: &str) -> bool {
+    // ASCII only, so that no letter of another script can imitate the name of somebody else.
     let plain =
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | '+' | '-');
     (1..=MAX_ACCOUNT_NAME_LENGTH).contains(&name.len()) && name.chars().all(plain)
@@ -90,6 +91,7 @@ impl NewAccount {
             role: self.role,
             password_hash: password,
             oidc_subject: String::new(),
+            // Never copied from the input: a new account starts its own history.
             created_at: now,
         }
     }
@@ -142,6 +144,7 @@ pub async fn create_account(
     let account = new.into_account(now);
     let created = account.clone();
     let is_new = app.write_store(move |db| {
+        // Checked in the transaction that inserts: two admins may create the same name at the same time.
         if accounts::find_account(db, &account.name)?.is_some() {
             return Ok(false);
         }
@@ -186,6 +189,7 @@ pub async fn upsert_account(
 /// If the account does not exist, or is the actor's own: otherwise the last admin could lock everyone out.
 pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) -> Result<(), AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
+    // Compared by account, not by recorded name: the name of a token's actor also contains the label.
     if actor.account() == Some(name.as_str()) {
         return Err(AppError::Conflict("You cannot delete your own account. Ask another admin.".into()));
     }
@@ -207,6 +211,7 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
     if !deleted.await? {
         return Err(AppError::NotFound("Account not found.".into()));
     }
+    // Open event streams of the account must end now, not at their next request.
     app.publish(LiveEvent::LoginsEnded);
     Ok(())
 }
@@ -221,11 +226,13 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
     let account =
         app.read_store(move |db| accounts::find_account(db, &account)).await?.ok_or(AppError::NotLoggedIn)?;
     let (now, auth) = (app.clock.now(), &app.auth);
+    // Counted before the password is checked, so that parallel requests cannot exceed the limit.
     let attempt =
         auth.login_attempts.count_password_change(&account.name, now).ok_or(AppError::TooManyAttempts)?;
     if !auth.passwords.verify(current, account.password_hash.clone()).await? {
         return Err(AppError::Invalid("The current password is incorrect.".into()));
     }
+    // Only wrong passwords count: the right one must not lock the owner out.
     attempt.remove_from_counts();
     let password = auth.passwords.hash(new).await?;
     let changed = app.write_store(move |db| {
@@ -238,6 +245,7 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
             audit::NewAuditEntry { actor: &account.name, action: "account.password_changed", detail: "{}" },
             now,
         )?;
+        // A stolen cookie must not survive the change, but the user who made it stays logged in.
         for other in
             accounts::list_login_sessions(db, &account.name)?.iter().filter(|other| other.token_hash != login)
         {
@@ -274,6 +282,7 @@ pub async fn create_first_account(
     let now = app.clock.now();
     let account = new.into_account(now);
     let name = account.name.clone();
+    // Consumed before the write, so that two requests with the same link cannot both create an account.
     let offered_at = app.auth.consume_setup_link(token).ok_or_else(setup_link_expired)?;
     let is_first = app.write_store(move |db| {
         // Checked in the transaction: another process that shares the store may have created an account.

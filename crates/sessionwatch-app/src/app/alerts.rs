@@ -82,6 +82,8 @@ impl AlertCommand {
                 audit::insert_audit_entry(
                     db,
                     audit::NewAuditEntry { actor: &self.actor, action, detail: &self.audit_detail() },
+                    // The event of an unknown check would never be shown, because pages list events per
+                    // known check.
                     self.now,
                 )?;
             }
@@ -135,6 +137,7 @@ pub async fn acknowledge_alert(
 ) -> Result<(), AppError> {
     let acknowledged =
         AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.acknowledged", |db, remark| {
+            // Read within the transaction: the next check run may resolve the alert at any moment.
             let Some(mut kept) = remark.find_firing_alert(db)? else { return Ok(false) };
             kept.acknowledged_by = Some(remark.actor.clone());
             kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());

@@ -57,6 +57,7 @@ pub async fn list_archived_rows(
         let (mut rows, mut behind) = (Vec::new(), 0);
         // Batch by batch: a plan can have removed millions of rows.
         while rows.len() < limit {
+            // The batch id is the cursor: an offset would skip rows if a purge ran between two reads.
             let Some(batch) = archive_batches::find_next_batch(db, &wanted, behind)? else { break };
             behind = batch.id;
             let fates = batch.rows.into_iter().zip(batch.row_states);
@@ -65,6 +66,7 @@ pub async fn list_archived_rows(
         Ok(rows)
     });
     let rows = rows.await?;
+    // An unknown plan and one that removed nothing look the same here; neither can be restored.
     if rows.is_empty() { Err(ActionError::NoArchive(plan).into()) } else { Ok(rows) }
 }
 
@@ -85,6 +87,7 @@ pub async fn purge_archive(
     let purged = app.write_store(move |db| {
         let plan = request.plan_id.as_deref();
         let rows = archive_batches::purge_batches(db, plan, confirmed_at)?;
+        // A purge without rows leaves no trace: scheduled ones would fill the log.
         if rows > 0 {
             audit::insert_audit_entry(
                 db,
@@ -96,6 +99,7 @@ pub async fn purge_archive(
                 now,
             )?;
         }
+        // Summed after the purge, so that the count names only what is still kept.
         let holdings = if plan.is_none() { archive_batches::list_archive_summaries(db)? } else { vec![] };
         let unconfirmed = holdings.iter().filter(|holding| holding.purge_at <= now);
         let unconfirmed_rows = unconfirmed.map(|holding| holding.restorable_rows).sum();

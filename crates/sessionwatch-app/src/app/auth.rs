@@ -32,6 +32,7 @@ impl AuthState {
     /// Creates a setup link, which replaces the previous one. Returns its token.
     pub fn create_setup_link(&self, now: UtcTimestamp) -> String {
         let token = random_token();
+        // Only the hash is kept, so that a memory dump does not contain a link that still works.
         let link = SetupLink { token_hash: sha256_hex(&token), created_at: now };
         *self.setup_link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
         token
@@ -47,6 +48,7 @@ impl AuthState {
     /// not valid.
     pub(super) fn consume_setup_link(&self, token: &str) -> Option<UtcTimestamp> {
         let mut link = self.setup_link.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken under the lock: of two concurrent requests with the same link, only one gets the time.
         link.take_if(|link| link.token_hash == sha256_hex(token)).map(|link| link.created_at)
     }
 }

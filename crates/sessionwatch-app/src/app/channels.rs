@@ -25,6 +25,7 @@ pub struct FailedMessage {
 
 impl FailedMessage {
     fn from_outbox(outbox_entry: OutboxMessage) -> Result<Self, StoreError> {
+        // An undecodable message is an error: a default would hide that a notification was lost.
         let undecodable = |_| StoreError::Undecodable { table: "outbox".into(), column: "message".into() };
         let message = serde_json::from_str(&outbox_entry.message).map_err(undecodable)?;
         Ok(Self { outbox_entry, message })
@@ -47,6 +48,7 @@ pub async fn send_test_message(
     actor: &Actor,
     name: &str,
 ) -> Result<Vec<String>, AppError> {
+    // The configuration is read once, so that a reload in between cannot swap the channel.
     let (now, config, by) = (app.clock.now(), app.config(), actor.name().to_owned());
     let channel = config.serve.channels.iter().find(|channel| channel.name == name);
     let channel = channel.ok_or_else(|| AppError::NotFound(format!("Channel “{name}” not found.")))?;
@@ -89,6 +91,7 @@ pub async fn retry_failed_messages(
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     app.write_store(move |db| {
         let count = outbox::requeue_dead(db, &channel, now)?;
+        // Nothing to retry is not an action, so the audit log stays quiet.
         if count > 0 {
             let detail = json!({ "channel": channel, "messages": count }).to_string();
             audit::insert_audit_entry(

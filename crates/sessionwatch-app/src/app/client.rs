@@ -37,6 +37,7 @@ impl ClientInfo {
 /// Returns the network of an address: its IPv4 /24 or IPv6 /64.
 #[must_use]
 pub fn network_for(address: IpAddr) -> IpNet {
+    // An IPv4 client of a dual-stack socket arrives as `::ffff:a.b.c.d` and must share the IPv4 limit.
     let address = address.to_canonical();
     let prefix = if address.is_ipv4() { IPV4_NETWORK_PREFIX_BITS } else { IPV6_NETWORK_PREFIX_BITS };
     IpNet::new_assert(address, prefix).trunc()
@@ -47,6 +48,7 @@ pub fn network_for(address: IpAddr) -> IpNet {
 #[must_use]
 pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted_proxies.iter().any(|net| net.contains(ip));
+    // A proxy may send the header several times; RFC 9110 permits joining the values in order.
     let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut client = peer.ip().to_canonical();
@@ -65,6 +67,7 @@ pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAdd
 
 fn user_agent(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Cut by characters, because a slice of bytes could split one and panic.
     agent.chars().take(MAX_USER_AGENT_LENGTH).collect()
 }
 

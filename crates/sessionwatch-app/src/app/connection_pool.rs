@@ -46,6 +46,7 @@ impl ConnectionPool {
 
     /// Takes the most recently released connection to a target, if there is one.
     pub(super) async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
+        // The most recent one is the least likely to have been closed by the server meanwhile.
         let idle = self.lock_state().idle.get_mut(&target.name)?.pop()?;
         // A reload may have changed the address.
         if idle.address == target.address {
@@ -65,6 +66,7 @@ impl ConnectionPool {
             // Reap finished timers, which the set would keep otherwise.
             while state.idle_timers.try_join_next().is_some() {}
             state.idle_timers.spawn(close_after_idle_timeout(
+                // A weak reference, so that a pending timer does not keep the pool alive after shutdown.
                 Arc::downgrade(self),
                 target.name.clone(),
                 number,
@@ -81,6 +83,7 @@ impl ConnectionPool {
     fn take_idle(&self, target: &str, id: u64) -> Option<IdleConnection> {
         let mut state = self.lock_state();
         let idle = state.idle.get_mut(target)?;
+        // A page may have taken the connection while the timer slept; then there is nothing to close.
         let at = idle.iter().position(|idle| idle.id == id)?;
         Some(idle.remove(at))
     }

@@ -165,11 +165,13 @@ pub async fn run_drill<G: DrillPrompter>(
     prompter: &mut G,
     mut stop_requested: impl AsyncFnMut(),
 ) -> Result<FinishedDrill, G::Error> {
+    // First of all: a crashed drill may have left a copy with a planted leak behind.
     let folder = drill::drill_folder(&ops.config.serve.store);
     for left in drill::remove_leftovers(ops.action_context(), &folder).await {
         prompter.report_event(DrillEvent::Leftover(&left))?;
     }
     let database = prepare_database(ops, &folder, prompter, &mut stop_requested).await?;
+    // Asked for before the run, because the copy is consumed by it.
     let by_hand = database.manual_removal();
     let used = database.run_and_remove(async |database| {
         tokio::select! {
@@ -188,6 +190,7 @@ pub async fn run_drill<G: DrillPrompter>(
         actor: ops.actor.name().to_owned(),
         phase_durations: took?,
     };
+    // Recorded only after the copy is gone, so that a recorded drill never leaves anything to clean up.
     let recorded = record_drill(&ops.app, drill).await;
     Ok(recorded.map_err(|error| DrillError::App(Box::new(error)))?)
 }
@@ -223,6 +226,7 @@ async fn prepare_database<G: DrillPrompter>(
 
 async fn record_drill(app: &Arc<AppState>, drill: DrillRecord) -> Result<FinishedDrill, AppError> {
     app.write_store(move |db| {
+        // Durations on different targets do not compare: a large copy takes longer to scan.
         let is_comparable = |earlier: &DrillRecord| earlier.target == drill.target;
         let earlier =
             incidents::list_drills(db)?.into_iter().filter(is_comparable).take(MAX_EARLIER_DRILLS).collect();
@@ -250,6 +254,7 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
             clock: &Clock::System,
             actor: self.ops.actor.name(),
         };
+        // Monotonic, so that a clock that is set during the drill does not distort the durations.
         let started = Monotonic::now();
         let since = || to_signed_duration(started.elapsed());
         let (target, address) = (self.ops.target.name.as_str(), &self.database.target.address);
@@ -291,6 +296,7 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
         let created = remediation::create_plan(context, &Selection::Duplicates).await;
         let plan = created.map_err(DrillError::from)?;
         self.prompter.report_event(DrillEvent::Planned(&plan))?;
+        // Typing the name is what a real plan above the safety limit asks for.
         self.ask_until_correct(DrillQuestion::Confirmation, |answer| answer == TARGET_NAME).await?;
         let id = plan.record.id.clone();
         let sessions = apply_drill_plan(context, plan).await.map_err(DrillError::from)?;

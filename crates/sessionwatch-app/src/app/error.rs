@@ -69,6 +69,8 @@ pub enum ErrorKind {
 impl From<ActionError> for AppError {
     fn from(error: ActionError) -> Self {
         match error {
+            // A store failure is reported as such wherever it occurs: its hint differs from that of a target
+            // failure.
             ActionError::Store(error) => Self::Store(error),
             error => Self::Action(error),
         }
@@ -104,6 +106,7 @@ impl AppError {
             ErrorKind::Conflict => {
                 "Go back and reload the page to see the current state. Nothing was changed."
             }
+            // Matches the rate limit window of the login attempts.
             ErrorKind::TooManyAttempts => "Try again in 15 minutes.",
             ErrorKind::Busy => "Try again in a few seconds.",
             ErrorKind::Unavailable => {
@@ -117,6 +120,7 @@ impl AppError {
 fn action_error_kind(error: &ActionError) -> ErrorKind {
     match error {
         ActionError::Store(_) => ErrorKind::Store,
+        // The database may be back in a moment, so this is not a fault of the request.
         ActionError::Target(_) | ActionError::EvidenceIncomplete(_) => ErrorKind::Unavailable,
         ActionError::NoPlan(_)
         | ActionError::NoArchive(_)

@@ -28,6 +28,7 @@ impl FailureLog {
     /// Records a failure. Returns `true` if the failure should be logged: it is new, or its cause has changed.
     pub(crate) fn record_failure(&self, kind: FailureKind, target: &str, cause: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Compared by text: a new cause during the same outage is worth a line of its own.
         logged.insert((kind, target.to_owned()), cause.to_owned()).is_none_or(|before| before != cause)
     }
 

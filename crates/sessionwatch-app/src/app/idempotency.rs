@@ -31,6 +31,7 @@ pub struct StoredResponse {
 impl IdempotentRequest {
     fn as_stored(&self) -> KeyedRequest<'_> {
         KeyedRequest {
+            // Part of the key: two programs may choose the same key by chance.
             token_id: &self.token_id,
             idempotency_key: &self.key,
             request_hash: &self.content_hash,

@@ -176,6 +176,7 @@ pub async fn find_incident(
             IncidentSelector::Latest => incidents::find_latest_incident(db, &target)?,
         };
         let Some(incident) = incident else { return Ok(None) };
+        // Read in the same transaction, so that the timeline belongs to this state of the incident.
         Ok(Some(IncidentWorkflow { timeline: incidents::list_timeline(db, &incident.id)?, incident }))
     });
     match found.await? {
@@ -240,6 +241,7 @@ pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<
 /// If the incident is closed, another user has completed the step, or the step does not accept the response.
 pub async fn advance_incident(work: IncidentOps, update: StepUpdate) -> Result<AdvancedIncident, AppError> {
     let IncidentOps { mut case, ops } = work;
+    // Before any query: a closed incident must not cost a check run.
     case.require_open()?;
     let StepUpdate { step, response } = update;
     if let StepResponse::Skip(reason) = &response {
@@ -358,6 +360,7 @@ pub async fn export_evidence(
         .map_err(ActionError::from)?;
     let packed = pack_evidence(&work).await?;
     if let (Some(why), EvidenceCompleteness::Required) = (packed.describe_gaps(), completeness) {
+        // The gaps stay on the timeline even if the user gives up here.
         record_evidence_gaps(work, &why).await?;
         return Err(ActionError::EvidenceIncomplete(why).into());
     }
@@ -365,6 +368,7 @@ pub async fn export_evidence(
     let note = format!("downloaded {name}, encrypted for {recipient}");
     let plain = packed.bytes.clone();
     let bytes = run_blocking(move || recipient.seal(&plain)).await?.map_err(ActionError::from)?;
+    // Recorded last: an entry must not claim an export that the encryption prevented.
     record_evidence(work, EvidenceFile { name: name.clone(), note }, packed).await?;
     Ok(SealedEvidence { name, bytes })
 }

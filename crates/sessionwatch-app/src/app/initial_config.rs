@@ -39,10 +39,12 @@ pub fn render_initial_config(
     if known {
         let _ = writeln!(text, "profile = {}", toml_string(&mapping.profile));
     }
+    // A table named on the command line was a choice of the user, so it is kept.
     if let ProfileSource::Table { table, .. } = &target.profile_source {
         let _ = writeln!(text, "sessions = {}", toml_string(&table.to_string()));
     }
     text.push_str(&render_table_choices(recognized));
+    // An explicit mapping or a replaced decoder cannot be expressed by the profile's name alone.
     let by_profile = known
         && (recognized.doubt.is_some() || !recognized.decoder_replaced)
         && !matches!(target.profile_source, ProfileSource::Explicit(_));
@@ -63,6 +65,7 @@ pub fn render_config_to_fill_in(name: &str, target: &Target, failure: &Detection
         "\n# No session table was detected. Replace the names in capitals, and remove what your table lacks."
     );
     for candidate in &failure.near_misses {
+        // Table names come from the database and could contain line breaks, which would end the comment.
         let _ = writeln!(text, "# Candidate: {}", sanitize_text(candidate));
     }
     let lines = if failure.config_lines.is_empty() {
@@ -87,9 +90,11 @@ users_key = \"USERS_KEY_COLUMN\"";
 
 /// Renders the start of a configuration, up to the address of the target.
 fn render_head(name: &str, target: &Target) -> String {
+    // The address may contain a password, so the file refers to the variable instead.
     let url = target.address.file_path().map_or_else(
         || "${DATABASE_URL}".to_owned(),
         |path| {
+            // Absolute, because the daemon may be started in another directory.
             let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             format!("sqlite:{}", full.display())
         },
@@ -162,6 +167,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
         },
         text("revoke_column", flag.map(|(column, _)| column)),
         text("revoke_value", flag.map(|(_, value)| value)),
+        // Rounded down, but never to zero, which the configuration rejects.
         mapping.max_lifetime_s.map(|seconds| format!("lifetime_days = {}", (seconds / 86_400).max(1))),
     ];
     lines.into_iter().flatten().collect()

@@ -74,11 +74,13 @@ pub async fn confirm_layout(
     detected: DetectedLayout,
 ) -> Result<Option<KnownLayout>, AppError> {
     let DetectedLayout { known_layout: known, doubt, .. } = detected;
+    // Cleanup deletes from the confirmed table, so a doubtful one must be chosen in the configuration.
     if let Some(doubt) = doubt {
         return Err(ActionError::Uncertain(Box::new(doubt)).into());
     }
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     app.write_store(move |db| {
+        // The recorded layout is read in the transaction: a check run may record another one meanwhile.
         let before = target_layouts::confirm_layout(db, &target, &by, &known, now)?;
         Ok(before.filter(|before| *before != known))
     })

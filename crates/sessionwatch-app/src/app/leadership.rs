@@ -54,6 +54,7 @@ impl LeaseManager {
     /// store.
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
+        // `None` instead of an empty map: with an exclusive store, there is no lease that could expire.
         let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
         Self { holder, held_leases: held, renewed_at: Mutex::new(None), failure_log: FailureLog::default() }
     }
@@ -62,6 +63,7 @@ impl LeaseManager {
     /// renewed.
     #[must_use]
     pub fn is_leader_known(&self) -> bool {
+        // The time of the last exchange, not the leases: a standby without leases is healthy too.
         let renewed = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.held_leases.is_none() || renewed.is_some_and(|renewed| renewed.elapsed() < LEASE_TRUST_WINDOW)
     }
@@ -71,6 +73,7 @@ impl LeaseManager {
     pub fn epoch(&self, lease: &str) -> Option<i64> {
         let Some(held) = &self.held_leases else { return Some(0) };
         let held = held.borrow();
+        // A lease that is no longer trusted is not held, even if the renewal task is stuck.
         held.get(lease).filter(|held| held.renewed_at.elapsed() < LEASE_TRUST_WINDOW).map(|held| held.epoch)
     }
 
@@ -99,6 +102,7 @@ impl LeaseManager {
     /// Releases all leases. Blocks the calling thread.
     pub fn release_leases(&self, store: &Store) {
         let Some(held) = &self.held_leases else { return };
+        // First in memory, so that no task starts new work with a lease that is about to be free.
         held.send_replace(BTreeMap::new());
         if let Err(error) = store.write(|db| leases::release_leases(db, &self.holder)) {
             tracing::warn!("cannot release the leases, which expire within seconds: {error}");
@@ -112,6 +116,8 @@ impl LeaseManager {
         let renewed = Monotonic::now();
         let taken = store.write(|db| {
             let mut taken = BTreeMap::new();
+            // All leases in one transaction: a daemon with hundreds of targets renews them in one round
+            // trip.
             for lease in leases {
                 if let Some(epoch) = leases::acquire_lease(db, lease, &self.holder)? {
                     taken.insert(lease.clone(), HeldLease { epoch, renewed_at: renewed });

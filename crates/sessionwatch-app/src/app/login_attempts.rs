@@ -56,6 +56,7 @@ struct AttemptCount {
 
 impl AttemptCount {
     fn is_current(&self, now: UtcTimestamp) -> bool {
+        // A count from the future belongs to a clock that was set back; it must not lock anyone out.
         (SignedDuration::ZERO..RATE_LIMIT_WINDOW).contains(&now.duration_since(self.since))
     }
 }
@@ -97,6 +98,8 @@ impl LoginAttempts {
             if candidate.is_known_network {
                 vec![AttemptCounter::KnownNetwork { account, network }]
             } else {
+                // A stranger must pass both limits: guessing one account widely, and many accounts from one
+                // place.
                 vec![AttemptCounter::Account(account), AttemptCounter::Network(network)]
             },
             now,
@@ -115,13 +118,17 @@ impl LoginAttempts {
 
     fn count_attempt(&self, counters: Vec<AttemptCounter>, now: UtcTimestamp) -> Option<CountedAttempt> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Expired counters are dropped on use, so no timer has to sweep the map.
         counts.retain(|_, count| count.attempts > 0 && count.is_current(now));
         let anonymous = counts.keys().filter(|counter| counter.is_anonymous()).count();
         let is_full = anonymous >= MAX_ANONYMOUS_COUNTERS;
         let is_refused = |counter: &AttemptCounter| match counts.get(counter) {
             Some(count) => count.attempts >= counter.max_failures(),
+            // Known networks are never refused for lack of space: an attacker must not be able to lock
+            // owners out.
             None => is_full && counter.is_anonymous(),
         };
+        // All are checked before any is counted, so a refused attempt does not extend the lockout.
         if counters.iter().any(is_refused) {
             return None;
         }
@@ -139,6 +146,7 @@ impl CountedAttempt {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for counter in &self.counters {
             if let Some(count) = counts.get_mut(counter) {
+                // Saturating: the window may have ended meanwhile, which removed the count.
                 count.attempts = count.attempts.saturating_sub(1);
             }
         }

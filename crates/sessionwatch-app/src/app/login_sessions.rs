@@ -78,6 +78,7 @@ pub struct Credentials {
 ///
 /// If the state store is unavailable.
 pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Option<CurrentUser>, AppError> {
+    // Rejects garbage cookies before they cost a hash and a query.
     if token.len() != LOGIN_TOKEN_LENGTH {
         return Ok(None);
     }
@@ -86,6 +87,7 @@ pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Optio
     let Some((login, account)) = found.filter(|(login, _)| login.is_valid(now)) else { return Ok(None) };
     if now.duration_since(login.last_used_at) >= LAST_SEEN_UPDATE_INTERVAL {
         let hash = login.token_hash.clone();
+        // Extended by activity, but never beyond the maximum age from the start.
         let ends_at = login_expiry(max_login_age(&account), login.created_at, now);
         app.write_store(move |db| {
             accounts::touch_login_session(db, &hash, LoginSessionUse { used_at: now, expires_at: ends_at })
@@ -101,6 +103,7 @@ pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Optio
 pub async fn is_login_valid(app: &Arc<AppState>, hash: &str) -> bool {
     let (hash, now) = (hash.to_owned(), app.clock.now());
     let found = app.read_store(move |db| accounts::find_login_session(db, &hash)).await;
+    // Fails closed: an event stream ends if its login can no longer be verified.
     found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
 }
 
@@ -110,6 +113,7 @@ fn login_expiry(max_age: SignedDuration, created_at: UtcTimestamp, seen_at: UtcT
 }
 
 fn max_login_age(account: &AccountRecord) -> SignedDuration {
+    // The provider is the authority on these accounts, so it is asked again sooner.
     if account.oidc_subject.is_empty() { LOGIN_MAX_AGE } else { OIDC_LOGIN_MAX_AGE }
 }
 
@@ -133,8 +137,10 @@ pub async fn log_in(
     credentials: Credentials,
     client: &ClientInfo,
 ) -> Result<Option<StartedLogin>, AppError> {
+    // Cut by characters, because the name is arbitrary input.
     let name: String = credentials.name.chars().take(MAX_LOGIN_NAME_LENGTH).collect();
     let (now, network) = (app.clock.now(), client.network());
+    // Before the query: a flood must not occupy the state store either.
     let _permit = app.auth.passwords.acquire_login_permit(network)?;
     let (wanted, from) = (name.clone(), network.to_string());
     let (account, is_known) = app
@@ -151,12 +157,14 @@ pub async fn log_in(
     let hash = account.as_ref().map(|account| account.password_hash.clone()).unwrap_or_default();
     let is_right = match app.auth.passwords.verify(credentials.password, hash).await {
         Ok(is_right) => is_right,
+        // The queue was full, so the password was not checked, and the attempt must not count.
         Err(error) => {
             attempt.remove_from_counts();
             return Err(error);
         }
     };
     let Some(account) = account.filter(|_| is_right) else {
+        // The entry names the account even if it does not exist: a typo and an attack look alike.
         let detail = json!({ "ip": client.address.to_string() }).to_string();
         app.write_store(move |db| {
             audit::insert_audit_entry(
@@ -192,6 +200,7 @@ pub(super) async fn start_login_with_max_age(
     max_age: SignedDuration,
     client: &ClientInfo,
 ) -> Result<StartedLogin, AppError> {
+    // A new token at each login, never one from the request: this prevents session fixation.
     let (token, now) = (random_token(), app.clock.now());
     let (hash, ends_at) = (sha256_hex(&token), login_expiry(max_age, now, now));
     let network = network_for(client.address).to_string();
@@ -239,6 +248,7 @@ pub async fn list_login_sessions(app: &Arc<AppState>, account: &str) -> Result<V
 pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppError> {
     let now = app.clock.now();
     app.write_store(move |db| {
+        // Only the first of two clicks is recorded.
         if accounts::delete_login_session(db, &user.name, &user.login_hash)? {
             audit::insert_audit_entry(
                 db,
@@ -264,6 +274,7 @@ pub async fn revoke_login_session(
     login_hash: String,
 ) -> Result<(), AppError> {
     let not_found = || AppError::NotFound("This login session does not exist or has already ended.".into());
+    // A command-line actor has no account, and thus no login sessions to revoke.
     let account = actor.account().ok_or_else(not_found)?.to_owned();
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     let ended = app.write_store(move |db| {

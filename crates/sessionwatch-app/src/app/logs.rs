@@ -57,6 +57,7 @@ pub async fn search_log_events(
         for target in &query.targets {
             found.extend(log_events::search_log_events(db, target, query.period, &search)?);
         }
+        // Sorted here, because the events of several targets were read one after the other.
         found.sort_by_key(|event| std::cmp::Reverse(event.id));
         Ok(found)
     })
@@ -81,6 +82,7 @@ pub async fn list_log_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus
     let config = app.config();
     app.read_store(move |db| {
         let status = |source: &LogSourceConfig| {
+            // A source that has read nothing yet is listed too, with an empty state.
             let record = logs::find_source(db, &source.name)?.unwrap_or_default();
             Ok(LogSourceStatus { config: source.clone(), record })
         };

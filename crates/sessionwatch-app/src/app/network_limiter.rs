@@ -34,6 +34,7 @@ impl NetworkLimiter {
     pub(crate) fn try_acquire(&self, network: IpNet) -> Option<NetworkPermit> {
         let mut taken = self.held_permits.lock().unwrap_or_else(PoisonError::into_inner);
         let of_network = taken.get(&network).copied().unwrap_or(0);
+        // Summed on each call: the map holds at most as many entries as there are permits.
         if of_network >= self.limit_per_network || taken.values().sum::<usize>() >= self.limit {
             return None;
         }

@@ -99,10 +99,13 @@ enum AccountUpsert {
 pub async fn start_oidc_login(app: &AppState, next_path: &str) -> Result<StartedOidcLogin, AppError> {
     let settings = require_oidc_config(app)?;
     let provider = app.auth.oidc.get_or_discover(&settings).await?;
+    // All three are independent secrets: the state travels in the URL, the verifier only to the token
+    // endpoint.
     let [state, nonce, verifier] = [(); 3].map(|()| random_token());
     let pending =
         PendingLogin { state, nonce, verifier, next: next_path.chars().take(MAX_NEXT_PATH_LENGTH).collect() };
     let unwritable = |_| AppError::Internal("cannot encode the login state as JSON");
+    // Base64, because a cookie value cannot contain the quotes and commas of JSON.
     let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
     let location = provider.authorization_url(&pending, &redirect_uri(app));
     Ok(StartedOidcLogin { redirect_to: location, state_cookie: kept.into() })
@@ -129,12 +132,14 @@ pub async fn complete_oidc_login(
             if matches!(error, AppError::Unavailable(_) | AppError::Store(_) | AppError::Internal(_)) {
                 attempt.remove_from_counts();
             }
+            // The error text names no code, token or secret, so it may go to the audit log.
             let address = client.address.to_string();
             let detail = json!({ "ip": address, "by": settings.issuer, "why": error.to_string() });
             let detail = detail.to_string();
             app.write_store(move |db| {
                 audit::insert_audit_entry(
                     db,
+                    // The user is not known before the provider has confirmed one.
                     audit::NewAuditEntry { actor: "somebody", action: "login.failed", detail: &detail },
                     now,
                 )
@@ -156,6 +161,7 @@ fn require_oidc_config(app: &AppState) -> Result<OidcConfig, AppError> {
 }
 
 fn redirect_uri(app: &AppState) -> String {
+    // From the configuration, never from the `Host` header, which the client chooses.
     let public = app.config().serve.public_url.clone().unwrap_or_default();
     format!("{}/oidc/callback", public.trim_end_matches('/'))
 }
@@ -166,15 +172,18 @@ async fn identify_user(
     settings: &OidcConfig,
     callback: OidcCallback,
 ) -> Result<IdentifiedUser, AppError> {
+    // A damaged cookie is treated as a missing one: both come from another login.
     let kept = callback.state_cookie.and_then(|kept| URL_SAFE_NO_PAD.decode(kept.expose()).ok());
     let pending: Option<PendingLogin> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
     let foreign = || {
         AppError::Invalid("This login was started in another browser or took too long. Start again.".into())
     };
+    // Two empty values must not match: a callback without state is not one of ours.
     let pending = pending.filter(|pending| pending.state == callback.state && !callback.state.is_empty());
     // A callback with another state is a forged request (login CSRF).
     let pending = pending.ok_or_else(foreign)?;
     let provider = app.auth.oidc.get_or_discover(settings).await?;
+    // Checked before the code is sent anywhere (mix-up attack, RFC 9207).
     if !provider.issuer_matches(callback.issuer.as_deref()) {
         return Err(OidcError::Untrusted("the response comes from another provider").into());
     }
@@ -198,6 +207,7 @@ fn account_from_claims(
     now: UtcTimestamp,
 ) -> Result<AccountRecord, AppError> {
     let text = |name: &str| find_claim(claims, name).and_then(Value::as_str);
+    // An empty subject would make all such users share one account.
     let subject = text("sub").filter(|subject| !subject.is_empty());
     let subject =
         subject.ok_or_else(|| AppError::Invalid("The identity provider sent no `sub` claim.".into()))?;
@@ -215,6 +225,7 @@ fn account_from_claims(
     }
     // A subject is unique only within its issuer.
     let subject = format!("{} {subject}", settings.issuer);
+    // An empty hash matches no password, so the account can be used only through the provider.
     let (name, password) = (name.to_owned(), Secret::default());
     Ok(AccountRecord {
         name,
@@ -234,6 +245,7 @@ async fn upsert_oidc_account(
     let now = app.clock.now();
     let kept = app.write_store(move |db| {
         let known = accounts::find_account_by_oidc_subject(db, &account.oidc_subject)?;
+        // Without a role, the provider has withdrawn access: old sessions and tokens must end with it.
         let Some(role) = role else {
             if let Some(known) = known {
                 let detail = json!({ "account": known.name, "why": "the identity provider grants no role" })
@@ -247,12 +259,14 @@ async fn upsert_oidc_account(
             }
             return Ok(AccountUpsert::NoRole);
         };
+        // Never linked by name alone: the provider's user could take over a local account that way.
         if known.is_none() && accounts::find_account(db, &account.name)?.is_some() {
             return Ok(AccountUpsert::NameTaken);
         }
         let before = known.as_ref().map(|known| known.role);
         // The subject identifies the account: a changed name claim does not rename the account.
         let account = AccountRecord { role, ..known.unwrap_or_else(|| account.clone()) };
+        // Most logins change nothing, and the audit log should show only changes.
         if before != Some(role) {
             upsert_account_audited(db, &account, &account.name, now)?;
         }

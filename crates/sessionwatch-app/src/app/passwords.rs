@@ -30,6 +30,7 @@ use super::{
 /// Minimum length of a password, in characters (NIST SP 800-63B-4, 3.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 15;
 const MAX_PASSWORD_LENGTH: usize = 256;
+// Few, because each thread keeps its 19 MiB of Argon2 memory for reuse.
 const HASHING_THREADS: usize = 2;
 const MAX_CONCURRENT_LOGINS: usize = 32;
 // A flood from one network leaves permits for all others.
@@ -77,6 +78,8 @@ impl PasswordWorkers {
     /// If the queue is full; the password was not checked.
     pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, AppError> {
         self.run_queued(move || {
+            // Refused inside the job, so that an overlong password takes a place in the queue like any
+            // other.
             password.expose().chars().count() <= MAX_PASSWORD_LENGTH
                 && matches_hash(password.expose(), &hashed)
         })
@@ -104,7 +107,9 @@ impl PasswordWorkers {
                 let _ = answer.send(work());
             }
         });
+        // Never waits: a full queue is an answer, and waiting requests would pile up.
         self.job_queue.get_or_init(start_workers).try_send(job).map_err(|_| AppError::Busy)?;
+        // The sender is dropped without an answer only if a worker panicked.
         answered.await.map_err(|_| AppError::Busy)
     }
 }
@@ -113,6 +118,7 @@ impl PasswordWorkers {
 fn start_workers() -> SyncSender<HashJob> {
     let (sender, jobs) = sync_channel(MAX_QUEUED_HASH_JOBS);
     let jobs = Arc::new(Mutex::new(jobs));
+    // A shared receiver: whichever thread is free takes the next job.
     for _ in 0..HASHING_THREADS {
         let jobs = Arc::clone(&jobs);
         let started = std::thread::Builder::new().name("password".into()).spawn(move || run_worker(&jobs));
@@ -125,6 +131,7 @@ fn start_workers() -> SyncSender<HashJob> {
 
 fn run_worker(jobs: &Mutex<Receiver<HashJob>>) {
     loop {
+        // The lock is released before the job runs, or the other threads would wait for it.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         job();
@@ -143,6 +150,7 @@ pub fn hash_password(password: &str) -> Result<Secret, String> {
             "Use a password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters, such as a sentence."
         ));
     }
+    // A random salt and the crate's current parameters; both are stored within the hash.
     let hashed = Argon2::default().hash_password(password.as_bytes());
     Ok(hashed.map_err(|_| "The password cannot be hashed.".to_owned())?.to_string().into())
 }
@@ -170,6 +178,7 @@ fn compute_hash_output(password: &str, parameters: &PasswordHash, memory: &mut V
     let version =
         parameters.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
     let params = Params::try_from(parameters).ok()?;
+    // Sized per hash: older hashes may use more or less memory.
     memory.resize(params.block_count(), Block::default());
     let mut buffer = [0; Output::MAX_LENGTH];
     let bytes = buffer.get_mut(..params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN))?;

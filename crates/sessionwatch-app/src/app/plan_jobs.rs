@@ -47,6 +47,7 @@ impl PlanJobs {
     {
         // Locked until the job is stored, so that a task that ends immediately still finds its entry.
         let mut jobs = self.lock_jobs();
+        // Checked and inserted under the same lock, so that two clicks cannot start the same plan twice.
         if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
             return false;
         }
@@ -57,6 +58,8 @@ impl PlanJobs {
             if let Some(job) = this.lock_jobs().get_mut(&name) {
                 job.outcome = Some(outcome);
             }
+            // After the outcome is stored, or a page that reloads at once would still show the job as
+            // running.
             announce();
         });
         if started.is_some() {

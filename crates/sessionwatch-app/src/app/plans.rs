@@ -53,6 +53,7 @@ pub async fn find_plan(app: &Arc<AppState>, id: &str) -> Result<ActionPlan, AppE
     let wanted = id.to_owned();
     let now = app.clock.now();
     let plan = app.read_store(move |db| ActionPlan::load(db, &wanted, now)).await?;
+    // Expired plans are deleted, so an old link is the likely cause.
     plan.ok_or_else(|| {
         AppError::NotFound("Plan not found. Plans that are not applied are deleted after a day.".into())
     })
@@ -161,6 +162,7 @@ pub async fn approve_plan(app: &Arc<AppState>, actor: &Actor, id: &str) -> Resul
     let ops = TargetOps::new(app, target, actor);
     ops.with_store(move |ops| {
         let (id, now) = (&plan.record.id, ops.app.clock.now());
+        // Checked and written in one transaction: the plan may be applied at the same moment.
         let approved = ops.app.store.write(|db| remediation::approve_plan(db, id, ops.actor.name(), now))?;
         if approved { Ok(()) } else { Err(ActionError::Done(id.clone())) }
     })
@@ -174,7 +176,9 @@ pub async fn approve_plan(app: &Arc<AppState>, actor: &Actor, id: &str) -> Resul
 /// If the plan must not be applied, or is already being applied.
 pub async fn start_apply(ops: TargetOps, plan: ActionPlan, request: ApplyRequest) -> Result<(), AppError> {
     let name = plan.record.target.clone();
+    // The executor checks everything again: this check only gives the user an immediate answer.
     prepare_apply(&ops, &plan, &request).await.map_err(|error| match error {
+        // On the command line, the hint names an option; in a browser, the user types into the page.
         AppError::Action(ActionError::LimitExceeded(..) | ActionError::NotConfirmed(_)) => {
             AppError::Conflict(format!(
                 "This plan exceeds the safety limit. Type the target name ({name}) to confirm."
@@ -208,6 +212,7 @@ pub async fn prepare_apply(
     plan: &ActionPlan,
     request: &ApplyRequest,
 ) -> Result<(), AppError> {
+    // Before the incident is read: a plan that must not run needs no evidence.
     authorize_apply(
         plan,
         &ApplyCircumstances::from_context(ops.action_context(), build_confirmation(request)),
@@ -216,6 +221,7 @@ pub async fn prepare_apply(
     let case = ops.app.read_store(move |db| IncidentWorkflow::load(db, &id)).await?;
     let mut case = case.ok_or_else(|| AppError::NotFound("Incident not found.".into()))?;
     case.require_open()?;
+    // A link with the id of another incident must not attach this plan to it.
     if case.incident.target != plan.record.target {
         return Err(AppError::Conflict("The incident belongs to another target.".into()));
     }
@@ -257,6 +263,7 @@ pub fn load_plan_keys(
     identity: Option<&Path>,
 ) -> Result<PlanKeys, ActionError> {
     let Selection::Restore { archive, .. } = &plan.selection else {
+        // A restore must find a matching key, whereas a removal may create one.
         let (recipient, made) = archive_keys::load_or_create_recipient(&ops.config)?;
         let advice = made.map(|path| archive_keys::new_identity_advice(&recipient, &path));
         return Ok(PlanKeys { recipient: Some(recipient), identity: None, advice });
@@ -311,6 +318,7 @@ async fn apply_in_background(
     control: Arc<JobControl>,
 ) -> Result<String, String> {
     let applied = blocking::run_async_catching(async move || {
+        // The action opens its own connection, and the role may not be allowed many.
         ops.app.connection_pool.evict_idle(&ops.target.name).await;
         apply_and_describe(&ops, &plan, &request, &control).await
     });
@@ -328,6 +336,7 @@ async fn apply_and_describe(
     let PlanOutcome { report: applied, incident_recorded: recorded } =
         apply_plan(ops, plan, &keys, request, control).await.map_err(text)?;
     let done = describe_result(plan, &applied, is_restore(plan));
+    // The rows are gone either way, so the error repeats what was done.
     match recorded {
         Ok(()) => Ok(done),
         Err(error) => Err(format!("{done} The plan could not be recorded in the incident: {error}.")),
@@ -348,6 +357,7 @@ fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> 
     let done = format!("{} done{skipped}.{left}", format_count(applied.done, "row", "rows"));
     let done = [done].into_iter().chain(applied.describe_dependents(restores)).collect::<Vec<_>>().join(" ");
     match plan.summary.not_ended.as_slice() {
+        // A plan that changed nothing left all of them as they were, so the list would mislead.
         lines if applied.done > 0 && !lines.is_empty() => {
             format!("{done} Not revoked by this plan, where applicable: {}.", lines.join("; "))
         }

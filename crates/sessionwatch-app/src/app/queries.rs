@@ -39,6 +39,7 @@ impl QuerySelection {
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(number) = name.strip_prefix("query-") {
             let number: u8 = number.parse().ok()?;
+            // Bounds the number before it is used as an index.
             let is_known = (1..=GUIDE_QUERY_TITLES.len()).contains(&usize::from(number));
             return is_known.then_some(Self(SelectedQueries::OperatorGuide(number)));
         }
@@ -80,6 +81,7 @@ pub(super) fn render_script(
             )
         }
     };
+    // Pasted into a client whose search path is unknown: an object in it could shadow a built-in function.
     printed.safe_script(&text)
 }
 

@@ -103,6 +103,7 @@ pub struct SessionList {
 #[must_use]
 pub fn sort_key(row: &SessionRow, sort: SessionSort) -> i64 {
     let at = if sort == SessionSort::Created { row.created_at } else { row.expires_at };
+    // Sessions without the time come last in ascending order, as the databases are asked to sort them.
     at.map_or(i64::MAX, UtcTimestamp::micros)
 }
 
@@ -153,6 +154,7 @@ pub(super) async fn query_sessions(
     let scope = opened.query_scope(false, &config.checks.thresholds);
     // A narrow query returns few rows, so sorting without an index is cheap.
     let is_narrow = request.user.is_some() || request.row_id_or_prefix.is_some();
+    // Pages need an index for a stable cursor; a list that ends at its limit does not.
     let sort = match request.sort {
         Some(wanted) if request.paged => scope.paged_sort(wanted),
         Some(wanted) => wanted,
@@ -220,8 +222,10 @@ fn list_user_history(
             })
             .collect();
     let applied = |plan: &plans::PlanRecord| {
+        // A plan that was never begun has not touched the user's sessions.
         matches!(plan.state, plans::PlanState::Begun | plans::PlanState::Done) && plan.target == target
     };
+    // By the last update, because a plan can be applied some time after it was created.
     let plans = plans::list_plans(db)?.into_iter().filter(applied).filter(|plan| plan.updated_at >= from);
     for plan in plans.map(ActionPlan::from_record) {
         let Some(plan) = plan? else { continue };

@@ -64,6 +64,7 @@ pub async fn create_silence(
     new: NewSilence,
 ) -> Result<CreatedSilence, AppError> {
     let (now, config) = (app.clock.now(), app.config());
+    // Checked against the configuration, not the store: a silence may precede the first alert.
     require_known_names(&config, &new)?;
     let NewSilence { target, check, subject, note, minutes } = new;
     let until = now + SignedDuration::from_mins(minutes);
@@ -129,6 +130,7 @@ fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError
 pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Result<(), AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     let ended = app.write_store(move |db| {
+        // An expired silence is not expired again, so its recorded end stays as it was.
         if !silences::expire_silence(db, id, now)? {
             return Ok(false);
         }

@@ -118,6 +118,7 @@ impl AppState {
     /// If the time of the store's server cannot be read.
     pub fn for_command(store: Store, config: Config) -> Result<Arc<Self>, StoreError> {
         let clock = store.shared_clock(Clock::System)?;
+        // A command never renews a lease, so the name of the holder is not used.
         let leadership = LeaseManager::new(store.is_shared(), String::new());
         Ok(Arc::new(Self::new(store, clock, leadership, config)))
     }
@@ -130,6 +131,7 @@ impl AppState {
 
     /// Replaces the configuration.
     pub(crate) fn set_config(&self, config: Config) {
+        // The lock is held only to swap the pointer; requests in progress keep their old configuration.
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
@@ -183,6 +185,7 @@ impl AppState {
     #[must_use]
     pub fn next_run_at(&self, target: &str) -> Option<UtcTimestamp> {
         let next = self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied();
+        // A lost lease leaves the entry behind until the monitor notices, so leadership is checked as well.
         next.filter(|_| self.leads_target(target))
     }
 
@@ -217,6 +220,7 @@ impl AppState {
         work: impl Fn(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let app = Arc::clone(self);
+        // Separate from reads: a slow writer must not keep pages from being shown.
         let permit = Arc::clone(&app.write_permits).acquire_owned().await;
         let write = move || {
             let _permit = permit;

@@ -62,6 +62,7 @@ pub enum OpenStoreError {
 ///
 /// If a required store does not exist, or the store cannot be opened.
 pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<OpenedStore, OpenStoreError> {
+    // An unset variable must not silently open a store at another place.
     if let Some(problem) = &config.serve.store_unresolved {
         return Err(OpenStoreError::Unresolved(problem.clone()));
     }
@@ -73,6 +74,7 @@ pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<Opene
     let (store, created) = match (found, requirement) {
         (Some(store), _) => (store, None),
         (None, StoreRequirement::Existing) => return Err(OpenStoreError::Missing(store_label(place))),
+        // In memory: a command that only reads must not leave a file behind.
         (None, StoreRequirement::EmptyIfMissing) => (Store::open_in_memory()?, None),
         (None, StoreRequirement::CreateIfMissing) => (Store::open(place)?, Some(store_label(place))),
     };
@@ -96,9 +98,11 @@ pub fn find_store(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> 
 ///
 /// If the state store cannot be read.
 pub fn set_known_layouts(config: &Config, targets: &mut [Target]) -> Result<(), TargetError> {
+    // An address given on the command line has no recorded layout, so the store is not opened for it.
     if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.is_ad_hoc) {
         return Ok(());
     }
+    // Failing to read is an error: the command could otherwise pick another table than the daemon.
     let found = Store::open_existing(&config.serve.store);
     let Some(store) = found.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))? else {
         return Ok(());
@@ -119,6 +123,7 @@ pub fn back_up_store(app: &AppState, file: &Path) -> Result<(), StoreError> {
 fn store_label(location: &StoreLocation) -> String {
     match location {
         StoreLocation::File(path) => format!("store {}", path.display()),
+        // The address of a server may contain a password, so the label names only the setting.
         StoreLocation::Server(_) => "PostgreSQL store of serve.store".to_owned(),
     }
 }

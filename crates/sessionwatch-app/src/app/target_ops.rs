@@ -74,6 +74,7 @@ impl TargetOps {
         work: impl AsyncFnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
         let (app, target) = (Arc::clone(&self.app), self.target.name.clone());
+        // Published on failure too: an action can fail after it has changed rows.
         let done = self.with_target(work).await;
         app.publish(LiveEvent::TargetChanged { target });
         done
@@ -107,6 +108,7 @@ pub(super) async fn acquire_query_permit(
     app: &AppState,
     target: &str,
 ) -> Result<OwnedSemaphorePermit, AppError> {
+    // Times out as a whole, so that a page does not wait for a permit longer than for the query.
     let permit = Arc::clone(&app.query_permits).acquire_owned();
     let permit = tokio::time::timeout(QUERY_TIMEOUT, permit).await;
     let busy =

@@ -85,6 +85,7 @@ impl<'a> TargetReader<'a> {
         since: UtcTimestamp,
     ) -> Result<Result<Vec<SessionRow>, String>, TargetError> {
         self.with_connection(async |opened| {
+            // Not an error of the command: the report can still show the log events, with this reason.
             if opened.layout.candidate.mapping.created.is_none() {
                 return Ok(Err("the table has no creation column".to_owned()));
             }
@@ -108,6 +109,7 @@ impl<'a> TargetReader<'a> {
                 let why = "cannot rank users: the table has no user column";
                 return Err(TargetError::Mapping(why.into()));
             }
+            // Rejected before the query: the database would only report an unknown column.
             if rank == UserRank::Recent && mapping.created.is_none() {
                 let why = "cannot rank users by recent sessions: the table has no creation column";
                 return Err(TargetError::Mapping(why.into()));
@@ -152,11 +154,13 @@ impl<'a> TargetReader<'a> {
     pub async fn render_grants(self, roles: GrantRoles<'_>) -> Result<String, TargetError> {
         self.with_connection(async |opened| {
             let mapping = &opened.layout.candidate.mapping;
+            // Triggers and cascades run with the role's own privileges, so the grants must cover them.
             let catalog = opened.session.read_side_effects().await?;
             let sessions = opened.layout.catalog_name();
             let event = RowEvent::from_revoke(&mapping.revoke);
             let reached = &catalog.list_side_effects(&sessions, event);
             let dependents =
+                // An expiry or a flag leaves child rows alone, so their tables need no privileges.
                 &if event == RowEvent::Delete { catalog.archivable_dependents(&sessions) } else { vec![] };
             let schema = &opened.layout.schema;
             Ok(grants::grant_statements(
@@ -175,6 +179,7 @@ impl<'a> TargetReader<'a> {
     pub async fn run_doctor(self) -> Result<Vec<Diagnostic>, TargetError> {
         let visit = self.with_connection(async |opened| doctor::examine_target(self.target, opened).await);
         let mut findings = visit.await?;
+        // Files, not the database: found even if the target is fine.
         findings.extend(doctor::diagnose_drill_files(self.config));
         Ok(findings)
     }
@@ -184,6 +189,7 @@ impl<'a> TargetReader<'a> {
         self,
         work: impl AsyncFnOnce(&ConnectedTarget) -> Result<T, TargetError>,
     ) -> Result<T, TargetError> {
+        // One limit for connecting and working, so that the user waits no longer than configured.
         let (started, limit) = (Monotonic::now(), self.target.limits.timeout);
         let opened =
             ConnectedTarget::open_with_timeout(self.target.connect_options(&self.config.catalogue)).await?;

@@ -89,6 +89,7 @@ impl TargetStatus {
     #[must_use]
     pub fn state(&self) -> &'static str {
         let firing = self.firing_alerts();
+        // Statistics are missing if the last run could not read the table; unknown is not passing.
         let is_blind = self.report_document().is_none_or(|report| report["stats"].is_null());
         if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
             "failing"
@@ -153,6 +154,7 @@ pub struct CheckDetails {
 pub async fn list_target_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
     let (config, now) = (app.config(), app.clock.now());
     let period = Period::ending_at(now, DAY);
+    // One transaction for all targets, so that the overview does not mix two points in time.
     app.read_store(move |db| {
         let names = config.targets.iter().map(|target| &target.name);
         names.map(|name| TargetStatus::read_from_store(db, name, period, now)).collect()
@@ -198,6 +200,7 @@ pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<C
     let AlertRef { target, check } = check;
     let target = app.target(&target)?.name;
     app.read_store(move |db| {
+        // A check that has never run has no alert, and thus nothing to show.
         let Some(alert) = alerts::find_alert(db, &target, &check)? else { return Ok(None) };
         let Period { from, to } = Period::ending_at(now, CHECK_HISTORY_LOOKBACK);
         let search = EventSearch {
@@ -228,6 +231,7 @@ pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<C
 /// If the check has no query, or the database query fails.
 pub async fn render_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<String, AppError> {
     let target = app.target(&check.target)?;
+    // Log checks read files, so there is no statement to print.
     let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
     let known = known.ok_or_else(|| AppError::NotFound("This check has no query.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {

@@ -127,6 +127,7 @@ pub async fn authenticate_token(
     app: &Arc<AppState>,
     secret: &str,
 ) -> Result<Option<AuthenticatedToken>, AppError> {
+    // Looked up by hash, so the comparison leaks nothing about the token through its timing.
     let (hash, now) = (sha256_hex(secret), app.clock.now());
     let found = app.read_store(move |db| api_tokens::find_token_by_hash(db, &hash)).await?;
     let Some((token, account)) = found.filter(|(token, _)| now < token.expires_at) else { return Ok(None) };
@@ -158,6 +159,7 @@ fn generate_token(new: NewToken, now: UtcTimestamp) -> CreatedToken {
     let secret = format!("{API_TOKEN_PREFIX}{}", random_token());
     let hash = sha256_hex(&secret);
     let NewToken { account, label, mut scopes, valid_days: days } = new;
+    // Sorted, so that two tokens with the same scopes look the same in lists and in the audit log.
     scopes.sort_unstable();
     scopes.dedup();
     // The id only has to be unique; twelve digits of the hash do not help to guess the token.
@@ -184,6 +186,7 @@ fn insert_token(
     let Some(account) = accounts::find_account(db, &token.account)? else {
         return Ok(Err(CreateTokenError::NoAccount));
     };
+    // Checked in the transaction: the role may be lowered while the token is created.
     if let Some(scope) = token.scopes.iter().find(|scope| scope.required_role() > account.role) {
         return Ok(Err(CreateTokenError::BeyondRole { role: account.role, scope: *scope }));
     }
@@ -214,6 +217,7 @@ pub async fn delete_token(
     let deleted = app.write_store(move |db| {
         let account = match &owner {
             TokenOwner::Anybody => None,
+            // In the query, not before: another account's token looks like one that does not exist.
             TokenOwner::Account(account) => Some(account.as_str()),
         };
         if !api_tokens::delete_token(db, account, &id)? {

@@ -24,6 +24,7 @@ pub fn render_html(lists: &[Checklist]) -> String {
 
 /// Returns the template context: the JSON document and some formatted texts.
 fn template_context(list: &Checklist) -> serde_json::Value {
+    // The public document, so that page and API can never disagree.
     let mut shown = list.to_json();
     shown["period"] = format_period(list.period).into();
     shown["made"] = clock::format_utc(list.made_at).into();

@@ -96,6 +96,7 @@ impl<'a> ChecklistInputs<'a> {
         // Failed runs have no values.
         points.retain(|point| point.runs > point.failed_runs);
         let mut verdicts = BTreeMap::new();
+        // Checks that do not run have no results, which is not the same as unknown ones.
         for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
             let mut began =
                 events::list_verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
@@ -138,6 +139,7 @@ impl<'a> ChecklistInputs<'a> {
         )?;
         // The last sample may be a mean of several check runs, which no run has measured.
         Some(match self.last_gauges.get(gauge) {
+            // The value of a single run, which is what the last check actually found.
             Some([last, ..]) => SeriesSummary { last: *last, ..track },
             None => track,
         })
@@ -186,6 +188,7 @@ impl<'a> ChecklistInputs<'a> {
     /// Returns the reason why a value cannot be trusted; `None` if it can.
     fn find_doubt(&self, CheckedGauge(gauge, check): CheckedGauge) -> Option<String> {
         let ChecklistCoverage { runs: looks, failed_runs: blind, .. } = self.coverage;
+        // Failed runs first: with too many of them, the values of the others are no evidence.
         if rules::has_too_many_failed_runs(looks, blind) {
             return Some(format!("{blind} of {looks} check runs failed"));
         }
@@ -240,6 +243,7 @@ fn compute_coverage(
 ) -> ChecklistCoverage {
     let Period { from, .. } = period;
     let hours: BTreeSet<i64> =
+        // Runs slightly before the start belong to the first hour.
         samples.iter().map(|point| point.at.duration_since(from).as_hours().max(0)).collect();
     let whole = period.duration().as_hours();
     // A partial hour counts as a whole one.
@@ -265,6 +269,7 @@ fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreEr
         Value::Null => Ok(None),
         value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
     };
+    // Damaged values are an error: a checklist must not pass on a default.
     let furthest = instant(&census["furthest_expiry"])?;
     let taken_at = instant(&report["checked_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {

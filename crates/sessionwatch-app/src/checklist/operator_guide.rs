@@ -98,6 +98,7 @@ impl BaselineRow {
     ) -> BaselineMetric {
         let Self { id, title, gauge: measure, healthy_range: range } = self;
         let place = match range {
+            // Without a baseline, no value can be called healthy.
             UNBOUNDED_RANGE => RangePosition::Unknown,
             (low, high) => facts.qualify_position(measure, range_position(series.as_ref(), low, high)),
         };
@@ -142,6 +143,7 @@ fn sessions_per_user_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         rules::check_session_ratio(track.as_ref(), max),
     );
     let evidence = match track {
+        // Below one session per user, the number itself is suspicious, so the lowest value is shown.
         Some(SeriesSummary { lowest: (low, when), .. }) if low < MIN_SESSIONS_PER_USER => {
             format!(
                 "lowest: {}, on {}; {}",

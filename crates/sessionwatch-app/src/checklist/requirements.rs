@@ -137,6 +137,7 @@ fn absence_item(facts: &ChecklistInputs<'_>, requirement: &AbsenceRequirement) -
 }
 
 fn unobservable_item(subject: ItemInfo) -> ChecklistItem {
+    // Never passing: the row names what auditors have to verify elsewhere.
     ChecklistItem::new(subject, "", ChecklistVerdict::Unknown(REASON_NOT_OBSERVABLE.into()), String::new())
 }
 
@@ -169,6 +170,7 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let measure = EXPIRED_SESSIONS_GAUGE;
     let thresholds = facts.thresholds;
     let failed = facts.first_failed_at(measure.1);
+    // By the check's own results and not by the number: its limits also depend on the age of the rows.
     let verdict = if failed.is_some() { ChecklistVerdict::Failing } else { ChecklistVerdict::Passing };
     let evidence = match failed {
         Some(when) => format!("too many, or too old, on {}", clock::format_utc(when)),
@@ -240,6 +242,7 @@ fn concurrent_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
 
 /// Formats a duration in days or hours.
 fn format_duration(length: SignedDuration) -> String {
+    // Hours up to two days, so that limits of 24 and 36 hours differ.
     if length > 2 * DAY {
         format!("{} days", format_number(length.div_duration_f64(DAY)))
     } else {

@@ -155,6 +155,7 @@ fn render_requirements(items: &[ChecklistItem]) -> String {
 fn new_table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
+    // A fixed width: the text is also sent in notifications, where no terminal is known.
     table.set_width(100).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
@@ -188,5 +189,6 @@ fn write_markdown_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str
 
 /// Escapes text for a Markdown cell.
 fn markdown_cell(text: &str) -> String {
+    // The backslash first, or the escapes added later would be escaped again.
     sanitize_text(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }

@@ -164,6 +164,7 @@ pub(super) fn validate_serve(
         let message = "must start with https:// or http://, such as \"https://watch.example.org\"";
         reader.report_problem(url.span(), message);
     }
+    // One without the other would silently serve plain HTTP.
     serve.tls = match (&section.tls_certificate, &section.tls_key) {
         (Some(certificate), Some(key)) => Some((reader.folder.join(certificate), reader.folder.join(key))),
         (None, None) => None,
@@ -187,6 +188,7 @@ pub(super) fn validate_serve(
 }
 
 fn history_retention(section: &ServeSection) -> SignedDuration {
+    // Saturating: the schema limits the days, but its limit is checked elsewhere.
     SignedDuration::from_hours(i64::try_from(section.retention_days).unwrap_or(i64::MAX).saturating_mul(24))
 }
 
@@ -198,6 +200,7 @@ fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut 
                 serve.store = place;
             }
         }
+        // Not an error: `check` and other commands that need no store still run.
         SecretLookup::Unresolved(missing) => serve.store_unresolved = Some(missing.into_inner()),
         SecretLookup::Absent => serve.store = StoreLocation::File(reader.folder.join(DEFAULT_STORE_FILE)),
         SecretLookup::Invalid => {}
@@ -220,6 +223,7 @@ fn parse_store_location(
         });
         return dsn.ok().map(|dsn| StoreLocation::Server(Box::new(dsn)));
     }
+    // Any other scheme is a typo or another database, and not a file name.
     if text.contains("://") {
         let message = "must be a file path or postgres://USER:PASSWORD@HOST/DATABASE";
         reader.report_problem(written.span(), message);
@@ -248,6 +252,7 @@ impl ServeConfig {
             let path = address.as_ref().and_then(TargetAddress::file_path).unwrap_or(Path::new(text));
             StoreLocation::File(path.to_owned())
         };
+        // The given store replaces the one that could not be resolved.
         self.store_unresolved = None;
         Ok(())
     }
@@ -261,6 +266,7 @@ impl ServeConfig {
                 && list_matches(&route.checks, check)
         };
         let routes: Vec<&NotificationRoute> = self.routes.iter().filter(matches_alert).collect();
+        // Without routes, nothing may be lost: every channel gets every notification.
         let is_selected = |channel: &&NotificationChannel| {
             self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
         };
@@ -275,6 +281,7 @@ impl ServeConfig {
                 && list_matches(&window.checks, check)
                 && window
                     .schedule
+                    // The last start of the window, because a window may reach over midnight.
                     .last_at_or_before(now)
                     .is_some_and(|started| now.duration_since(started) < window.duration)
         };

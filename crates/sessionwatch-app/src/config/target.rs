@@ -220,6 +220,7 @@ pub(super) fn validate_targets(
     let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<UnresolvedTarget>::new());
     for section in sections {
         let name = section.name.as_ref();
+        // Unresolved targets count too: their names would clash as soon as the variable is set.
         let is_taken = |other: &str| name.is_some_and(|name| name.as_str() == other);
         if targets.iter().any(|target| is_taken(&target.name))
             || unresolved.iter().any(|target| is_taken(&target.name))
@@ -249,6 +250,7 @@ fn validate_target(
         Ok(url) => url,
         Err(problem) => return unresolved(problem),
     };
+    // Relative files are resolved against the configuration, not the current folder.
     let address = address::parse_address(&url, reader)?;
     // A machine that only runs checks does not need the secret of the write role.
     let (write_address, write_address_problem) = match address::read_write_address(section, &address, reader)
@@ -292,6 +294,7 @@ fn validate_target(
 fn validate_schedule(section: &TargetSection, reader: &mut SectionReader<'_, '_>) -> TargetSchedule {
     let cron = section.cron.as_ref().map(|cron| ("cron", cron.span()));
     let written = cron.or(section.interval.as_ref().map(|interval| ("interval", interval.span())));
+    // The operator guide prescribes its own times, so a setting that is ignored must be reported.
     if let (SchedulePreset::Guide, Some((key, span))) = (section.schedule, written) {
         let message = format!("`{key}` has no effect with schedule = \"guide\": remove one of them");
         reader.report_problem(span, message);
@@ -348,6 +351,7 @@ fn validate_profile_source(
     let name = profile.map(|profile| profile.to_string());
     match (&section.sessions, &section.mapping) {
         (_, Some(mapping)) => {
+            // Looked up again, because an unknown profile was only reported above.
             let known = catalogue.iter().find(|known| Some(&known.name) == name.as_ref());
             ProfileSource::Explicit(Box::new(mapping::validate_mapping(mapping, known, reader)))
         }

@@ -77,6 +77,7 @@ impl<'a> ProblemCollector<'a> {
 
     /// Records the path of the key or section that starts at that offset.
     pub(super) fn record_path(&mut self, start: usize, path: &str) {
+        // The first path wins: a table and its first key can start at the same offset.
         self.paths.entry(start).or_insert_with(|| path.to_owned());
     }
 
@@ -88,8 +89,10 @@ impl<'a> ProblemCollector<'a> {
     /// Builds a problem without adding it to those of the file.
     #[must_use]
     pub fn build_problem(&self, span: &Range<usize>, message: &str) -> ConfigProblem {
+        // The span may be past the end after a recovered syntax error.
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
+        // Characters and not bytes, as editors count them.
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         ConfigProblem {
             position: (line, column),
@@ -104,6 +107,7 @@ impl<'a> ProblemCollector<'a> {
     pub fn into_problems(self) -> Vec<ConfigProblem> {
         let described = self.reported.iter().map(|(span, message)| self.build_problem(span, message));
         let mut problems: Vec<ConfigProblem> = described.collect();
+        // By position, because the schema and later checks report independently of each other.
         problems.sort_by_key(|problem| problem.position);
         problems
     }
@@ -123,6 +127,7 @@ impl<'a> ProblemCollector<'a> {
         // Replacing hidden parts shifts the rest of the line, so the start of the highlight is computed along with it.
         let (mut line, mut at, mut mark) = (String::new(), start, None);
         for range in hidden {
+            // Hidden parts may overlap, such as a table within another.
             if range.start < at {
                 at = at.max(range.end);
                 continue;

@@ -140,6 +140,7 @@ pub fn render_example(sections: &[SectionSpec]) -> String {
 }
 
 fn write_example_key(text: &mut String, key: &KeySpec, is_uncommented: bool) {
+    // A key without a default shows an example instead.
     let value = key.schema.get("default").unwrap_or(&key.schema["examples"][0]);
     let note = match key.schema[DEFAULT_TEXT_KEYWORD].as_str() {
         _ if key.is_required => " (required)".to_owned(),
@@ -157,6 +158,7 @@ fn write_example_key(text: &mut String, key: &KeySpec, is_uncommented: bool) {
 }
 
 fn toml_literal(value: &Value) -> String {
+    // A value that TOML cannot express, such as null, becomes an empty string.
     toml::Value::try_from(value).map_or_else(|_| "\"\"".to_owned(), |value| value.to_string())
 }
 

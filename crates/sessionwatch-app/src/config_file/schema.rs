@@ -34,6 +34,7 @@ pub struct TextFormat {
 /// Returns the schema of a struct without references and without `null`, which TOML does not have.
 #[must_use]
 pub fn schema_for<T: JsonSchema>() -> Value {
+    // Inlined: the validator follows no references.
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
@@ -79,6 +80,7 @@ fn simplify_schema(schema: &mut Value) {
         let joined = text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
         *text = joined.trim_end_matches('.').to_owned();
     }
+    // Titles repeat the Rust names, which mean nothing in an editor.
     object.remove("title");
     for value in object.values_mut() {
         match value {

@@ -82,6 +82,7 @@ impl SecretKeys<'_> {
     /// Reads the secret; paths are relative to `folder`. Reports a problem if both keys are set.
     pub fn read_secret(&self, folder: &Path, problems: &mut ProblemCollector<'_>) -> SecretLookup {
         let (span, found) = match (self.text, self.file) {
+            // Not merged by precedence: a leftover key would silently win over the other.
             (Some(_), Some(file)) => {
                 let name = self.name;
                 problems.report(file.span(), format!("`{name}` and `{name}_file` are both set: remove one"));
@@ -106,6 +107,7 @@ impl SecretKeys<'_> {
 pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
     const PEM_CERTIFICATE_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = std::fs::read(path).map_err(|_| format!("cannot read {}", path.display()))?;
+    // Searched and not parsed: a file of another format is the usual mistake.
     if pem.windows(PEM_CERTIFICATE_HEADER.len()).any(|part| part == PEM_CERTIFICATE_HEADER) {
         Ok(pem)
     } else {

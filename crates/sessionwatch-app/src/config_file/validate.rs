@@ -56,8 +56,10 @@ impl SchemaValidator<'_, '_> {
         table: &mut DeTable<'_>,
     ) {
         let TableName { path, header } = name;
+        // Noted before invalid entries are removed, so that they are not reported as missing too.
         let written: Vec<String> = table.keys().map(|key| key.get_ref().to_string()).collect();
         let TableShape { properties, required, kind } = TableShape::for_table(schema, table);
+        // Taken apart, so that only valid entries go back into the table.
         for (key, mut value) in std::mem::take(table) {
             let name = key.get_ref().as_ref();
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -75,6 +77,7 @@ impl SchemaValidator<'_, '_> {
         for key in required.iter().filter(|key| !written.iter().any(|written| written == *key)) {
             let description = properties.get(*key).and_then(|key| key["description"].as_str());
             let description = lowercase_first(description.unwrap_or_default());
+            // A key that is required only for one kind is reported together with that kind.
             let is_always_required =
                 schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == key));
             let message = match &kind {
@@ -110,6 +113,7 @@ impl SchemaValidator<'_, '_> {
             return self.check_tables(path, &schema["items"], value);
         }
         let holds_secret = schema[SECRET_KEYWORD] == true;
+        // Hidden before it is checked, so that no message about the value can show it.
         if holds_secret {
             self.problems.hide_span(span.clone());
         }
@@ -170,6 +174,7 @@ impl SchemaValidator<'_, '_> {
                 Err(did_you_mean(word, words()))
             };
         }
+        // The type is checked last, as formats and enumerations imply it.
         let is_of_type = match schema["type"].as_str() {
             Some("boolean") => value.is_bool(),
             Some("integer") => return require_within_bounds(parse_integer(value), schema),
@@ -213,6 +218,7 @@ struct TableShape<'s> {
 impl<'s> TableShape<'s> {
     fn for_table(schema: &'s Value, table: &DeTable<'_>) -> Self {
         static NO_KEYS: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        // Read before the entries are validated, since it decides which of them are allowed.
         let kind = table.get("kind").and_then(|kind| kind.get_ref().as_str());
         let mut variants = schema["oneOf"].as_array().into_iter().flatten();
         let variant = variants.find(|variant| {

@@ -91,9 +91,12 @@ impl CleanupTask {
             wait_to_retry(RETRY_DELAY, &self.stop).await;
             return;
         };
+        // Without an earlier cleanup, the schedule counts from the start: no cleanup runs right after an
+        // upgrade.
         let mut last = last.unwrap_or(state.started_at);
         while !self.stop.is_cancelled() && state.app.lease_manager.epoch(&lease) == Some(fenced.epoch) {
             let now = state.app.clock.now();
+            // After the clock was set back, the last run would lie in the future and delay the next one.
             last = self.cleanup.schedule.clamp_last_run(last, now);
             // A cron expression may have no further occurrence.
             let due = self.cleanup.schedule.next_after(last).unwrap_or(UtcTimestamp::MAX);
@@ -102,6 +105,7 @@ impl CleanupTask {
                 continue;
             }
             let (this, store) = (self.clone(), fenced.store.clone());
+            // Off the runtime's threads: SQLite blocks, and encryption takes CPU time.
             let outcome = blocking::run_async(async move || this.run_cleanup(&store).await).await;
             let (summary, detail) = describe_outcome(&self.target, &outcome);
             match &outcome {
@@ -128,6 +132,8 @@ impl CleanupTask {
                     wait_to_retry(RETRY_DELAY, &self.stop).await;
                 }
             }
+            // After a failure too: the next attempt waits for the schedule instead of loading a sick
+            // database.
             last = now;
         }
     }
@@ -136,6 +142,7 @@ impl CleanupTask {
     async fn run_cleanup(&self, store: &Store) -> Result<Option<ApplyReport>, ActionError> {
         let Self { state, config, target, cleanup, .. } = self;
         let context = ActionContext { config, target, store, clock: &state.app.clock, actor: CLEANUP_ACTOR };
+        // First, because rows must never be deleted that cannot be archived.
         let (recipient, made) = archive_keys::load_or_create_recipient(config)?;
         if let Some(path) = made {
             tracing::warn!("{}", archive_keys::new_identity_advice(&recipient, &path));
@@ -160,6 +167,7 @@ impl CleanupTask {
             LimitExceeded::SideEffects(_) => !cleanup.allows_side_effects,
             _ => true,
         });
+        // Counted against the cleanup's own limit instead of the one that asks a person.
         if plan.record.row_count > cleanup.max_rows {
             braked.push(LimitExceeded::Rows(plan.record.row_count));
         }
@@ -171,6 +179,7 @@ impl CleanupTask {
         }
         // On shutdown, the executor stops after its current batch.
         let control = JobControl::stopped_by(&self.stop);
+        // The configuration stands in for the person who would type the name.
         let consent = Confirmation { typed_name: Some(&target.name), by_policy: true };
         let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
         let executor = PlanExecutor { context, keys, confirmation: consent, control: &control };

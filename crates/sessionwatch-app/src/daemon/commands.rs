@@ -27,6 +27,7 @@ impl CommandQueue {
     }
 
     fn drain_received(&mut self) {
+        // Drained each time, so that of several queued reloads only the newest file is applied.
         while let Ok(command) = self.received.try_recv() {
             self.enqueue(command);
         }
@@ -40,6 +41,7 @@ impl CommandQueue {
 
     /// Waits for the next command. Returns `None` once all senders are gone.
     pub(super) async fn next_command(&mut self) -> Option<DaemonCommand> {
+        // Before waiting: a stop that is queued behind reloads must win.
         self.drain_received();
         if self.pending_stops == 0 && self.pending_reload.is_none() {
             let command = self.received.recv().await?;

@@ -52,11 +52,13 @@ struct OpenConnection {
 impl ConnectionLimiter {
     /// Derives the limit from the process's limit of open files.
     pub(super) fn new() -> Self {
+        // Unlimited is reported as `None`.
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.unwrap_or(u64::MAX);
         let limit = files
             .saturating_sub(RESERVED_OPEN_FILES)
             .max(files / OPEN_FILES_DIVISOR)
+            // At least one, or a tight limit would make the daemon unreachable.
             .clamp(1, MAX_CONNECTIONS);
         Self { table: Arc::default(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
@@ -64,6 +66,7 @@ impl ConnectionLimiter {
     /// Takes a slot, and evicts another connection if none is free.
     fn acquire(&self, from: Option<IpAddr>) -> ConnectionSlot {
         let (close, closed) = oneshot::channel();
+        // Evicting and taking happen under one lock, so that no other connection takes the freed slot.
         let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         while open.connections.len() >= self.limit && open.evict_connection() {}
         let number = open.next_id;
@@ -84,6 +87,7 @@ impl ConnectionTable {
         for held in self.connections.values() {
             *counts.entry(held.client_ip).or_default() += 1;
         }
+        // The largest client pays: a flood from one address evicts only its own connections.
         let Some(crowd) = counts.into_iter().max_by_key(|(_, count)| *count).map(|(from, _)| from) else {
             return false;
         };
@@ -111,6 +115,7 @@ impl ConnectionSlot {
     fn poll_closed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // A oneshot receiver panics if polled again after it has resolved.
         self.is_closed = self.is_closed || Pin::new(&mut self.closed).poll(context).is_ready();
+        // Aborted, not a clean end, so that the server does not treat the request as complete.
         if self.is_closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
@@ -237,6 +242,7 @@ where
             held.started_requests += 1;
             held.running_requests += 1;
         }
+        // A guard: requests that are dropped halfway, for example by a reset, are counted down too.
         let running = RunningRequest { connection_id: self.connection_id, table: Arc::clone(&self.table) };
         let answer = self.service.call(request);
         Box::pin(async move {

@@ -51,6 +51,8 @@ pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: Canc
         );
         let resumed = blocking::write_store(&store, move |db| {
             let now = clock.now();
+            // In the same transaction, so that a crash in between cannot leave a message unsent and
+            // unmarked.
             outbox::clamp_future_due(db, now)?;
             silences::clamp_future_starts(db, now)?;
             outbox::requeue_in_flight(db)
@@ -78,6 +80,7 @@ async fn run_while_leading(
     epoch: i64,
     stop: &CancellationToken,
 ) {
+    // A group of its own, because a lost lease stops the workers but not this task.
     let workers = TaskGroup::new(state.fatal_errors.clone());
     // Deliveries still running after the drain timeout are dropped, and resent later as possible duplicates.
     let drop_all = CancellationToken::new();
@@ -94,6 +97,7 @@ async fn run_while_leading(
             dropped.run_until_cancelled(worker.run()).await;
         });
     }
+    // Here and not per daemon: only the delivery leader may send it, or each daemon would.
     if let Some(report) = config.serve.scheduled_report.clone() {
         let (state, config, stop) = (Arc::clone(state), Arc::clone(config), workers.stop_token());
         let weekly = ReportSender { state, config, report, epoch, stop };
@@ -105,6 +109,7 @@ async fn run_while_leading(
             break;
         }
     }
+    // First politely: a delivery that is nearly finished need not become a possible duplicate.
     if !workers.stop(DELIVERY_DRAIN_TIMEOUT).await {
         drop_all.cancel();
         workers.stop(DELIVERY_DRAIN_TIMEOUT).await;
@@ -117,6 +122,7 @@ pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
     let (config, now) = (state.app.config(), state.app.clock.now());
     let message = NotificationMessage {
         schema: 2,
+        // Unique per shutdown, since programs on the other side deduplicate by key.
         key: format!("store-file/{}", now.micros()),
         notice: "firing".into(),
         target: "sessionwatch".into(),
@@ -159,6 +165,8 @@ struct PendingMessage {
 
 impl PendingMessage {
     fn from_due(due: OutboxMessage) -> Self {
+        // Kept as `None`, so that one damaged message is reported and gives up, instead of blocking the
+        // channel.
         let message = serde_json::from_str(&due.message).ok();
         let message = message
             .map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
@@ -211,6 +219,7 @@ impl ChannelWorker {
             }
             let now = self.state.app.clock.now();
             // After the clock was set back, retry times would lie too far in the future.
+            // A second of tolerance, because server clocks are corrected by small steps.
             if now + SECOND < last {
                 rest = None;
                 self.log_store_error(
@@ -218,6 +227,7 @@ impl ChannelWorker {
                 );
             }
             last = now;
+            // The service asked for the pause, so that wake-ups by new messages must not cut it short.
             if rest.is_some_and(|until| now < until) {
                 continue;
             }
@@ -259,6 +269,7 @@ impl ChannelWorker {
         )
         .into_iter()
         .peekable();
+        // Nothing due is not the same as everything delivered: the latter reads again for more.
         let end = if groups.peek().is_none() { ChannelReadiness::Paused } else { ChannelReadiness::Ready };
         let (mut together, most) = (1, max_concurrent_deliveries(&self.channel.kind));
         while groups.peek().is_some() {
@@ -281,6 +292,8 @@ impl ChannelWorker {
         let (this, now) = (Arc::clone(self), self.state.app.clock.now());
         blocking::run(move || {
             let channel = this.channel.name.as_str();
+            // Both facts in one read, so that no message is counted as lost while its outcome is being
+            // written.
             let read = || {
                 let read = this
                     .store
@@ -325,9 +338,11 @@ impl ChannelWorker {
             return ChannelReadiness::Paused;
         }
         let attempts = groups.into_iter().map(|group| self.deliver_group(sender, group));
+        // All attempts are awaited: an early return would drop deliveries whose outcome is unknown.
         let attempts = Arc::new(futures_util::future::join_all(attempts).await);
         let now = self.state.app.clock.now();
         let queued = self.record_with_retry(&attempts, now).await;
+        // Failures of this channel are announced on others, whose workers may be asleep.
         if queued.is_some_and(|queued| queued > 0) {
             self.state.wake_delivery();
         }
@@ -337,7 +352,9 @@ impl ChannelWorker {
             return ChannelReadiness::Paused;
         }
         let failures = attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err());
+        // An error of one message says nothing about the channel, so it does not slow the others down.
         let failures: Vec<&DeliveryError> = failures.filter(|failure| !failure.is_message_error()).collect();
+        // The longest wait wins: services count all messages of a sender together.
         match failures.iter().filter_map(|failure| failure.retry_after()).max() {
             Some(wait) => ChannelReadiness::RetryAt(now + wait),
             None if failures.is_empty() => ChannelReadiness::Ready,
@@ -434,6 +451,7 @@ impl ChannelWorker {
         let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
         for PendingMessage { due, .. } in &attempt.group {
             let due = OutboxMessage {
+                // Sticky: once a message may have arrived, each later attempt may be a duplicate.
                 possible_duplicate: due.possible_duplicate || failure.may_have_arrived(),
                 ..due.clone()
             };

@@ -31,6 +31,7 @@ pub(super) async fn require_allowed_host(
     // HTTP/2 carries the host in the URI. A browser always sends a host, so a request without one is not from a
     // website.
     let authority = request.uri().authority().map(|authority| Ok(authority.as_str()));
+    // Every value counts: a proxy may read the first one and this program the last.
     let named = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().map_err(drop));
     let config = state.app.config();
     let mut named = authority.into_iter().chain(named);
@@ -44,10 +45,12 @@ pub(super) async fn require_allowed_host(
 
 /// Returns `true` if a `Host` header names this server, an IP address, or a name that cannot be registered.
 fn is_allowed_host(config: &Config, named: &str) -> bool {
+    // Parsed as a URI, because a port or an IPv6 literal makes splitting by hand unreliable.
     let Ok(uri) = named.parse::<Uri>() else { return false };
     // No legitimate client sends user info in the host.
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
     let Some(host) = authority.map(|authority| authority.host()) else { return false };
+    // A trailing dot names the same host, and names are not case-sensitive.
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     // Rebinding needs a name: an IP address cannot be redirected, and names without a dot are resolved by the local
@@ -55,6 +58,7 @@ fn is_allowed_host(config: &Config, named: &str) -> bool {
     if address.parse::<IpAddr>().is_ok() || !host.is_empty() && !host.contains('.') {
         return true;
     }
+    // Below the suffix, with a dot in front: `evilinternal` is not below `internal`.
     let is_below = |end: &&str| host.strip_suffix(*end).is_some_and(|rest| rest.ends_with('.'));
     if PRIVATE_DNS_SUFFIXES.iter().any(is_below) {
         return true;
@@ -63,6 +67,7 @@ fn is_allowed_host(config: &Config, named: &str) -> bool {
     let public = public.as_ref().and_then(Uri::host).map(|host| host.trim_end_matches('.'));
     let mut allowed = config.serve.allowed_hosts.iter().map(String::as_str);
     public.is_some_and(|public| public.eq_ignore_ascii_case(&host))
+        // `*` is for setups in which a proxy in front validates the host.
         || allowed.any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(&host))
 }
 

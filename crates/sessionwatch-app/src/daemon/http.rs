@@ -25,6 +25,7 @@ pub(super) fn build_router(state: Arc<DaemonState>, dashboard: Router) -> Router
         .merge(super::ingest::build_router())
         .with_state(Arc::clone(&state))
         .merge(dashboard)
+        // Outermost, so that no route, the dashboard's included, can forget the check.
         .layer(middleware::from_fn_with_state(state, host_validation::require_allowed_host))
 }
 
@@ -55,6 +56,7 @@ async fn readiness_handler(State(state): State<Arc<DaemonState>>) -> impl IntoRe
         return (StatusCode::SERVICE_UNAVAILABLE, "cannot renew the leases in the store\n".to_owned());
     }
     let (config, now) = (state.app.config(), state.app.clock.now());
+    // Targets led by another daemon are that one's concern: counting them would make standbys unready.
     let led = config.targets.iter().filter(|target| state.app.leads_target(&target.name));
     let (mut current, mut of) = (0, 0);
     for target in led {
@@ -72,6 +74,7 @@ async fn wake_handler(
     State(state): State<Arc<DaemonState>>,
     Path(target): Path<String>,
 ) -> impl IntoResponse {
+    // No login: a wake-up only requests a run, and the scheduler limits how often runs start.
     if state.app.wake_target(&target) {
         (StatusCode::ACCEPTED, "check scheduled\n")
     } else {

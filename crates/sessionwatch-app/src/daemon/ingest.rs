@@ -67,6 +67,7 @@ impl From<IngestError> for IngestFailure {
 
 impl IntoResponse for IngestFailure {
     fn into_response(self) -> Response {
+        // Short: the limits free up within a second, and senders keep batches only for a while.
         let again = [(header::RETRY_AFTER, "1")];
         match self {
             Self::Invalid(refused) => {
@@ -101,6 +102,7 @@ fn find_sources(
     let all = state.ingest.sources();
     let meant = all.iter().filter(|one| kind(&one.source.kind));
     let meant: Vec<IngestSource> =
+        // Without a name in the path, the signature or token selects the source.
         meant.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
     if meant.is_empty() { Err(IngestFailure::UnknownSource) } else { Ok(meant) }
 }
@@ -117,6 +119,7 @@ fn add_verification_header(sources: &[IngestSource], response: impl IntoResponse
         _ => None,
     });
     if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        // Sent with errors too, because Vercel verifies the endpoint before it signs anything.
         response.headers_mut().insert(VERCEL_VERIFY_HEADER, value);
     }
     response
@@ -169,9 +172,11 @@ async fn ingest_drain(
     };
     let one = sources.iter().find(signed).cloned().ok_or_else(reject_forged)?;
     let packed = header_text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
+    // After the signature: unauthenticated senders must not take places for parsing.
     let _admitted = logs::try_accept_batch(state).map_err(IngestFailure::Rejected)?;
     let grammar = one.matchers_at(state.app.clock.now());
     let batch = parse_batch(move || {
+        // Of the bytes as sent: a resent batch has the same digest even if decompression changes.
         let digest = ingest_payload::body_digest(&body);
         let body = ingest_payload::unpack_body(&body, packed.as_deref())?;
         ingest_payload::parse_drain_entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
@@ -200,8 +205,10 @@ async fn ingest_lines(
 ) -> Result<&'static str, IngestFailure> {
     let given = header_text(request.headers(), header::AUTHORIZATION.as_str()).unwrap_or_default();
     let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    // An empty token is compared too, and matches no secret.
     let token = token.map_or("", |(_, token)| token.trim()).to_owned();
     let right = |one: &&IngestSource| matches!(&one.source.kind, LogSourceKind::Http(secret) if ingest_payload::is_valid_token(secret, &token));
+    // Before the body is read, so that strangers cost neither memory nor time.
     let one = sources.iter().find(right).cloned().ok_or_else(reject_forged)?;
     let _arriving = logs::try_accept_request(state).map_err(IngestFailure::Rejected)?;
     let (headers, body) = read_request(request).await?;
@@ -220,6 +227,7 @@ async fn ingest_lines(
             &grammar,
             name.as_deref(),
         );
+        // A named batch is deduplicated by its entries' ids, so its digest is not needed.
         Ok(LogBatch { digest: name.is_none().then_some(digest), ..batch })
     });
     logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
@@ -241,6 +249,7 @@ async fn read_request(request: Request) -> Result<(HeaderMap, axum::body::Bytes)
         tokio::time::timeout(REQUEST_READ_TIMEOUT, axum::body::to_bytes(body, MAX_REQUEST_BYTES)).await;
     match body {
         Ok(Ok(body)) => Ok((parts.headers, body)),
+        // Other read errors end here too; the client is usually gone then.
         Ok(Err(_)) => Err(IngestFailure::Invalid(IngestError::TooLarge)),
         Err(_) => Err(IngestFailure::TimedOut),
     }

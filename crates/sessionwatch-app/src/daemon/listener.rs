@@ -52,10 +52,12 @@ pub(super) fn load_tls_config(certificate: &Path, key: &Path) -> Result<ServerCo
     let chain =
         CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(|_| faulty())?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|_| faulty())?;
+    // Passed explicitly: a process-wide default provider could be set by any other dependency.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
     let mut config = config.map_err(|_| faulty())?;
+    // HTTP/2 first, since the event stream would otherwise take one of a browser's six connections.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -69,6 +71,7 @@ impl TlsCertificate {
     /// Reads the files again; keeps the active certificate if that fails.
     pub(super) fn reload(&self) {
         match load_tls_config(&self.certificate, &self.key) {
+            // Existing connections keep the old certificate; only new handshakes use this one.
             Ok(config) => self.config.reload_from_config(Arc::new(config)),
             Err(error) => {
                 tracing::error!("cannot reload the TLS certificate, the current one stays active: {error}")
@@ -124,10 +127,12 @@ pub(super) fn spawn_server(
 }
 
 fn apply_connection_limits(builder: &mut Builder<TokioExecutor>) {
+    // Against slow header attacks: without a limit, a few idle clients could hold all slots.
     builder.http1().header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
     builder
         .http2()
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        // Pings detect clients that vanished without closing, whose slots would be held for hours.
         .keep_alive_interval(HEADER_READ_TIMEOUT)
         .keep_alive_timeout(HEADER_READ_TIMEOUT);
 }

@@ -111,6 +111,7 @@ impl IngestPipeline {
 
     /// Replaces the sources with those of a new configuration.
     pub(super) fn set_sources(&self, config: &Config) {
+        // Compiled once and cloned: the patterns are the same for all sources.
         let grammar = Matchers::new(config.logs.line_patterns(), Reading::default());
         let listened =
             |source: &LogSourceConfig| IngestSource { source: source.clone(), matchers: grammar.clone() };
@@ -141,13 +142,16 @@ pub(super) fn try_accept_batch(state: &DaemonState) -> Result<SemaphorePermit<'_
 /// Stores a batch durably.
 pub(super) async fn write_batch(state: &Arc<DaemonState>, batch: LogBatch) -> Result<(), IngestRejection> {
     let to_write = Arc::clone(state);
+    // Awaited by the sender: success is reported only for what a crash cannot lose.
     let written = blocking::run_catching(move || {
         let now = to_write.app.clock.now();
         let new = to_write.app.store.write(|db| log_batch::record_batch(db, &batch, now))?;
+        // Asked after the write, since the write itself may have caused the fallback.
         Ok::<_, StoreError>((new, to_write.app.store.is_memory_fallback()))
     });
     match written.await {
         Some(Ok((new, sheltered))) => {
+            // A repeated batch has no new events, and evaluating again would change nothing.
             if new > 0 {
                 state.ingest.new_events.send_modify(|count| *count = count.wrapping_add(1));
             }
@@ -177,6 +181,7 @@ pub(super) fn spawn_log_tasks(tasks: &TaskGroup, state: &Arc<DaemonState>, confi
             LogSourceKind::Vercel { .. } | LogSourceKind::Http(_) => {}
         }
     }
+    // Only targets with log sources: for others, log checks would never have an event to evaluate.
     for target in
         config.targets.iter().filter(|target| config.logs.sources_for_target(&target.name).next().is_some())
     {
@@ -210,10 +215,12 @@ async fn listen_for_syslog(syslog: SyslogSource) {
     let name = source.source.name.clone();
     while !stop.is_cancelled() {
         let bound = async {
+            // Both or none, so that a source does not count as listening while half of its senders are refused.
             Ok::<_, std::io::Error>((TcpListener::bind(address).await?, UdpSocket::bind(address).await?))
         };
         match bound.await {
             Ok((tcp, udp)) => {
+                // Compiled per start of the listener, as completing a date needs a recent reference time.
                 let grammar = Arc::new(source.matchers_at(state.app.clock.now()));
                 let names = (name.clone(), source.source.target.clone());
                 let keep = BatchSink(Arc::clone(&state));
@@ -223,6 +230,7 @@ async fn listen_for_syslog(syslog: SyslogSource) {
                     .await;
             }
             Err(error) => {
+                // The address may be taken by a daemon that is just stopping, so this is retried.
                 tracing::error!(source = name, "cannot listen for syslog on {address}: {error}");
                 wait_to_retry(RETRY_DELAY, &stop).await;
             }

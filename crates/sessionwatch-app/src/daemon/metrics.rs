@@ -113,10 +113,12 @@ impl RuntimeMetrics {
         target.run_duration.observe(report.duration.as_secs_f64());
         target.scheduler_lag_seconds = lag.as_secs_f64();
         target.replica_lag_seconds = report.replica_lag.map(|lag| lag.as_secs_f64());
+        // Only the checks of this run: those on other schedules keep their last state.
         for outcome in &report.results {
             target.failing_checks.insert(outcome.id.clone(), failing_state(&outcome.outcome.verdict));
         }
         target.is_up = report.observation.is_ok();
+        // A failed run counts as a run, so that the ratio of both counters is meaningful.
         target.failed_runs += u64::from(report.observation.is_err());
         target.session_gauges =
             point.gauges.iter().map(|(name, [value, ..])| (name.clone(), *value)).collect();
@@ -129,6 +131,7 @@ impl RuntimeMetrics {
     pub fn restore_success(&self, target: &str, success: RunSuccess) {
         let mut state = self.lock();
         let target = state.targets.entry(target.to_owned()).or_default();
+        // The newer time wins: this process may have seen the target already.
         target.last_seen_at.get_or_insert(success.at);
         if !target.has_run {
             target.last_success = Some(success);
@@ -153,6 +156,7 @@ impl RuntimeMetrics {
         let mut state = self.lock();
         let target = state.targets.entry(name.to_owned()).or_default();
         if target.epoch != Some(epoch) {
+            // Counters survive, since a decrease would look like a restart to Prometheus.
             *target = TargetMetrics {
                 epoch: Some(epoch),
                 runs: target.runs,
@@ -191,6 +195,7 @@ impl RuntimeMetrics {
         state.targets.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
         state.channels.retain(|name, _| config.serve.channels.iter().any(|channel| channel.name == *name));
         for target in &config.targets {
+            // Otherwise a check that was removed while failing would be exposed as failing forever.
             if let Some(known) = state.targets.get_mut(&target.name) {
                 known.failing_checks.retain(|check, _| config.runs_check(target, check));
             }
@@ -198,6 +203,7 @@ impl RuntimeMetrics {
     }
 
     fn snapshot(&self) -> MetricsState {
+        // A copy: rendering takes longer than the lock should be held.
         self.lock().clone()
     }
 
@@ -220,6 +226,7 @@ fn failing_state(verdict: &CheckVerdict) -> Option<bool> {
 pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> {
     let stats = &report.observation.as_ref().ok()?.stats;
     let changes = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
+    // The creation column, or, without one, the differences between snapshots.
     let created = stats.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
     let counts = [
         ("stored", Some(stats.sessions)),

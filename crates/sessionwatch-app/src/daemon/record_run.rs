@@ -57,17 +57,20 @@ pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample 
 /// If the store cannot be written; the caller's transaction must be rolled back then.
 pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
     let RunRecord { report, serve, now, retention_now: passed, .. } = run;
+    // Also for a failed run, so that a chart distinguishes failed runs from a stopped daemon.
     samples::record_sample(
         db,
         &report.target,
         run.sample,
         SampleRetention { max_age: serve.history_retention, confirmed_now: passed },
     )?;
+    // Replaced, not appended: history is kept as samples and events.
     latest_reports::upsert_report(db, &report.target, &report.to_json().to_string(), now)?;
     let interval = |check: &str| run.intervals.get(check).copied().unwrap_or_default();
     let checks = report.results.iter().map(|outcome| {
         observe_check(&report.target, outcome, alert_policy(run.rules, outcome, interval(&outcome.id)))
     });
+    // Reachability first, so that its event precedes the unknown results that it explains.
     let observations = std::iter::once(observe_reachability(report, run.rules)).chain(checks);
     alerts::record_observations(db, &report.target, observations, serve, now)
 }
@@ -111,6 +114,7 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
         Ok(_) => (CheckState::Passing, "passing", "check runs succeed".to_owned()),
         Err(error) => (CheckState::Failing, "failing", format!("check runs fail: {error}")),
     };
+    // The hint depends on the error, unlike those of other checks.
     let hint = report.observation.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
     CheckObservation {
         target: &report.target,
@@ -119,6 +123,7 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
         state: sign,
         policy: AlertPolicy {
             failure_threshold: UNREACHABLE_FAILURE_THRESHOLD,
+            // One success proves that the target can be read again.
             success_threshold: 1,
             ..rules.alert_policy(Severity::High)
         },

@@ -20,6 +20,7 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     loop {
         let begun = state.app.clock.now();
         remove_expired(&state).await;
+        // From the start of the round, so that its own duration does not delay the next one.
         if !wait_until(&state.app.clock, begun + HOUR, &stop).await {
             return;
         }
@@ -50,6 +51,7 @@ async fn remove_old_records(state: &Arc<DaemonState>) {
 /// so.
 async fn purge_archive(state: &Arc<DaemonState>) {
     let (now, passed) = (state.app.clock.now(), state.retention_now());
+    // Without the lease, another daemon purges.
     let Some(term) = state.app.lease_manager.epoch(DELIVERY_LEASE) else { return };
     let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
     let purged = blocking::write_store(&store, move |db| {

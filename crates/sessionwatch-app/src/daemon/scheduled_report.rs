@@ -41,6 +41,7 @@ pub(super) struct ReportSender {
 pub(super) async fn run(weekly: ReportSender) {
     let ReportSender { state, config, report, epoch: term, stop } = weekly;
     let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
+    // Fenced as well as read here: the history is the only memory of what was sent.
     let mut last = match blocking::read_store(&store, |db| events::last_event_at(db, REPORT_EVENT_KIND)).await
     {
         Ok(last) => last.unwrap_or(state.started_at),
@@ -56,6 +57,8 @@ pub(super) async fn run(weekly: ReportSender) {
             continue;
         }
         let (config, report) = (Arc::clone(&config), Arc::clone(&report));
+        // Messages and the record of them commit together, so that a crash neither skips nor repeats a
+        // report.
         match blocking::write_store(&store, move |db| enqueue_reports(db, &config, &report, now)).await {
             Ok(()) => {
                 state.wake_delivery();
@@ -76,6 +79,7 @@ fn enqueue_reports(
     report: &ScheduledReport,
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
+    // All targets in one transaction, so that a retry does not send some of them twice.
     for target in &config.targets {
         let list = checklist::build_weekly_checklist(db, config, target, now)?;
         let message = NotificationMessage {

@@ -35,6 +35,7 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     // A panic of a task fails the round through the results: nobody waits for this channel.
     let (state, _failed) = DaemonState::open(config, clock).await?;
     let preparing = Arc::clone(&state);
+    // Alerts of removed targets and checks are resolved before the round adds new ones.
     blocking::run(move || sync_with_config(&preparing)).await?;
     let config = state.app.config();
     let (leases, tasks) =
@@ -57,12 +58,14 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
         };
         results.push(monitor.run_single_round(LEASE_TIMEOUT).await?);
     }
+    // After the runs, whose notifications it delivers; before them, it would only poll.
     tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));
     if tokio::time::timeout(DELIVERY_TIMEOUT, wait_for_deliveries(&state, &config)).await.is_err() {
         tracing::warn!("some notifications are not delivered yet: the next round tries again");
     }
     tasks.stop(STOP_TIMEOUT).await;
     retention::remove_expired(&state).await;
+    // Last, because the writes above need valid leases.
     leases.stop(STOP_TIMEOUT).await;
     let flushing = Arc::clone(&state);
     blocking::run(move || flushing.app.store.flush_memory_fallback()).await;
@@ -76,6 +79,7 @@ async fn wait_for_deliveries(state: &Arc<DaemonState>, config: &Config) -> Resul
         let (channels, now) = (channels.clone(), state.app.clock.now());
         let is_busy = blocking::read_store(&state.app.store, move |db| {
             for channel in &channels {
+                // A message being sent is not due, but its outcome must be recorded before the process ends.
                 if outbox::has_sending_message(db, channel)?
                     || !outbox::list_due_messages(db, channel, now, 1)?.is_empty()
                 {

@@ -21,6 +21,7 @@ impl SystemdWatchdog {
     /// Reports readiness, and starts the pings if systemd asks for them.
     pub(super) fn start(state: Arc<DaemonState>) -> Self {
         notify_ready();
+        // Half the limit, as systemd recommends, so that one late ping does no harm.
         let ticks = sd_notify::watchdog_enabled().map(|limit| tokio::time::interval(limit / 2));
         Self { state, ticks, last_heartbeats: 0, missed_ticks: 0 }
     }
@@ -38,9 +39,11 @@ impl SystemdWatchdog {
 
     /// Waits for the next ping and sends it. Never returns if systemd asks for no pings.
     pub(super) async fn tick(&mut self) {
+        // Pending, not an immediate return, which would make the caller's loop spin.
         let Some(ticks) = &mut self.ticks else { return std::future::pending().await };
         ticks.tick().await;
         let beats = self.state.heartbeats.load(Ordering::Relaxed);
+        // Counted in ticks: after a suspend, the schedulers get the same chance to run as this task.
         self.missed_ticks = if beats == self.last_heartbeats { self.missed_ticks + 1 } else { 0 };
         self.last_heartbeats = beats;
         if ticks.period() * self.missed_ticks <= WATCHDOG_GRACE {
@@ -70,6 +73,7 @@ pub(super) fn notify_reloading() {
 pub fn raise_open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    // Up to the hard limit, which needs no privileges.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("cannot raise the open file limit: {error}");
@@ -85,6 +89,7 @@ fn notify_systemd(states: &[NotifyState<'_>]) {
 pub(super) fn default_instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
+    // No host name outside Linux or in some containers; the process id still distinguishes daemons.
     let host = if host.is_empty() { "sessionwatch" } else { host };
     format!("{host}:{}", std::process::id())
 }

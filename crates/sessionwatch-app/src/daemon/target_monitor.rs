@@ -117,6 +117,7 @@ impl TargetMonitor {
             let beginning = Arc::clone(&this);
             match blocking::run(move || beginning.load_state(term)).await {
                 Ok((kept, timetable)) => {
+                    // Logged once per outage, not on each attempt.
                     if this.state.failures_logged.record_success(FailureKind::LoadHistory, &this.target.name)
                     {
                         tracing::info!(
@@ -157,6 +158,7 @@ impl TargetMonitor {
         };
         let lease = target_lease_name(&name);
         let leading = this.state.app.lease_manager.wait_for_lease(&lease);
+        // A daemon elsewhere may lead the target, and its results count just as well.
         let Ok(epoch) = tokio::time::timeout(lease_timeout, leading).await else {
             return Ok(unknown("another instance monitors this target"));
         };
@@ -174,6 +176,7 @@ impl TargetMonitor {
             return Ok(unknown("recording the results ended in a panic"));
         };
         let saving = Arc::clone(&this);
+        // Saved at once: this process ends, and the next round compares with what it leaves behind.
         blocking::run(move || saving.save_history(&kept)).await;
         Ok(match summary {
             Some(summary) => RoundResult {
@@ -191,8 +194,10 @@ impl TargetMonitor {
         let name = &self.target.name;
         let store =
             self.state.app.lease_manager.fenced_store(&self.state.app.store, &target_lease_name(name), epoch);
+        // Written only if missing: fingerprints of different keys cannot be compared.
         let key = store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?;
         let now = self.state.app.clock.now();
+        // In one read, so that snapshot and last run belong together.
         let (snapshot, last_run, growth) = self.state.app.store.read(|db| {
             Ok((
                 snapshots::find_snapshot(db, name)?,
@@ -200,6 +205,7 @@ impl TargetMonitor {
                 samples::find_session_growth(db, name, now)?,
             ))
         })?;
+        // Results of an earlier term are outdated, since another daemon has led the target meanwhile.
         self.state.metrics.begin_epoch(name, epoch);
         self.state.app.clear_next_run(name);
         self.state.restore_last_success(&self.config, &self.target)?;
@@ -213,8 +219,11 @@ impl TargetMonitor {
             None
         });
         let memory =
+            // Without a snapshot, the time of the last run says nothing about the sessions that existed
+            // then.
             TargetHistory::from_stored(key, history).with_last_run(snapshot.as_ref().and(last_run), growth);
         let (number, of) = self.position;
+        // By position, not at random: an even spread keeps the runs of all targets from bunching up.
         let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.state.app.clock.now() + FIRST_RUN_SPREAD / 1_000 * share;
         let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), last_run, first);
@@ -239,6 +248,7 @@ impl TargetMonitor {
         let mut asked = None;
         loop {
             let now = state.app.clock.now();
+            // Otherwise a run that was due "later" would wait until the clock has caught up.
             if timetable.has_clock_moved_back(now) {
                 timetable.clamp_to(now);
             }
@@ -251,29 +261,37 @@ impl TargetMonitor {
                     incident::is_closely_monitored(db, &name, now)
                 })
                 .await;
+                // If the store does not answer, the normal interval goes on.
                 timetable.set_high_frequency(watched.unwrap_or(false));
             }
             let next = timetable.next_run_at(now);
+            // Published before the wait, for the countdown on the target page.
             state.app.set_next_run(&self.target.name, next);
             tokio::select! {
                 () = state.app.clock.sleep_until(next) => {}
                 () = self.wake.notified() => timetable.request_run(),
                 () = self.stop.cancelled() => {}
             }
+            // After each wake-up: a monitor that hangs in a run gives no heartbeat, which the watchdog
+            // notices.
             state.record_heartbeat();
             if self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(kept.epoch) {
                 break;
             }
+            // Read again, because the wait may have been long.
             let now = state.app.clock.now();
             let Some(due) = timetable.due_run(now) else { continue };
+            // Never negative: a requested run starts before the scheduled time.
             let occasion = RunTiming { now, lag: now.duration_since(next).max(SignedDuration::ZERO) };
             let Some((after, ran)) = self.run_due_checks(&due, occasion, kept).await else {
+                // The state between runs is lost with the thread, so monitoring cannot continue safely.
                 return state.report_fatal("the recording of a check run panicked");
             };
             kept = after;
             let Some(ran) = ran else { break };
             timetable.record_run(&due, now, ran.duration, ran.succeeded);
         }
+        // After the loop on every path, so that the next leader compares with the latest snapshot.
         let this = Arc::clone(self);
         blocking::run(move || this.save_history(&kept)).await;
     }
@@ -304,6 +322,7 @@ impl TargetMonitor {
             }
             Err(error) => {
                 let only: Vec<String> = due.checks.iter().cloned().collect();
+                // No thread is a finding too: the target was not read, and its alert must be able to fire.
                 let report = check_run::failed_report(
                     self.check_run_request(due, &only, occasion.now, &kept.history),
                     TargetError::from_io_error(&error),
@@ -340,6 +359,7 @@ impl TargetMonitor {
         runtime: &Handle,
     ) -> (MonitorState, Option<RunSummary>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
+        // Set for each run: the confirmed time moves on, and the history forgets by it.
         kept.history.set_confirmed_time(self.state.retention_now());
         // Constraints are trusted only after one full read confirmed them.
         let due = &DueRun {
@@ -353,9 +373,11 @@ impl TargetMonitor {
             ..self.check_run_request(due, &only, occasion.now, &kept.history)
         };
         if let Err(error) = located {
+            // Never run on a guessed table: without the known layout, another one might be picked.
             return self.conclude_run(check_run::failed_report(request, error), occasion, kept);
         }
         let engine = &mut kept.engine;
+        // A bug in one check must not end the monitoring of all others.
         let report = catch_panic(|| self.run_interruptible(request, &mut *engine, runtime));
         let report = report.unwrap_or_else(|bug| {
             // A panic may have left the engine's state half updated.
@@ -393,6 +415,7 @@ impl TargetMonitor {
         let (name, logged) = (self.target.name.as_str(), &self.state.failures_logged);
         match &report.observation {
             Err(error) => {
+                // The text of the database may contain control characters, which would reach the terminal.
                 let cause = sanitize_text(&error.to_string());
                 if logged.record_failure(FailureKind::CheckRun, name, &cause) {
                     tracing::error!(
@@ -407,6 +430,7 @@ impl TargetMonitor {
             }
             Ok(_) => {}
         }
+        // SQLite has no clock of its own: it would be compared with itself.
         let has_clock = self.target.address.capabilities().supports(Capability::ServerClock);
         if let (Ok(seen), true) = (&report.observation, has_clock) {
             self.state.compare_clock(name, seen.stats.taken_at, seen.clock_read_at);
@@ -443,6 +467,7 @@ impl TargetMonitor {
     ) -> MonitorState {
         let (state, name) = (&self.state, self.target.name.as_str());
         let RunTiming { now, lag } = occasion;
+        // Before the history is taken out of the report below.
         let sample = record_run::to_sample(&report, now);
         let news = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
         let news =
@@ -450,6 +475,7 @@ impl TargetMonitor {
         let next = report.history_update.take().map(|mirror| kept.history.advance(mirror, now));
         // Reassigned and reappeared sessions are reported once, so the snapshot that contains them is saved at once.
         let bytes = next.as_ref().filter(|_| news || kept.is_save_due(now)).and_then(TargetHistory::to_bytes);
+        // Determined before the write, which may run more than once.
         let reopen_reasons = incident::reopen_reasons(&report);
         // An ambiguous layout must not become the known one that later runs are compared with.
         let certain = report.observation.as_ref().ok().filter(|seen| seen.is_layout_certain);
@@ -463,8 +489,10 @@ impl TargetMonitor {
             now,
             retention_now: state.retention_now(),
         };
+        // One transaction: a run without its alerts, or the reverse, would contradict the dashboard.
         let outcome = kept.store.write(|db| {
             if let Some(bytes) = &bytes {
+                // With the results: a snapshot that is ahead of them would hide the changes it contains.
                 snapshots::upsert_snapshot(db, name, bytes, now)?;
             }
             incident::reopen_after_run(db, name, &reopen_reasons, now)?;
@@ -477,6 +505,7 @@ impl TargetMonitor {
         state.metrics.record_run(&report, &sample, lag);
         match outcome {
             Ok(queued) => {
+                // Only now: a snapshot of a failed transaction was not saved.
                 kept.record_save(bytes.as_deref(), now);
                 kept.history = next.unwrap_or(kept.history);
                 if ran.succeeded {
@@ -513,6 +542,7 @@ impl TargetMonitor {
         for entry in self.config.check_schedules(&self.target) {
             let distance = entry.schedule.interval_at(now);
             for check in &entry.checks {
+                // The shortest interval decides how soon a check is expected to confirm its result.
                 let least = distances.entry(check.clone()).or_insert(distance);
                 *least = distance.min(*least);
             }
@@ -522,6 +552,7 @@ impl TargetMonitor {
 
     /// Saves the session snapshot for a later process.
     fn save_history(&self, kept: &MonitorState) {
+        // No history: the target has not been read since the start.
         let Some(bytes) = kept.history.to_bytes() else { return };
         let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
         if let Err(error) = kept.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now)) {
@@ -540,6 +571,7 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, TargetError> {
 
 impl MonitorState {
     fn is_save_due(&self, now: UtcTimestamp) -> bool {
+        // A save in the future was made before the clock was set back.
         self.last_save.is_none_or(|(at, wait)| now.duration_since(at) >= wait || at > now)
     }
 

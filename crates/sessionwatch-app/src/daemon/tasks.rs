@@ -61,6 +61,7 @@ impl TaskGroup {
     /// Stops all tasks. Returns `true` if they ended within `limit` and none panicked.
     pub(super) async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
+        // A tracker completes `wait` only once it is closed.
         self.tracker.close();
         let ended = tokio::time::timeout(limit, self.tracker.wait()).await;
         ended.is_ok() && !self.has_panicked.load(Ordering::Relaxed)
@@ -69,6 +70,7 @@ impl TaskGroup {
 
 /// Waits until `at` by `clock`. Returns `false` if stopped.
 pub(super) async fn wait_until(clock: &Clock, at: UtcTimestamp, stop: &CancellationToken) -> bool {
+    // In a loop, because the clock may be set while the task sleeps.
     while clock.now() < at {
         if stop.run_until_cancelled(clock.sleep_until(at)).await.is_none() {
             return false;

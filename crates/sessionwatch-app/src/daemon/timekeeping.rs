@@ -48,6 +48,7 @@ impl Timekeeper {
     ///
     /// If the store cannot be read.
     pub(super) fn start(store: &Store, clock: &Clock) -> Result<Self, StoreError> {
+        // Wall and monotonic time together, to distinguish a jump from time that has passed.
         let now = clock.take_reading();
         let confirmed = store.read(|db| confirmed_time::find_confirmed_time(db, now.wall))?;
         let ahead = now.wall.duration_since(confirmed);
@@ -73,6 +74,7 @@ impl Timekeeper {
     /// Reads the clock, and logs a jump.
     fn with_reading<T>(&self, work: impl FnOnce(&mut RetentionClock, ClockReading) -> T) -> T {
         let mut retention = self.retention_clock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: readings must reach the retention clock in their order.
         let now = self.clock.take_reading();
         if let Some(set) = retention.observe_reading(now) {
             let (way, why) = if set.is_positive() {
@@ -100,8 +102,10 @@ impl Timekeeper {
     /// Saves the confirmed time, and adopts a later one from another daemon that shares the store.
     fn save_confirmed_time(&self, store: &Store) -> Result<(), StoreError> {
         store.write(|db| {
+            // The minimum as default, so that an empty store confirms nothing.
             let known = confirmed_time::find_confirmed_time(db, UtcTimestamp::MIN)?;
             let confirmed = self.with_reading(|retention, now| {
+                // The later one of the two: each daemon confirms only what it has observed itself.
                 retention.accept_confirmed(known);
                 retention.confirmed_at(now.elapsed)
             });
@@ -113,6 +117,7 @@ impl Timekeeper {
 /// Maintains the confirmed time until stopped.
 pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(CLOCK_READ_INTERVAL);
+    // After a suspended machine, one reading is enough to detect the jump.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut followed, mut kept) = (None, None);
     let is_due = |last: Option<Monotonic>, every| last.is_none_or(|last| last.elapsed() >= every);
@@ -129,6 +134,7 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
             save_confirmed_time(&state).await;
         }
     }
+    // Saved at the end, so that the next start does not wait again for what is confirmed already.
     save_confirmed_time(&state).await;
 }
 
@@ -142,6 +148,7 @@ async fn save_confirmed_time(state: &Arc<DaemonState>) {
 
 /// Follows the clock of a PostgreSQL store, and compares it with this machine's.
 fn follow_store_clock(state: &DaemonState) {
+    // A file store has no clock of its own to follow.
     let Clock::Server(_) = &state.app.clock else { return };
     // Other tasks report a store that does not respond.
     let Ok(read) = state.app.store.read_server_time(&state.app.clock) else { return };
@@ -180,6 +187,7 @@ impl DaemonState {
             }
         } else if difference.has_recovered() && logged.record_success(FailureKind::ClockDifference, database)
         {
+            // With hysteresis: a difference near the threshold would otherwise be logged again and again.
             tracing::info!("the clocks of {database} and this machine agree again");
         }
     }

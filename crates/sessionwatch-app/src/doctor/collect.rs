@@ -36,10 +36,12 @@ pub async fn examine_target(
     target: &Target,
     opened: &ConnectedTarget,
 ) -> Result<Vec<Diagnostic>, TargetError> {
+    // Against the clock of this machine, because both are compared with expiry times.
     let clocks = ClockDifference::from_reading(opened.now, opened.now_read_at, clock::now());
     let (session, scope) = (&opened.session, opened.query_scope(false, &CheckThresholds::default()));
     let mapping = &opened.layout.candidate.mapping;
     let server = session.fetch_server_info(&mapping.sessions).await?;
+    // A broken write role is a finding of its own, and must not end the other diagnostics.
     let write_role = inspect_write_role(target, opened).await;
     let doubts = load_doubts(opened).await?;
     let shortest_token = session.min_token_length(&scope, TOKEN_SAMPLE_SIZE).await?;
@@ -50,6 +52,7 @@ pub async fn examine_target(
     let row_ids = session.find_row_id_sequence(&scope).await?;
     let drills = list_drill_databases(session).await?;
     let reached = session.read_side_effects().await?;
+    // For the configured method of revocation: an update runs other triggers than a delete.
     let reached =
         reached.list_side_effects(&opened.layout.catalog_name(), RowEvent::from_revoke(&mapping.revoke));
     let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
@@ -89,6 +92,7 @@ async fn load_doubts(opened: &ConnectedTarget) -> Result<TimeZoneDoubts, TargetE
 
 /// Inspects the write role; `None` if none is configured, or the database has no roles.
 async fn inspect_write_role(target: &Target, opened: &ConnectedTarget) -> Option<WriteRoleInfo> {
+    // The configured address could not be resolved, so connecting would fail with a worse message.
     if let Some(problem) = &target.write_address_problem {
         return Some(WriteRoleInfo::Unknown(problem.message.clone()));
     }

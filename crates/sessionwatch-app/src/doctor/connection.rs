@@ -123,6 +123,7 @@ pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRole
 pub(super) fn diagnose_search_path(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let shadowers = &input.server_info.schema_creators;
     let first = shadowers.first()?;
+    // `PUBLIC` is a keyword here and must not be quoted like a role.
     let who = |shadower: &SchemaCreator| match shadower.role.as_str() {
         "PUBLIC" => "PUBLIC".to_owned(),
         role => input.connected.layout.quote_name(role),

@@ -59,6 +59,7 @@ pub(super) fn diagnose_token_uniqueness(input: DoctorInput<'_>, table: &TableInf
     let remedies = input.remedies();
     let create = remedies.create_index(true, &mapping.token);
     match broken {
+        // PostgreSQL inherits no unique indexes, so the children are not covered.
         Some(IndexInfo { name, .. }) if table.has_children => diagnostic_fail(
             "token-unique",
             format!("the unique index `{name}` does not cover the rows of tables that inherit from this one"),
@@ -118,6 +119,7 @@ pub(super) fn diagnose_user_foreign_key(input: DoctorInput<'_>, table: &TableInf
     let remedies = input.remedies();
     let enforced = input.connected.layout.schema.dialect.enforces_foreign_keys();
     let key = table.foreign_key_on(user);
+    // Before the rules for deletion: a key that is not enforced deletes nothing.
     if let Some(finding) = key.and_then(|key| diagnose_unenforced_key(input, table, key)) {
         return finding;
     }

@@ -13,6 +13,7 @@ pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let RowIdSequence { name: sequence, max_value: greatest, last_value: last, created_last_hour } =
         input.row_ids?;
     let left = greatest - last;
+    // Relative to the maximum, because 32-bit and 64-bit ids differ by a factor of four billion.
     let [few, very_few] = LOW_ROW_ID_DIVISORS.map(|parts| greatest / parts);
     if left >= few {
         return Some(diagnostic_pass(

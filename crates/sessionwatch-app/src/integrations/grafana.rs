@@ -48,6 +48,7 @@ struct Panel {
 pub fn build_dashboard() -> Value {
     json!({
         "id": null,
+        // Fixed, so that importing a newer version replaces the dashboard instead of adding another.
         "uid": "sessionwatch",
         "title": "sessionwatch",
         "description": "Login sessions, failing checks and alerts, and the health of sessionwatch itself",
@@ -75,6 +76,7 @@ fn template_variables() -> Value {
         },
         {
             "name": "target", "label": "Target", "type": "query", "datasource": datasource_ref(),
+            // From a metric that exists before the first check run, unlike the results.
             "definition": format!("label_values({}, target)", TARGET_LEADER.name),
             "query": { "query": format!("label_values({}, target)", TARGET_LEADER.name), "refId": "target" },
             "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "options": [],
@@ -84,6 +86,7 @@ fn template_variables() -> Value {
 }
 
 fn datasource_ref() -> Value {
+    // A variable, because the id of a data source differs between Grafana installations.
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
@@ -146,6 +149,7 @@ fn time_series_panel(
 }
 
 fn overview_panels() -> Vec<Panel> {
+    // Without a series, a sum is empty, and the panel would show "No data" instead of zero.
     let sum = |expr: String| format!("sum({expr}) or vector(0)");
     vec![
         Panel {
@@ -169,6 +173,7 @@ fn overview_panels() -> Vec<Panel> {
         stat_panel(
             "Firing alerts",
             "Alerts that have not been resolved",
+            // Not by leader: alerts come from the store, so each daemon exposes the same ones.
             sum(format!("max by (target, check) ({}{{{TARGET_FILTER}}})", ALERT_FIRING.name)),
         ),
         stat_panel(
@@ -247,6 +252,7 @@ fn check_run_panels() -> Vec<Panel> {
     let leader = format!("max by (target, instance) ({}{{{TARGET_FILTER}}})", TARGET_LEADER.name);
     let duration =
         |part: &str| format!("increase({}_{part}{{{TARGET_FILTER}}}[1h])", CHECK_RUN_DURATION.name);
+    // Of increases and not of totals, so that old runs do not outweigh recent ones.
     let mean = format!("sum by (target) ({}) / sum by (target) ({})", duration("sum"), duration("count"));
     let slow = format!("histogram_quantile(0.95, sum by (target, le) ({}))", duration("bucket"));
     let words = [("standby", "transparent"), ("leader", "green")];
@@ -267,6 +273,7 @@ fn check_run_panels() -> Vec<Panel> {
             "Time since last success",
             "s",
             "Age of the last successful check run",
+            // Computed by Prometheus: an exposed age would stand still when the daemon hangs.
             vec![(format!("time() - {}", target_query(&LAST_SUCCESS, "target")), "{{target}}")],
         ),
         time_series_panel(
@@ -320,6 +327,7 @@ fn delivery_panels() -> Vec<Panel> {
 
 impl Panel {
     fn to_json(&self, id: u32, place: &Value) -> Value {
+        // Stats and tables show the present, and a range query would be wasted on them.
         let now = matches!(self.kind, PanelKind::Stat { .. } | PanelKind::Table);
         let asked = self.queries.iter().zip('A'..).map(|((expr, legend), letter)| {
             json!({
@@ -335,6 +343,7 @@ impl Panel {
             "options": self.kind.panel_options(),
         });
         if self.kind == PanelKind::Table {
+            // Time and value say nothing in a list of firing alerts.
             let shown = json!({ "excludeByName": { "Time": true, "Value": true }, "indexByName": {}, "renameByName": {} });
             model["transformations"] = json!([{ "id": "organize", "options": shown }]);
         }
@@ -366,6 +375,7 @@ impl PanelKind {
             }
             Self::TimeSeries => json!({
                 "unit": unit, "min": 0, "color": { "mode": "palette-classic" }, "mappings": [],
+                // Gaps stay visible, since a line across them would claim values that nobody measured.
                 "custom": { "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false },
             }),
             Self::StateTimeline([(no, pale), (yes, strong)]) => json!({

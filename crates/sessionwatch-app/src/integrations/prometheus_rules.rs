@@ -88,6 +88,7 @@ pub fn render_yaml(docs: &str) -> Result<String, Error> {
         })
         .collect();
     groups.push(RuleGroup { name: "sessionwatch-records".into(), rules: recording_rules() });
+    // A fixed style, so that regenerated files differ only where rules do.
     let mut options = SerializerOptions::default();
     options.prefer_block_scalars = false;
     options.compact_list_indent = false;
@@ -126,6 +127,8 @@ impl AlertRule {
 /// Returns one alert for each built-in check, and one for all custom checks.
 fn check_alerts() -> Vec<AlertRule> {
     let firing = |filter: String| {
+        // The severity is a label of the series, so the rule follows the configuration without being
+        // regenerated.
         format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT_FIRING.name)
     };
     let looks = checks::TABLE_CHECKS.iter().map(|check| (check.id, check.action));
@@ -152,6 +155,7 @@ fn check_alerts() -> Vec<AlertRule> {
         .collect();
     alerts.push(AlertRule {
         name: "SessionwatchCustomCheck".into(),
+        // A negative match, because the names of custom checks are known only to the configuration.
         expr: firing(format!("check!~\"{}\"", known.join("|"))),
         for_duration: "",
         severity: None,
@@ -203,6 +207,7 @@ fn target_alerts() -> Vec<AlertRule> {
         self_monitoring_alert(
             "SessionwatchNoLeader",
             Severity::High,
+            // For two minutes: during a takeover, no daemon holds the lease for some seconds.
             "2m",
             format!("max by ({TARGET_LABELS}) ({}) == 0", metrics::TARGET_LEADER.name),
             [
@@ -266,6 +271,7 @@ fn delivery_alerts() -> Vec<AlertRule> {
             "SessionwatchDeliveryFailing",
             Severity::High,
             "5m",
+            // `unless`, so that a channel that fails now and then does not alert while others get through.
             format!("{} unless {}", attempts("failed"), attempts("delivered")),
             [
                 "deliveries to {{ $labels.channel }} fail",
@@ -282,6 +288,7 @@ fn process_alerts() -> Vec<AlertRule> {
             "SessionwatchDown",
             Severity::Critical,
             "5m",
+            // `absent` and not `up == 0`: a job that was removed by mistake has no `up` series at all.
             format!("absent({})", metrics::BUILD_INFO.name),
             [
                 "sessionwatch is down or cannot be scraped",
@@ -332,6 +339,7 @@ fn recording_rules() -> Vec<PrometheusRule> {
 /// Converts `duplicate-tokens` to `DuplicateTokens`.
 fn camel_case(id: &str) -> String {
     let word = |word: &str| {
+        // Ids are ASCII, so splitting after the first byte is safe.
         let (first, rest) = word.split_at(word.len().min(1));
         first.to_uppercase() + rest
     };

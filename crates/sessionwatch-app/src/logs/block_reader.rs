@@ -88,6 +88,7 @@ impl<R: Read> BlockReader<R> {
 
     /// Moves unconsumed bytes to the front, and fills the rest of the buffer.
     fn fill_buffer(&mut self) -> io::Result<()> {
+        // Lines are never split between blocks, so that the parser needs no state for half lines.
         self.buffer.copy_within(self.consumed..self.filled, 0);
         self.buffer_offset += self.consumed as u64;
         (self.consumed, self.filled) = (0, self.filled - self.consumed);
@@ -98,6 +99,7 @@ impl<R: Read> BlockReader<R> {
                     break;
                 }
                 Ok(read) => self.filled += read,
+                // A signal is not an error of the file.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -56,6 +56,7 @@ pub fn correlate_period(
     let all = LogEventSearch { limit: MAX_CORRELATED_EVENTS, ..LogEventSearch::default() };
     let found = log_events::search_log_events(db, name, Period { from: window.from, to: window.to }, &all)?;
     let named: Vec<&LogEventRecord> = found.iter().filter(|signal| signal.token_prefix.is_some()).collect();
+    // Over the events already loaded, which are limited; the numbers are those of the report.
     let count =
         |fit: Option<&str>| named.iter().filter(|signal| signal.match_kind.as_deref() == fit).count() as u64;
     let by_fit = |fit: MatchKind| (fit.name(), count(Some(fit.name())));
@@ -65,6 +66,7 @@ pub fn correlate_period(
         .iter()
         .filter(|signal| signal.match_kind.as_deref() == Some(MatchKind::Gone.name()))
         .count() as u64;
+    // A sampled source drops lines on purpose, so a missing line proves nothing.
     let sampled = config.logs.sources_for_target(name).find(|source| source.is_sampled);
     let without_line = match (sampled, rows) {
         (Some(source), _) => Err(format!("`{}` is sampled, so lines may be missing", source.name)),
@@ -89,6 +91,8 @@ pub fn correlate_period(
         without_row,
         without_line,
         clock_skew: median_skew(&creations),
+        // The minimum: delivery adds a delay to every line, and the smallest delay is closest to the
+        // difference of the clocks.
         clock_lag: found.iter().filter_map(|signal| Some(signal.read_at.duration_since(signal.at?))).min(),
     })
 }
@@ -108,6 +112,7 @@ fn count_rows_without_line(
     if !known {
         return Ok(Err("no log lines have been read yet".into()));
     }
+    // Sessions from before the first line that was read have no line that could be found.
     let Some(first) = creations.iter().map(|signal| signal.read_at).min() else {
         return Ok(Err("no session creation was logged in this period".into()));
     };

@@ -60,11 +60,13 @@ pub fn correlate_event(
         |line: &ListedSession| line.token_prefix.clone().filter(|shown| prefix_matches(shown, prefix));
     let alike: Vec<&ListedSession> = table.matches.iter().filter(|line| shown(line).is_some()).collect();
     // For a short token, the table shows fewer characters than the line contains.
+    // The shortest one: the lookup must not compare characters that the table does not store.
     let prefix = alike.iter().filter_map(|line| shown(line)).min_by_key(String::len).unwrap_or(prefix.into());
     let prefix = prefix.as_str();
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
     let named: Vec<&str> =
         [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
+    // In an event about a shared token, several users are expected and no contradiction.
     let shared = signal.kind == LogEventKind::DuplicateToken.name();
     let joined = correlation::correlate_sessions(prefix, &named, &users, table.total_sessions, shared);
     let row = |at: &usize| {
@@ -103,6 +105,7 @@ fn clock_skew(
     joined: &correlation::Correlation,
     alike: &[&ListedSession],
 ) -> Option<SignedDuration> {
+    // With several candidates, it is not known whose creation time to compare.
     let [only] = joined.rows.as_slice() else { return None };
     let created = signal.kind == LogEventKind::Created.name() && joined.match_kind == MatchKind::Exact;
     Some(signal.at.filter(|_| created)?.duration_since(alike[*only].created_at?))
@@ -136,6 +139,7 @@ pub struct LogCheckResult {
 pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogCheckResult>, StoreError> {
     let logs = &view.config.logs;
     let states = load_source_states(db, view)?;
+    // Computed once: an idle source makes every limit on events of its target unknown.
     let doubt = idle_reason(&states);
     let tally = WindowedEvents::load(db, view)?;
     let mut all = Vec::new();
@@ -158,6 +162,7 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
             finding,
             signals,
         );
+        // Only events can be forged; an idle source or a gap is observed here and not by the application.
         if let LogCheckKind::Events(kind) = check.kind {
             downgrade_unconfirmed(db, view, kind.name(), limit, &mut judged)?;
         }
@@ -206,6 +211,7 @@ fn downgrade_unconfirmed(
     };
     let confirmed =
         log_events::search_log_events(db, view.target, Period { from: window.from, to: window.to }, &exact)?;
+    // Lowered, not dropped: a forged line is a finding too.
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
         outcome.outcome.summary.push_str(
@@ -214,6 +220,7 @@ fn downgrade_unconfirmed(
         return Ok(());
     }
     // Confirmed events come first in the evidence.
+    // The summary names the latest event, which may be another one than the confirmed one.
     if !confirmed.iter().any(|one| result.events.first().is_some_and(|first| first.id == one.id)) {
         outcome.outcome.summary.push_str(&format!("; confirmed: {}", summarize_event(&confirmed[0])));
     }
@@ -230,6 +237,7 @@ fn event_evidence(signal: &LogEventRecord) -> EvidenceRow {
     let session = &joined["sessions"][0];
     let text = |key: &str| session[key].as_str().map(str::to_owned);
     let expires = session["expires_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    // The correlation was stored as JSON, so every field may be missing in events of earlier versions.
     let display = session["display"]
         .as_array()
         .map(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
@@ -317,6 +325,7 @@ impl WindowedEvents {
                 }
             }
             found.extend(log_events::list_latest_by_kind(db, window, &kinds, MAX_SHOWN_EVENTS)?);
+            // Ids grow with time, and the two queries above overlap.
             found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
             found.dedup_by_key(|signal| signal.id);
             tally.latest.insert(length, found);
@@ -360,6 +369,7 @@ impl WindowedEvents {
         if let Some(first) = latest.first() {
             summary.push_str(&format!("; the latest: {}", summarize_event(first)));
         }
+        // Too many events fail the check even if others may be missing.
         let verdict = match (count > limit.max, doubt) {
             (true, _) => CheckVerdict::Failing,
             (false, Some(why)) => CheckVerdict::Unknown(why.to_owned()),
@@ -410,6 +420,7 @@ fn summarize_event(signal: &LogEventRecord) -> String {
         _ => joined["why"].as_str().map(|why| format!("not correlated: {why}")),
     };
     words.extend(said);
+    // Log fields may contain escape sequences, and the summary is printed on terminals.
     crate::sanitize::sanitize_text(&words.join(", "))
 }
 
@@ -424,6 +435,7 @@ struct SourceState<'a> {
 fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceState<'a>>, StoreError> {
     let mut states = Vec::new();
     for source in view.config.logs.sources_for_target(view.target) {
+        // A source that has never delivered has no record, and counts as never active.
         let kept = super::find_source(db, &source.name)?.unwrap_or_default();
         let status = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
         states.push(SourceState { source, status, last_line_at: kept.last_line_at, gaps: kept.gaps });
@@ -434,6 +446,7 @@ fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceS
 /// Returns the reason why the absence of events proves nothing: a source that is idle or was never active. `None` if
 /// all sources are active.
 fn idle_reason(states: &[SourceState<'_>]) -> Option<String> {
+    // The first reason is enough: one silent source makes the result unknown.
     states.iter().find_map(|SourceState { source, status, last_line_at: last, .. }| match (status, last) {
         (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
         (SourceStatus::Idle, Some(at)) => {
@@ -478,6 +491,7 @@ fn evaluate_idle_sources(states: &[SourceState<'_>]) -> CheckOutcome {
 fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimestamp) -> CheckOutcome {
     let since = now - limit.window;
     let all = states.iter().flat_map(|state| state.gaps.iter().map(|gap| (state.source, gap)));
+    // Older gaps stay in the stored list, but no longer fail the check.
     let recent: Vec<(&LogSourceConfig, &StoredLogGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
     let count = recent.len() as u64;
     let period = format_window(limit.window);

@@ -47,12 +47,14 @@ pub enum IngestError {
 /// Verifies the signature of a body in constant time.
 #[must_use]
 pub fn is_valid_signature(secret: &Secret, body: &[u8], signature: &str) -> bool {
+    // The error is returned as a mismatch: HMAC accepts keys of any length, so it does not occur.
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.expose_bytes()) else { return false };
     mac.update(body);
     decode_sha1_hex(signature.trim()).is_some_and(|signature| mac.verify_slice(&signature).is_ok())
 }
 
 fn decode_sha1_hex(text: &str) -> Option<Vec<u8>> {
+    // Checked first, so that slicing by two bytes can neither split a character nor run past the end.
     if text.len() != 40 || !text.is_ascii() {
         return None;
     }
@@ -81,6 +83,7 @@ pub fn unpack_body<'a>(body: &'a [u8], encoding: Option<&str>) -> Result<Cow<'a,
         None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
         Some("gzip" | "x-gzip") => {
             let mut bytes = Vec::new();
+            // One byte more than allowed, to distinguish a body at the limit from a larger one.
             let mut source = flate2::read::MultiGzDecoder::new(body).take(MAX_UNPACKED_BYTES + 1);
             source.read_to_end(&mut bytes).map_err(|_| IngestError::UnsupportedEncoding)?;
             if bytes.len() as u64 > MAX_UNPACKED_BYTES {
@@ -150,6 +153,7 @@ fn read_entry_array<'a>(text: &'a [u8], take: &mut impl FnMut(DrainEntry<'a>)) -
     }
     let (mut is_too_large, mut reader) = (false, serde_json::Deserializer::from_slice(text));
     let read = serde::Deserializer::deserialize_seq(&mut reader, Entries(take, &mut is_too_large));
+    // Data after the array would otherwise be accepted and ignored.
     let read = read.and_then(|()| reader.end());
     read.map_err(|_| if is_too_large { IngestError::TooLarge } else { IngestError::Malformed })
 }
@@ -193,6 +197,7 @@ pub fn parse_drain_entries(
         reader.read_entry(message.as_bytes(), at, request, &mut sink);
     };
     let mut faulty = 0;
+    // Both forms are documented by Vercel, and which one is used depends on the settings of the drain.
     let begin = body.trim_ascii_start();
     if begin.first() == Some(&b'[') {
         read_entry_array(begin, &mut take)?;
@@ -207,6 +212,7 @@ pub fn parse_drain_entries(
                 Err(_) => faulty += 1,
             }
         }
+        // One bad line does not reject a batch: the drain would send it again and again.
         if read == 0 && faulty > 0 {
             return Err(IngestError::Malformed);
         }
@@ -231,6 +237,7 @@ pub fn parse_posted_lines(
         let found = LocatedLogEvent::new(signal, place, source, grammar.patterns());
         batch.events.push((name.map(str::to_owned), found));
     };
+    // The body is complete, so the last line need not end with a line break.
     reader.read_block(body, 0, true, &mut sink);
     reader.finish(&mut sink);
     batch.counters = reader.counters();

@@ -44,7 +44,9 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
     let mut source =
         known.unwrap_or_else(|| LogSourceRecord { name: batch.source.clone(), ..LogSourceRecord::default() });
     source.target.clone_from(&batch.target);
+    // A batch without a position, such as one from a drain, must not reset the position of a file.
     source.position = batch.position.clone().or(source.position);
+    // Only lines count as activity: a batch without any could keep a dead source alive.
     if batch.counters.lines > 0 {
         source.last_line_at = Some(now);
         source.activity.record_lines(now, batch.counters.lines);
@@ -57,6 +59,7 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
             continue;
         }
         if let Some(entry) = entry {
+            // Ids come from the sender, and the column is part of an index.
             let entry = crate::notify::bounded_key(entry, MAX_ENTRY_KEY_LEN);
             // Consecutive events may belong to one entry, which is new or repeated as a whole.
             let is_new = match &before {
@@ -100,6 +103,7 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
 /// Returns `true` if a request without idempotency key is a repetition. A sender is asked to resend a request that was
 /// stored in memory only because the disk was full: its digest is remembered then, and forgotten with the repetition.
 fn check_repeated_request(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<bool, StoreError> {
+    // Without events, nothing could be stored twice.
     let Some(digest) = batch.digest.as_deref().filter(|_| !batch.events.is_empty()) else { return Ok(false) };
     if db.is_in_memory() {
         Ok(!log_events::insert_drain_entry(db, &batch.source, digest, now)?)

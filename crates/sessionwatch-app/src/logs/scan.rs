@@ -57,6 +57,7 @@ pub(super) enum Compression {
 impl Compression {
     /// Detects the compression of a file from its first 4 bytes.
     pub(super) fn detect(first: &[u8]) -> Self {
+        // By content and not by name, because rotated files have any name.
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
@@ -110,11 +111,13 @@ pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
     let refused = |_| ScanError::Open(path.to_owned());
     let file = File::open(path).map_err(refused)?;
     let facts = file.metadata().map_err(refused)?;
+    // Opening a directory succeeds on Linux, and only reading it fails.
     if facts.is_dir() {
         return Err(ScanError::Open(path.to_owned()).into());
     }
     // Only regular files can be read in ranges; a pipe or device is a stream.
     let mut first = [0; 4];
+    // Read at an offset, which does not move the position of the file.
     let known = if facts.is_file() { file.read_at(&mut first, 0).map_err(refused)? } else { 0 };
     if facts.is_file() && Compression::detect(&first[..known]) == Compression::Plain {
         scan_ranges(search, &file, facts.len(), &mut hand_over)
@@ -129,10 +132,12 @@ fn unpack_stream<'a>(
     source: impl Read + Send + 'a,
 ) -> Result<Box<dyn Read + Send + 'a>, ScanError> {
     let broken = |why: io::Error| read_error(path, 0, &why);
+    // A large buffer: a scan reads whole files, and each read is a system call.
     let mut source = BufReader::with_capacity(256 << 10, source);
     let mut first = Vec::with_capacity(4);
     (&mut source).take(4).read_to_end(&mut first).map_err(broken)?;
     let packing = Compression::detect(&first);
+    // The bytes that the detection consumed come first.
     packing.unpack(io::Cursor::new(first).chain(source)).map_err(broken)
 }
 
@@ -172,6 +177,7 @@ fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
                 true
             }
             Err(why) => {
+                // What was found before the damage is still reported.
                 reader.finish(&mut sink);
                 let counters = reader.counters().since(before);
                 hand_over(gathered, counters)?;
@@ -179,6 +185,7 @@ fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
             }
         };
         let counters = reader.counters();
+        // Handed over block by block, so that the memory does not grow with the file.
         hand_over(gathered, counters.since(before))?;
         before = counters;
         meter.draw(counters.bytes, "");
@@ -202,11 +209,13 @@ fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
     let (next, done) = (AtomicU64::new(0), ReorderWindow::default());
     let mut meter = ProgressMeter::for_bytes(size);
     std::thread::scope(|scope| {
+        // Bounded, so that a slow consumer slows the threads down instead of filling the memory.
         let (sender, receiver) = mpsc::sync_channel(threads * 2);
         for _ in 0..threads {
             let (sender, next, done) = (sender.clone(), &next, &done);
             scope.spawn(move || {
                 loop {
+                    // Taken from a counter, so that a thread that is done early takes more ranges.
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count || !done.wait_for_turn(number) {
                         return;
@@ -230,6 +239,7 @@ fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
                 let (gathered, counters) = part.map_err(|(at, why)| read_error(search.path, at, &why))?;
                 read += counters.bytes;
                 meter.draw(read, "");
+                // In file order: what counts as the first event of a kind must not depend on the threads.
                 hand_over(gathered, counters)?;
             }
             Ok(())
@@ -291,6 +301,7 @@ fn scan_range<G: LogEventCollector>(
     let mut gathered = (search.new_collector)();
     let mut reader = LogReader::new(search.matchers);
     let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+        // An event from the context belongs to the previous range, which reports it.
         if place.from >= begin && place.from < end {
             gathered.push_event(signal, place);
         }
@@ -301,6 +312,7 @@ fn scan_range<G: LogEventCollector>(
     let mut before = ReadCounters::default();
     loop {
         let at = blocks.position();
+        // The offset of the last block is kept, since the error does not carry one.
         let Some(block) = blocks.read_next().map_err(|why| (at, why))? else { break };
         let (mut bytes, mut at) = (block.bytes, block.offset);
         if !skipped {
@@ -315,6 +327,7 @@ fn scan_range<G: LogEventCollector>(
                 None => bytes.len(),
             };
             reader.read_block(&bytes[..first], at, false, &mut sink);
+            // What was read for context only is subtracted from the counters at the end.
             before = reader.counters();
             (bytes, at) = (&bytes[first..], at + first as u64);
         }
@@ -328,6 +341,7 @@ fn scan_range<G: LogEventCollector>(
             reader.count_overlong_line();
         }
         let over = own < bytes.len() || at + own as u64 >= end;
+        // An entry that continues beyond the range is read to its end by the range in which it starts.
         if over && !reader.drain_pending(&bytes[own..], at + own as u64, &mut sink) {
             break;
         }

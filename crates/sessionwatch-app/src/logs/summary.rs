@@ -86,6 +86,7 @@ impl<'p> LogSummary<'p> {
         let severity = self.severity_at(at);
         let Some(count) = self.counts.get_mut(at) else { return };
         count.merge(EventCount { count: 1, first: signal.at, last: signal.at });
+        // Kept only if severe, because a scan can find millions of normal events.
         if severity.is_some() && count.count <= MAX_KEPT_PER_KIND {
             self.raw_events.push(RawEvent { event: signal.into_owned(), byte_range: (place.from, place.to) });
         }
@@ -96,6 +97,7 @@ impl<'p> LogSummary<'p> {
         let mut kept = vec![0; self.counts.len()];
         for raw in part.raw_events {
             let at = Self::count_index(&raw.event);
+            // By the counts before this part, so that parts in any order keep the first events of the file.
             if self.counts[at].count + kept[at] < MAX_KEPT_PER_KIND {
                 kept[at] += 1;
                 let place = LogExcerpt { from: raw.byte_range.0, to: raw.byte_range.1, text: &[] };

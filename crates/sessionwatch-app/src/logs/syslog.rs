@@ -61,6 +61,8 @@ impl SenderAllowlist {
 
     /// Returns `true` if an address may send. Counts and logs a rejection.
     fn check_sender(&self, sender: SocketAddr, source: &str) -> bool {
+        // A dual-stack socket reports IPv4 senders as mapped addresses, which no configured network
+        // contains.
         let address = sender.ip().to_canonical();
         if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&address)) {
             return true;
@@ -77,6 +79,7 @@ impl SenderAllowlist {
 
     /// Returns the number of rejections since the last call.
     fn take_refused_count(&self) -> u64 {
+        // Reset with each batch, so that the numbers in the store add up.
         self.refused.0.swap(0, Ordering::Relaxed)
     }
 }
@@ -165,6 +168,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
             loop {
+                // Before accepting: at the limit, further senders wait in the kernel's queue.
                 let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
                 let accepted = tokio::select! {
                     accepted = tcp.accept() => accepted,
@@ -214,6 +218,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                 reader.count_overlong_line();
             }
             if ended {
+                // A sender may end its last message by closing the connection.
                 let rest = std::mem::take(&mut messages.bytes);
                 if messages.skip.is_none() && !rest.is_empty() {
                     self.read_message(&mut reader, &rest, &mut found);
@@ -226,6 +231,8 @@ impl<K: LogBatchStore> SyslogServer<K> {
             }
             let counters = reader.counters();
             if counters != before {
+                // A connection whose batch cannot be stored is closed, so that the sender keeps its
+                // messages.
                 ended |= !self.store_events(found, counters.since(before), vec![]).await;
             }
             before = counters;
@@ -247,6 +254,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                 received = socket.recv_from(&mut buffer) => if let Ok((length, sender)) = received
                     && self.senders.check_sender(sender, &self.names.0)
                 {
+                    // From the first datagram, so that none waits longer than the delay.
                     if waiting.is_empty() {
                         due = tokio::time::Instant::now() + BATCH_DELAY;
                     }
@@ -262,6 +270,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                         tracing::warn!(source = self.names.0, "lost syslog datagrams: cannot write the store");
                     }
                 }
+                // One batch at a time: the store serializes writers anyway, and the queue absorbs a burst.
                 () = tokio::time::sleep_until(due), if !busy && !waiting.is_empty() => {
                     keeping = Some(self.store_datagrams(&mut waiting, std::mem::take(&mut dropped)));
                 }
@@ -271,6 +280,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         if let Some(keeping) = keeping {
             keeping.await;
         }
+        // On a stop, what has been received is stored, since UDP senders will not send it again.
         while !waiting.is_empty() {
             self.store_datagrams(&mut waiting, std::mem::take(&mut dropped)).await;
         }
@@ -282,6 +292,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         waiting: &mut VecDeque<Vec<u8>>,
         dropped: u64,
     ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        // A reader per batch: datagrams of different senders must not be joined into one entry.
         let (mut reader, mut found) = (LogReader::new(&self.matchers), vec![]);
         for message in waiting.drain(..waiting.len().min(MAX_BATCH_MESSAGES)) {
             self.read_message(&mut reader, &message, &mut found);
@@ -318,6 +329,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         counters: ReadCounters,
         mut dropped: Vec<(&'static str, u64)>,
     ) -> bool {
+        // With whichever batch comes next, as a rejected sender has none of its own.
         dropped.push(("refused", self.senders.take_refused_count()));
         let (source, target) = self.names.clone();
         self.batch_store

@@ -53,11 +53,13 @@ impl ChannelService for Alertmanager {
                         "summary": truncate_utf16(&message.summary, MAX_ANNOTATION_LEN),
                         "action": truncate_utf16(message.recommended_action().unwrap_or_default(), MAX_ANNOTATION_LEN),
                     },
+                    // The start identifies the alert for people; Alertmanager itself goes by the labels.
                     "startsAt": message.since.as_ref().unwrap_or(&message.at),
                     "endsAt": clock::format_rfc3339(ends),
                 })
             })
             .collect();
+        // The configured URL is that of the server, as in Prometheus' own configuration.
         let url = format!("{}/api/v2/alerts", url.expose().trim_end_matches('/'));
         Ok(HttpRequest { url: url.into(), body: json!(alerts).to_string().into(), ..HttpRequest::default() })
     }

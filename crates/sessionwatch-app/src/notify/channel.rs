@@ -62,11 +62,13 @@ pub fn read_channels(
     for section in sections {
         let part = config_file::select_fields::<ChannelSection>(&section);
         let Some(common) = config_file::read_table::<ChannelSection>(part, problems) else { continue };
+        // Without a name, there is nothing to report about; the missing key was reported already.
         let Some(name) = &common.name else { continue };
         if channels.names.contains(name) {
             problems.report(name.span(), "duplicate channel name");
         }
         channels.names.push(name.to_string());
+        // Split, because each kind deserializes only the keys of its own.
         let own = config_file::exclude_fields::<ChannelSection>(&section);
         let source = ChannelSource { section: section.span(), folder, problems: &mut *problems };
         match build_channel(&common, own, source) {
@@ -87,6 +89,7 @@ fn build_channel(
     own: Spanned<DeTable<'_>>,
     mut source: ChannelSource<'_, '_, '_>,
 ) -> Option<Result<NotificationChannel, String>> {
+    // Counted before, to detect whether this section adds problems of its own.
     let before = source.problems.count();
     let word = common.kind.as_deref()?;
     let keys = SecretKeys { name: "url", text: common.url.as_ref(), file: common.url_file.as_ref() };
@@ -111,6 +114,7 @@ fn build_channel(
     }
     let url = match url {
         SecretLookup::Found(url) => url.into_inner(),
+        // A missing variable disables only this channel, so that the others still get their alerts.
         SecretLookup::Unresolved(missing) => return Some(Err(missing.into_inner())),
         SecretLookup::Absent | SecretLookup::Invalid => Secret::from(facts.default_url.unwrap_or_default()),
     };
@@ -136,6 +140,7 @@ fn build_channel(
 #[must_use]
 pub fn common_schema() -> (Value, &'static [&'static str]) {
     let mut schema = schema_for::<ChannelSection>();
+    // From the list of kinds, so that editors suggest exactly what is accepted.
     schema["properties"]["kind"]["enum"] = json!(ChannelKind::NAMES);
     (schema, field_names::<ChannelSection>())
 }
@@ -160,6 +165,7 @@ pub fn channel_schema() -> Value {
         }
     }
     schema["oneOf"] = kinds.into_iter().map(|kind| kind.schema).collect();
+    // Typos in key names are shown by editors, as the program itself rejects them.
     schema["additionalProperties"] = json!(false);
     schema
 }

@@ -87,6 +87,8 @@ pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<DeliveryError
     let mut next = Some(error);
     while let Some(error) = next {
         match error.downcast_ref::<rustls::Error>() {
+            // Two errors, because the remedy differs: a missing authority can be configured, a bad handshake
+            // not.
             Some(rustls::Error::InvalidCertificate(_)) => return Some(DeliveryError::Untrusted),
             Some(_) => return Some(DeliveryError::Unprotected),
             None => {}

@@ -37,15 +37,18 @@ impl ChannelService for Discord {
         batch: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
+        // Resolved first: the severity of a resolved alert is no longer urgent.
         let color = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => RESOLVED_COLOR,
             "critical" | "high" => CRITICAL_COLOR,
             _ => WARNING_COLOR,
         };
         let embed = json!({
+            // Escaped before truncating, as Discord counts the escapes too.
             "title": truncate_utf16(&escape_markdown(&batch.title(), ESCAPED_CHARS), MAX_EMBED_TITLE_LEN),
             "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": color, "timestamp": batch.first.at,
         });
+        // Names in the text could otherwise mention everyone in the channel.
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
         Ok(HttpRequest { url: url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
     }

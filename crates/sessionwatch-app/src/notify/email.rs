@@ -80,6 +80,7 @@ pub(super) fn build_transport(
     url: &Secret,
     authorities: Option<&[u8]>,
 ) -> Result<SmtpTransport, DeliveryError> {
+    // Plain `smtp://` would send the password in clear text if the server offers no TLS.
     let url = url_with_tls(url.expose());
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
         .map_err(|_| DeliveryError::Malformed)?
@@ -93,6 +94,7 @@ pub(super) fn build_transport(
         builder = builder.tls(if url.starts_with("smtps://") {
             Tls::Wrapper(parameters)
         } else {
+            // Required and not opportunistic: an attacker could otherwise suppress STARTTLS.
             Tls::Required(parameters)
         });
     }
@@ -147,6 +149,7 @@ pub(super) fn build_mail(
         from.email.domain()
     );
     let (title, text) = (batch.title(), truncate_utf16(&batch.text, MAX_TEXT_LEN));
+    // No styles or images: mail clients block or rewrite most of them.
     let html = format!(
         "<!doctype html><h2>{}</h2><p>{}</p>",
         escape_html_text(&title),
@@ -157,6 +160,7 @@ pub(super) fn build_mail(
         .to(mailbox(to)?)
         .subject(title)
         .message_id(Some(id))
+        // Avoids quoted-printable, which breaks long lines and makes the source hard to read.
         .header(lettre::message::header::ContentTransferEncoding::EightBit)
         .multipart(MultiPart::alternative_plain_html(text, html))
         .map_err(|_| DeliveryError::Damaged)
@@ -164,6 +168,7 @@ pub(super) fn build_mail(
 
 fn classify_error(error: &Error) -> DeliveryError {
     if let Some(code) = error.status() {
+        // The code is a number in a type of its own, so it takes the way through text.
         return DeliveryError::Refused { status: code.to_string().parse().unwrap_or(0), retry_after: None };
     }
     match tls_failure(error) {
@@ -189,6 +194,7 @@ fn is_broken_connection(error: &Error) -> bool {
 }
 
 fn escape_html_text(text: &str) -> String {
+    // The ampersand first, or the entities added later would be escaped again.
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

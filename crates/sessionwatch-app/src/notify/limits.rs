@@ -24,6 +24,7 @@ pub(crate) fn bounded_key(name: &str, most: usize) -> String {
     if name.encode_utf16().count() <= most {
         return name.to_owned();
     }
+    // The ellipsis that truncating adds is removed below, so its unit is free.
     let start = truncate_utf16(name, most.saturating_sub(HASH_SUFFIX_LEN) + 1);
     format!(
         "{}~{}",
@@ -41,6 +42,7 @@ pub(super) fn fit_to_bytes(text: &str, most: usize, body: impl Fn(&str) -> Strin
         if body.len() <= most || length == 0 {
             return body;
         }
+        // By a quarter: few steps even for large texts, and little is lost.
         length = length * 3 / 4;
     }
 }

@@ -69,6 +69,7 @@ impl NotificationMessage {
     #[must_use]
     pub fn status_word(&self) -> &'static str {
         match self.notice.as_str() {
+            // The notice is matched as text, as a stored message may come from another version.
             "resolved" => "Resolved",
             "reminder" => "Still failing",
             "test" => "Test",
@@ -113,6 +114,7 @@ impl NotificationBatch<'_> {
     pub(super) fn default_text(messages: &[NotificationMessage]) -> String {
         let mut lines = Vec::new();
         let several = messages.len() > 1;
+        // A list needs short lines; a single alert may use the space.
         let longest = if several { MAX_LINE_LEN } else { MAX_SUMMARY_LEN };
         for message in messages.iter().take(MAX_NAMED_ALERTS) {
             let of = if several {
@@ -121,6 +123,7 @@ impl NotificationBatch<'_> {
                 String::new()
             };
             lines.push(match &message.text {
+                // A report is text of this program with line breaks, which sanitizing would remove.
                 Some(report) => format!("{}{report}", sanitize_text(&of)),
                 None => sanitize_text(&format!("{of}{}", truncate_utf16(&message.summary, longest))),
             });
@@ -133,6 +136,7 @@ impl NotificationBatch<'_> {
         lines.extend(
             action.map(|action| format!("→ {}", sanitize_text(&truncate_utf16(action, MAX_SUMMARY_LEN)))),
         );
+        // Several alerts started at different times.
         if !several {
             lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
                 let at = sessionwatch_clock::parse_rfc3339(since);
@@ -150,6 +154,7 @@ impl NotificationBatch<'_> {
 pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
     NotificationMessage {
         schema: 2,
+        // Unique, or a channel that deduplicates would swallow the second test.
         key: format!("test/{}", now.micros()),
         notice: "test".into(),
         target: "test".into(),

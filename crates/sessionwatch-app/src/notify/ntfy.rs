@@ -51,6 +51,7 @@ impl ChannelService for Ntfy {
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
         let url = url.expose().trim_end_matches('/');
+        // The JSON form of the API takes the topic in the body and is posted to the root.
         let (server, topic) = url.rsplit_once('/').unwrap_or((url, ""));
         // ntfy priorities: 5 is urgent, 3 the default, 2 makes no sound.
         let priority = match batch.first.severity.as_str() {
@@ -65,6 +66,7 @@ impl ChannelService for Ntfy {
             json!({ "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag] })
                 .to_string()
         };
+        // Without fitting, ntfy would turn the text into an attachment.
         let body = fit_to_bytes(&batch.text, MAX_REQUEST_BYTES, message);
         let bearer = |token: &Secret| ("authorization", format!("Bearer {}", token.expose()).into());
         let headers = self.token.iter().map(bearer).collect();

@@ -55,6 +55,7 @@ impl ChannelService for PagerDuty {
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
         let message = batch.first;
+        // PagerDuty knows four severities of its own.
         let severity = match message.severity.as_str() {
             _ if message.is_benign() => "info",
             "critical" => "critical",
@@ -65,6 +66,7 @@ impl ChannelService for PagerDuty {
         let summary = format!("{}: {}", batch.title(), message.summary);
         let mut body = json!({
             "routing_key": self.routing_key.expose(),
+            // Everything else triggers: a reminder only updates the incident of the same key.
             "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
             // The same for firing, reminder and resolved, so that they belong to one incident.
             "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), MAX_DEDUP_KEY_LEN),
@@ -75,6 +77,7 @@ impl ChannelService for PagerDuty {
                 "custom_details": message.finding,
             },
         });
+        // Measured as encoded, because the limit applies to the request body.
         let mut text = body.to_string();
         if text.len() > MAX_EVENT_BYTES {
             // The alert matters more than its evidence, which stays in the store.

@@ -35,6 +35,7 @@ pub(crate) fn messages_for_channel(
     send_at: UtcTimestamp,
 ) -> Vec<QueuedMessage> {
     let queued = channel.recipients().into_iter().map(|recipient| {
+        // The recipient is added below, so that each one has a key of its own.
         let parts = [&message.target, &message.check, message.notice.as_str(), &channel.name];
         QueuedMessage {
             channel: channel.name.clone(),

@@ -10,8 +10,10 @@ use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 pub(super) fn parse_retry_after(value: &str, now: UtcTimestamp) -> Option<SignedDuration> {
     let value = value.trim();
     let asked = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
+        // A number too large to parse is a long delay, and is limited below.
         SignedDuration::from_secs(value.parse().unwrap_or(i64::MAX))
     } else {
+        // A date in the past becomes negative, and means no delay.
         parse_retry_date(value)?.duration_since(now)
     };
     // A day at most: a broken server must not silence a channel for good.

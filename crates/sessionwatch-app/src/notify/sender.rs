@@ -51,6 +51,7 @@ impl ChannelSender {
     ///
     /// If the URL, the secret, an address or the template is invalid.
     pub fn validate(&self, channel: &NotificationChannel) -> Result<(), DeliveryError> {
+        // Any time will do: the message is built and thrown away.
         let now = UtcTimestamp::MIN;
         let messages = [test_message(now)];
         let text = match &channel.template {
@@ -117,6 +118,7 @@ pub(crate) async fn send_directly(
     let mut problems = vec![];
     for recipient in channel.recipients() {
         let messages = std::slice::from_ref(message);
+        // A sender per message, as in a test or a shutdown there is only one.
         let sent = async { ChannelSender::new(channel)?.deliver(channel, messages, recipient, now).await };
         problems.extend(sent.await.err().map(|why| match recipient {
             Some(recipient) => format!("{recipient}: {why}"),
@@ -138,6 +140,7 @@ fn build_request(client: &Client, post: HttpRequest) -> reqwest::RequestBuilder 
 
 async fn send_request(client: &Client, post: HttpRequest, now: UtcTimestamp) -> Result<(), DeliveryError> {
     let request = build_request(client, post);
+    // TLS first: reqwest reports a failed handshake as a connection error.
     let unsent = |error: reqwest::Error| match tls_failure(&error) {
         Some(failure) => failure,
         None if error.is_builder() => DeliveryError::Malformed,
@@ -158,6 +161,7 @@ async fn send_request(client: &Client, post: HttpRequest, now: UtcTimestamp) -> 
 
 impl std::fmt::Debug for ChannelSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The clients inside hold the channel's credentials.
         f.write_str("Sender")
     }
 }

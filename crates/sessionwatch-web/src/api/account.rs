@@ -60,6 +60,7 @@ pub(super) async fn list_login_sessions(
 ) -> ApiResult<ListPage<LoginSessionInfo>> {
     let all = login_sessions::list_login_sessions(&app, &caller.token.account).await?;
     let login = |login: StoredLogin| LoginSessionInfo {
+        // The hash identifies the session without being usable as a token.
         id: login.token_hash,
         ip: login.client_address,
         user_agent: login.user_agent,
@@ -138,6 +139,7 @@ pub(super) async fn create_token(
     caller: ApiCaller,
     JsonBody(new): JsonBody<CreateTokenRequest>,
 ) -> Result<(StatusCode, Json<CreateTokenResponse>), ProblemDetails> {
+    // Not in the type: an empty list is valid JSON, and deserves a clear message.
     if new.scopes.is_empty() {
         return Err(ProblemDetails::bad_request("at least one scope is required"));
     }
@@ -171,6 +173,7 @@ pub(super) async fn delete_token(
     caller: ApiCaller,
     PathParams(of): PathParams<IdPath>,
 ) -> Result<StatusCode, ProblemDetails> {
+    // Restricted to the caller's own account, whatever the role.
     let owner = TokenOwner::Account(caller.token.account.clone());
     app_tokens::delete_token(&app, &caller.actor(), of.id.to_string(), owner).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -206,6 +209,7 @@ pub(super) async fn create_account(
     JsonBody(new): JsonBody<CreateAccountRequest>,
 ) -> Result<(StatusCode, Json<AccountDto>), ProblemDetails> {
     let name = AccountName::parse(&new.name)?;
+    // Queued like a login, so that creating accounts cannot starve the daemon of memory.
     let password = PasswordHash::from_password_queued(&app, new.password.into()).await?;
     let new = app_accounts::NewAccount { name, password, role: new.role };
     let account = app_accounts::create_account(&app, &caller.actor(), new).await?;
@@ -285,6 +289,7 @@ pub(super) async fn list_audit_entries(
 ) -> ApiResult<ListPage<AuditEntryDto>> {
     let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit);
     let before = wanted.cursor.map(|ListCursor(before)| before);
+    // One more than shown, to learn whether there is a next page.
     let found = audit_trail::list_audit_entries_before(&app, before, limit + 1).await?;
     Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |entry| {
         entry.id.to_string()
@@ -322,6 +327,7 @@ pub(super) async fn get_config(
     let config = app.config();
     let target = |target: &sessionwatch_app::config::Target| ConfiguredTarget {
         name: target.name.clone(),
+        // Displayed addresses leave out the password.
         address: target.address.to_string(),
     };
     Ok(Json(EffectiveConfig {

@@ -207,6 +207,7 @@ pub(super) async fn list_events(
     let text = |text: Option<BoundedText<200>>| text.map(|text| text.to_string());
     let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit);
     let search = EventSearch {
+        // Without a start, the whole history is searched, limited by the page size.
         from: wanted.from.map_or(UtcTimestamp::MIN, |Rfc3339(at)| at),
         to: wanted.to.map_or(UtcTimestamp::MAX, |Rfc3339(at)| at),
         target: text(wanted.target),

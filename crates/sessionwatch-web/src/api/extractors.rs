@@ -40,8 +40,10 @@ impl<'de, const MAX_CHARS: usize> Deserialize<'de> for BoundedText<MAX_CHARS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let fits =
+            // Control characters could fake further lines in logs and messages.
             text.chars().count() <= MAX_CHARS && !text.contains(|letter: char| letter.is_ascii_control());
         if fits && text.contains(|letter| letter != ' ') {
+            // People paste connection strings into notes, which are stored and shown.
             Ok(Self(mask_credentials(&text).into_owned()))
         } else {
             let why = format!("expected a single line of 1 to {MAX_CHARS} characters, not only spaces");
@@ -162,6 +164,7 @@ impl<T: ToSchema> ListPage<T> {
         item: impl Fn(&K) -> Result<T, E>,
         cursor_of: impl Fn(&K) -> String,
     ) -> Result<Self, E> {
+        // The extra row is only a sign, and never part of the page.
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(cursor_of);
@@ -209,6 +212,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ProblemDetails> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // Parameters such as the charset do not change how the body is read.
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         // Browsers cannot send this type cross-site without a CORS preflight.
         if kind.as_deref() != Some("application/json") {
@@ -223,6 +227,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 /// Reads a body of at most [`MAX_BODY_BYTES`].
 pub(super) async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes, ProblemDetails> {
+    // Limited while reading, since `Content-Length` may be missing or wrong.
     let whole = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
     let too_large = || ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB");
     whole.map_err(|_| too_large())

@@ -41,6 +41,7 @@ pub(super) async fn idempotency_middleware(
     let Some(caller) = request.extensions().get::<ApiCaller>().cloned() else {
         return next.run(request).await;
     };
+    // Read requests change nothing, and running them again is cheaper than storing responses.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
@@ -63,8 +64,10 @@ async fn run_idempotent(
     let why = "`Idempotency-Key` must have 1 to 255 visible ASCII characters";
     let key = key.ok_or_else(|| ProblemDetails::bad_request(why))?.to_owned();
     let (parts, body) = request.into_parts();
+    // Read in full, because the hash covers the body.
     let body = extractors::read_body(body).await?;
     let mut hasher = Sha256::new();
+    // With lengths, so that two different requests never hash the same bytes.
     for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body] {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
@@ -103,6 +106,7 @@ async fn run_once(
         }
         PriorRequest::Answered(status, content) => return replay_response(status, content),
     }
+    // Asked before the request is consumed.
     let is_secret = request.uri().path() == SECRET_RESPONSE_PATH;
     let response = next.run(request).await;
     store_response(&app, idempotent_request, response, is_secret).await
@@ -126,6 +130,7 @@ async fn store_response(
     } else {
         (String::new(), body)
     };
+    // A server error releases the key: the same request may succeed the next time.
     let answer = (status < 500).then_some(StoredResponse { status, body: content });
     let kept = idempotency::store_response(app, idempotent_request, answer);
     // The request did run, so its response is sent anyway. A retry finds it in progress until it is forgotten.
@@ -146,6 +151,7 @@ fn is_storable(headers: &HeaderMap, is_secret: bool) -> bool {
 fn replay_response(status: u16, content: String) -> Result<Response, ProblemDetails> {
     let undecodable = |_| StoreError::Undecodable { table: "answers".into(), column: "status".into() };
     let status = StatusCode::from_u16(status).map_err(undecodable)?;
+    // Secrets are not stored, so a retry can only learn that the request has been done.
     if content.is_empty() && status != StatusCode::NO_CONTENT {
         let why = "the request was already completed; its response is not stored";
         return Err(ProblemDetails::conflict(why));
@@ -154,6 +160,7 @@ fn replay_response(status: u16, content: String) -> Result<Response, ProblemDeta
     let mut response = (status, content).into_response();
     let headers = response.headers_mut();
     headers.insert(IDEMPOTENCY_REPLAYED_HEADER, HeaderValue::from_static("true"));
+    // Clients reject a type on a response that has no body.
     if status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_TYPE);
     } else {

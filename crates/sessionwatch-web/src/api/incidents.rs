@@ -206,6 +206,7 @@ pub(super) async fn advance_incident(
             return Ok(Json(IncidentDetails::from_case(&case)));
         }
     };
+    // The step is always named here, unlike on the command line, where a person sees the current step.
     let update = StepUpdate { step: Some(step.to_string()), response };
     let AdvancedIncident { case, .. } = incidents::advance_incident(work, update).await?;
     Ok(Json(IncidentDetails::from_case(&case)))
@@ -281,6 +282,7 @@ pub(super) async fn export_evidence(
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let SealedEvidence { name, bytes } = incidents::export_evidence(work, completeness).await?;
     let kept = format!("attachment; filename=\"{name}\"");
+    // Not a text type, so that browsers save the file instead of showing it.
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
 }

@@ -17,6 +17,7 @@ pub(super) async fn get_openapi_document() -> Result<Json<&'static Value>, Probl
     static OPENAPI_DOCUMENT: OnceLock<Option<Value>> = OnceLock::new();
     let made = OPENAPI_DOCUMENT.get_or_init(|| {
         let document = serde_json::to_value(openapi_router().into_openapi());
+        // Kept even if it failed: serializing depends on the code only and would fail again.
         document.map(finish_openapi).ok()
     });
     let unwritable = || AppError::Internal("the OpenAPI document cannot be serialized as JSON");
@@ -29,6 +30,7 @@ fn finish_openapi(mut document: Value) -> Value {
         "token": { "type": "http", "scheme": "bearer", "description": "An API token, created in Settings or with `sessionwatch tokens add`." }
     });
     forbid_extra_fields(&mut document);
+    // From the route table, so that the document cannot promise another scope than the one that is checked.
     for route in api_route_table().iter() {
         let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
         // The route of this document has no handler annotation.
@@ -74,6 +76,7 @@ fn forbid_extra_fields(document: &mut Value) {
     let names: Vec<String> = bodies.filter_map(named).collect();
     for name in names {
         let variants = document.pointer_mut(&format!("/components/schemas/{name}/oneOf"));
+        // Only enums: the derived schemas of structs forbid unknown fields already.
         for variant in variants.and_then(Value::as_array_mut).into_iter().flatten() {
             variant["additionalProperties"] = json!(false);
         }

@@ -155,6 +155,7 @@ pub(super) struct ApplyProgress {
 
 impl PlanDetails {
     fn from_plan(app: &AppState, plan: &app_plans::ActionPlan) -> Result<Self, StoreError> {
+        // Jobs live in this process only, so a plan applied by another daemon has no progress here.
         let job = app.plan_jobs.get(&plan.record.id);
         let progress = job.map(|job| ApplyProgress {
             rows: job.control.done.load(Ordering::Relaxed),
@@ -242,6 +243,7 @@ pub(super) async fn apply_plan(
         without_evidence_reason: consent.without_evidence.map(|reason| reason.to_string()),
     };
     // Runs in the background: applying a large plan outlives any HTTP timeout.
+    // The plan is checked before the job starts, so that a refusal is the response of this request.
     app_plans::start_apply(TargetOps::new(&app, target, &caller.actor()), plan.clone(), request).await?;
     Ok((StatusCode::ACCEPTED, Json(PlanDetails::from_plan(&app, &plan)?)))
 }

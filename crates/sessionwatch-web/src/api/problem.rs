@@ -71,6 +71,7 @@ impl From<StoreError> for ProblemDetails {
 
 impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
+        // The status was built from a valid code, so the fallback is never used.
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         // `Json` has set `application/json`.

@@ -44,6 +44,7 @@ fn api_route(
 impl ApiRoute {
     /// Returns the routes that the handler declares.
     fn to_route_specs(&self) -> Vec<RouteSpec> {
+        // From the handler's own annotation, so that path and method exist only once.
         let (_, paths, _) = &self.handler;
         let mut routes = vec![];
         for (path, item) in &paths.paths {
@@ -124,6 +125,7 @@ fn declare_routes() -> Vec<ApiRoute> {
 }
 
 fn openapi_route() -> RouteSpec {
+    // The document itself needs no token: client generators and readers fetch it without one.
     RouteSpec { method: Method::GET, path: OPENAPI_PATH.to_owned(), access: Access::Anyone, audit_action: "" }
 }
 

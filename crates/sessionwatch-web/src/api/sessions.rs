@@ -99,9 +99,11 @@ impl SessionCursor {
     fn encode(&self) -> String {
         let order = match self.sort {
             SessionSort::Expires | SessionSort::User => 'e',
+            // By user, the list has a single page, so its cursor is never used.
             SessionSort::Created => 'c',
             SessionSort::Id => 'i',
         };
+        // Hexadecimal, because row IDs may contain any character.
         self.id
             .bytes()
             .fold(format!("{order}{}.", self.key), |text, byte| text + format!("{byte:02x}").as_str())
@@ -115,11 +117,13 @@ impl SessionCursor {
         let digits = key.strip_prefix('-').unwrap_or(key);
         let is_key = (1..=19).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        // Bounded before it is decoded, since the cursor comes from the client.
         if !is_key || id.len() % 2 != 0 || id.len() > 400 || !id.bytes().all(hex) {
             return None;
         }
         let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let id: Vec<u8> = id.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
+        // Any text of digits is accepted and clamped, as a cursor never has to be exact to be safe.
         let key = key.parse::<i128>().ok()?.clamp(i64::MIN.into(), i64::MAX.into());
         // Row IDs are valid UTF-8 without zero bytes: databases reject anything else, even in a comparison.
         let id = String::from_utf8_lossy(&id).replace('\0', "");
@@ -263,6 +267,7 @@ pub(super) async fn get_user(
     PathParams(of): PathParams<UserPath>,
 ) -> ApiResult<UserDetails> {
     let target = app.target(&of.target)?;
+    // The stored activity first: it is available even while the database is not.
     let records = sessions::load_user_activity(&app, &target.name, &of.user).await?;
     let (sessions, unavailable) =
         match sessions::list_sessions(&app, &target, SessionQuery::for_user(&of.user)).await {
@@ -270,6 +275,7 @@ pub(super) async fn get_user(
                 let session = |line| SessionDto::from_row(line, &found.display, found.now);
                 (Some(found.rows.iter().map(session).collect()), None)
             }
+            // Not an error of the request: the history alone answers many questions.
             Err(error) => (None, Some(error.to_string())),
         };
     Ok(Json(UserDetails {

@@ -68,6 +68,7 @@ pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
             let invalid =
                 |_| Failure::Usage("an account name has up to 64 letters, digits, and . _ @ + -".into());
             let name = AccountName::parse(name).map_err(invalid)?;
+            // Before the store is opened, so that a password that is too short creates nothing.
             let password = PasswordHash::from_password(&read_password()?)?;
             let config = preflight::load_config(config.config.as_deref())?;
             let actor = actor.actor();
@@ -102,6 +103,7 @@ pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
 /// Reads the password: prompts twice without echo, or reads a line of stdin if that is no terminal.
 fn read_password() -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
+        // Wiped when it is dropped, because a line is not a `Secret` yet.
         let mut line = Zeroizing::new(String::new());
         std::io::stdin().lock().read_line(&mut line)?;
         return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));

@@ -19,6 +19,7 @@ impl ActorArgs {
     /// Returns the name to record. Containers and cron jobs set no `USER`: the system account is recorded then, with a note
     /// on stderr.
     pub(super) fn name(&self) -> String {
+        // Noted and not refused: containers and cron jobs set no `USER`.
         self.given_name().unwrap_or_else(|| {
             let account = system_account();
             super::print_note(&format!(

@@ -145,6 +145,7 @@ pub(super) fn run(args: &AlertsCommand) -> Result<ExitCode, Failure> {
             let app = open_existing_app(config)?;
             let mut found = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
             found.retain(|alert| target.as_ref().is_none_or(|name| alert.target == *name));
+            // Only an empty result can come from a typo, and names of removed targets may still have alerts.
             require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
             render_list(&build_alert_table(&found)?, *format, "alerts")
         }

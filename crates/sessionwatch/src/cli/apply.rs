@@ -55,6 +55,7 @@ pub(super) fn run(args: &ApplyArgs) -> Result<ExitCode, Failure> {
     let app = opening::open_app(config, StoreRequirement::Existing)?;
     let mut target = find_target(&app, args)?;
     args.limits.apply_to(&mut target);
+    // The write role belongs to the machine and not to the plan.
     args.confirmation.write.apply_to(&mut target)?;
     let ops = TargetOps::new(&app, target, &args.confirmation.actor.actor());
     let plan = super::block_on(async { Ok(plans::load_target_plan(&ops, &args.plan).await?) })?;
@@ -69,6 +70,7 @@ pub(super) fn run(args: &ApplyArgs) -> Result<ExitCode, Failure> {
 /// Returns the target of the plan: that of the arguments, the configured one, or the file or address the plan was made for.
 fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure> {
     let config = app.config();
+    // Given targets win, since a plan may be applied under another name of the same database.
     if let Some(given) = &args.url {
         let mut found = target::resolve_targets(&config, Some(given.expose()))?;
         return Ok(found.remove(0));
@@ -84,6 +86,7 @@ fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure>
         Some(address) => Some(Target::ad_hoc(address)),
         None => target::resolve_targets(&config, None).ok().and_then(|found| found.into_iter().next()),
     };
+    // The name is compared again: DATABASE_URL may be another database than the plan was made for.
     found.filter(|target| target.name == record.target).ok_or_else(|| {
         Failure::Usage(format!(
             "plan `{0}` was made for {1}, which no configuration names: give its URL again, as in `sessionwatch apply {0} URL`",

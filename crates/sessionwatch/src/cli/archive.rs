@@ -97,6 +97,7 @@ pub(super) fn run(args: &ArchiveCommand) -> Result<ExitCode, Failure> {
             let app = open_existing_app(config)?;
             let limit = *limit as usize;
             let mut rows = super::block_on(async {
+                // One more than shown, to learn whether the list is cut.
                 Ok(archives::list_archived_rows(&app, plan.clone(), limit + 1).await?)
             })?;
             note_if_more(rows.len() > limit, limit);

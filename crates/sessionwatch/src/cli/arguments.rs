@@ -22,6 +22,7 @@ const USAGE_EXIT_CODE: u8 = 2;
 /// Returns the exit code, after help or an error was printed.
 pub(super) fn parse_arguments() -> Result<Cli, ExitCode> {
     let given = std::env::args_os().skip(1).map(|given| given.to_string_lossy().into_owned());
+    // First of all, so that even an error in the arguments is printed masked.
     credentials::register_secrets(given.chain(environment::list_addresses()));
     let command = examples::build_command();
     let matches = command.clone().try_get_matches().map_err(|error| print_clap_error(&error))?;
@@ -79,6 +80,7 @@ fn find_misplaced_address(command: &Command, matches: &ArgMatches) -> Option<Str
             values.any(|value| credentials::contains_credential(&value.to_string_lossy()))
         })
     };
+    // Named first: the argument where the address was typed is what the user has to change.
     let here = command.get_arguments().filter(takes_none).find(holds_one).map(render_argument);
     here.or_else(|| {
         let (name, matches) = matches.subcommand()?;

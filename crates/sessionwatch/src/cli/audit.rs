@@ -66,6 +66,7 @@ pub(super) fn run(args: &AuditCommand) -> Result<ExitCode, Failure> {
         AuditCommand::List { since, until, actor, action, limit, format, config } => {
             let app = opening::open_existing_app(config)?;
             let now = app.clock.now();
+            // A day ahead, so that entries of a clock that runs fast are listed as well.
             let period = Period { from: since.resolve(now), to: until.unwrap_or(now + from_days(1)) };
             let is_filtered = actor.is_some() || action.is_some();
             // One more tells whether the list is cut. A filter needs all of the period.
@@ -111,6 +112,7 @@ fn verify_chain(config: &ConfigArgs, head: Option<&String>) -> Result<ExitCode, 
             "Audit trail incomplete: no entry has that hash. Entries were cut off its end, or this is another trail.\n"
                 .into()
         }
+        // Not a pass: an empty trail may be the wrong file.
         (ChainStatus::Intact(0), _) => {
             super::print_error(
                 "the audit trail is empty: nothing was verified",

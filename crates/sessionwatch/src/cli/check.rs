@@ -60,6 +60,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     if args.summary && args.format != ReportFormat::Table {
         return Err(Failure::Usage("--summary works with `--format table` only".into()));
     }
+    // The layout that the daemon has recorded, so that both check the same table.
     let (mut config, mut targets) = args.target.choose_located()?;
     let only = select_checks(args, &mut config.checks)?;
     for target in &mut targets {
@@ -67,6 +68,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let reports = super::block_on(async {
         let mut reports = Vec::new();
+        // One after the other: each run already uses the database as much as it should.
         for target in &targets {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.checks);
             let request = CheckRunRequest {
@@ -94,6 +96,7 @@ fn select_checks(args: &CheckArgs, settings: &mut CheckSettings) -> Result<Vec<S
             return Err(Failure::Usage(format!("unknown check `{id}`{hint} (checks: {})", known.join(", "))));
         }
     }
+    // A single run has nothing to compare with, and the check would always be unknown.
     if let Some(check) = checks::TABLE_CHECKS
         .iter()
         .find(|check| check.needs_previous_run && args.only.iter().any(|id| id == check.id))
@@ -152,6 +155,7 @@ fn print_reports(args: &CheckArgs, reports: &[CheckReport]) -> Result<(), Failur
 
 /// Returns the exit code: 0 passing, 1 failing, 2 something named does not exist, 3 unknown.
 fn exit_code(reports: &[CheckReport], fail_on: Severity) -> u8 {
+    // The most specific problem first: a target that does not exist must not look like a failing check.
     if reports.iter().any(|report| report.observation.as_ref().is_err_and(TargetError::is_usage_error)) {
         2
     } else if reports.iter().any(|report| report.fails_at(fail_on)) {

@@ -135,6 +135,7 @@ fn render_config(document: &Value) -> String {
     }
     fn render_scalar(value: &Value) -> String {
         match value {
+            // Names come from the file, but paths and addresses may contain control characters.
             Value::String(text) => sanitize_text(text),
             Value::Null => "none".into(),
             Value::Bool(true) => "yes".into(),

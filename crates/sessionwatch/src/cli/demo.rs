@@ -63,6 +63,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
 /// Returns the address of the dashboard: the usual port, or a free one if that is taken.
 fn choose_listen_address(listen: Option<SocketAddr>) -> SocketAddr {
     let usual = SocketAddr::from(([127, 0, 0, 1], 9797));
+    // The port is free again right away, since the listener is dropped.
     let taken = || std::net::TcpListener::bind(usual).is_err();
     listen.unwrap_or_else(|| if taken() { SocketAddr::new(usual.ip(), 0) } else { usual })
 }
@@ -82,6 +83,7 @@ fn render_demo_config(listen: SocketAddr) -> String {
 /// Runs the simulated application and the dashboard, in a temporary folder.
 fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let kept = args.path.display();
+    // Named after the process, so that two demos do not share a folder.
     let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let (database, log) = (folder.join("app.db"), folder.join("app.log"));
@@ -109,12 +111,14 @@ fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
         let stop = CancellationToken::new();
         let application = tokio::spawn(application.run(stop.clone()));
         let stopped = daemon.serve(dashboard, commands).await;
+        // After the daemon, so that its last check run still finds the application's database.
         stop.cancel();
         // An error of the simulated application changes nothing now.
         let _ = application.await;
         let stopped = stopped?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
+    // Not awaited: a blocked thread must not keep the program from ending.
     runtime.shutdown_background();
     // The folder was created for this run.
     let _ = std::fs::remove_dir_all(&folder);

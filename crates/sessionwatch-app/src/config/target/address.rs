@@ -61,6 +61,7 @@ pub(super) fn read_write_address(
         text: section.write_url.as_ref(),
         file: section.write_url_file.as_ref(),
     };
+    // Only if a key is set: an absent one falls back to the rules below.
     if keys.is_written() {
         return read_optional_address(keys, reader);
     }

@@ -83,6 +83,7 @@ pub(super) fn validate_cleanup(
         let message = "cleanup requires `write_url` or `write_url_file`, the address with the write role";
         reader.report_problem(section.expired.span(), message);
     }
+    // The built-in expression is valid, so the fallback is never used.
     let nightly = || Schedule::parse_cron(DEFAULT_CLEANUP_CRON, &reader.zone).unwrap_or(Schedule::Every(DAY));
     Some(CleanupConfig {
         grace: section.grace.to_duration(),
@@ -95,5 +96,6 @@ pub(super) fn validate_cleanup(
 
 /// Returns the span of `grace`, or that of the section if the key is missing.
 pub(super) fn grace_span(section: &WithSpan<CleanupSection>) -> Range<usize> {
+    // A default value has an empty span, and would point to the start of the file.
     if section.grace.span().is_empty() { section.span() } else { section.grace.span() }
 }

@@ -126,7 +126,9 @@ pub(super) fn validate_mapping(
             "`users` requires `user`, the column that refers to the users table",
         );
     }
+    // Most tables store both times in the same way.
     let created_decoder = section.created_decoder.map_or(expires, |decoder| decoder.0);
+    // The profile's lifetime, as the framework stays the same even if the columns are renamed.
     let lifetime_days = section.lifetime_days.or(profile.map(|profile| profile.max_lifetime_days));
     Mapping {
         profile: profile.map_or(explicit_mapping::CUSTOM_PROFILE, |profile| profile.name.as_str()).to_owned(),
@@ -177,6 +179,7 @@ fn validate_revoke(section: &MappingSection, reader: &mut SectionReader<'_, '_>)
 
 /// Parses `schema.table`, or a table name to be found on the search path.
 pub(super) fn parse_table_name(text: &str) -> TableName {
+    // Only the first dot separates: a table name may contain others.
     match text.split_once('.') {
         Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
         None => TableName { schema: None, name: text.to_owned() },

@@ -73,6 +73,7 @@ impl LogEvaluator {
         let mut news = state.ingest.new_events.subscribe();
         while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await
         {
+            // Before reading: events that arrive during the evaluation must cause another one.
             news.mark_unchanged();
             let begun = state.app.clock.now();
             // The sessions may be in a SQLite file, whose queries block.
@@ -90,6 +91,7 @@ impl LogEvaluator {
                     wait_to_retry(RETRY_DELAY, &stop).await;
                 }
             }
+            // More often with a shared store, because another daemon's events send no wake-up here.
             let interval =
                 if state.app.store.is_shared() { SHARED_STORE_EVAL_INTERVAL } else { EVAL_INTERVAL };
             tokio::select! {
@@ -122,6 +124,7 @@ impl LogEvaluator {
                 waiting.iter().map(|signal| (signal, evaluate::correlate_event(signal, table))).collect()
             }
         };
+        // Collected before the write, which may run more than once.
         let bad: Vec<&LogEventRecord> = waiting.iter().filter(|signal| is_high_severity(signal)).collect();
         // Only new critical events reopen an incident: those from before its sessions were revoked are known.
         let critical = joined.iter().any(|(signal, (fit, _))| {
@@ -131,6 +134,7 @@ impl LogEvaluator {
         let state = Arc::clone(&self.state);
         let store =
             state.app.lease_manager.fenced_store(&state.app.store, &target_lease_name(&target), epoch);
+        // One transaction: an event counts as evaluated exactly if its effects are stored.
         let queued = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(MatchKind::name);
@@ -148,12 +152,14 @@ impl LogEvaluator {
             }
             Ok(queued)
         })?;
+        // After the commit, or the delivery task would find nothing.
         if queued > 0 {
             state.wake_delivery();
         }
         if !joined.is_empty() {
             state.app.publish(LiveEvent::LogsEvaluated { target, at: now });
         }
+        // Without a lookup, a full batch would be read again at once, in a busy loop.
         Ok(!joined.is_empty() && waiting.len() == EVAL_BATCH_SIZE as usize)
     }
 
@@ -166,9 +172,11 @@ impl LogEvaluator {
     ) -> Option<Result<PrefixLookup, String>> {
         let urgent = allowed == MAX_LOOKUPS_PER_MINUTE;
         let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.token_prefix.clone()).collect();
+        // No prefix, no query: such events can be evaluated from the log alone.
         if prefixes.is_empty() {
             return Some(Ok(PrefixLookup::default()));
         }
+        // By the absolute difference, so that a clock set back does not block lookups for hours.
         self.recent_lookups.retain(|at| now.duration_since(*at).abs() < EVAL_INTERVAL);
         if self.recent_lookups.len() >= allowed {
             let why =
@@ -176,17 +184,20 @@ impl LogEvaluator {
             // Urgent events are evaluated without sessions rather than late.
             return urgent.then_some(Err(why));
         }
+        // Counted before the query: a failing database must not be asked more often than a healthy one.
         self.recent_lookups.push_back(now);
         let mut target = self.target.clone();
         if let Err(error) = target_layouts::set_known_layout(&self.state.app.store, &mut target) {
             return urgent.then_some(Err(error.to_string()));
         }
         if urgent {
+            // An alert about a stolen token should not wait for a slow database.
             target.limits.timeout = target.limits.timeout.min(URGENT_LOOKUP_TIMEOUT);
         }
         let asked =
             tokio::time::timeout(target.limits.timeout, query_by_prefix(&self.config, &target, &prefixes));
         let lines = match asked.await {
+            // At the limit, the list is cut, and a missing session would prove nothing.
             Ok(Ok(lines)) if lines.len() >= MAX_LOOKUP_SESSIONS => {
                 return Some(Err("too many sessions match the token prefixes".into()));
             }
@@ -222,6 +233,7 @@ async fn query_by_prefix(
     let scope = opened.query_scope(false, &config.checks.thresholds);
     let list = SessionListQuery { token_prefixes: &prefixes, ..SessionListQuery::all(MAX_LOOKUP_SESSIONS) };
     let lines = opened.session.list_sessions(&scope, list).await;
+    // Closed even after an error, and without the pool: log lookups are rare.
     opened.session.close().await;
     lines
 }
@@ -233,8 +245,10 @@ fn append_to_incident(
     bad: &[&LogEventRecord],
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
+    // Without an incident, the events are still stored and shown on the logs page.
     let Some(current) = incidents::find_open_incident(db, target)? else { return Ok(()) };
     let before =
+        // Counted over the whole incident: a flood of log events must not hide what people did.
         incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "log-event").count();
     for signal in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
         // Read again, since the correlation was written in this transaction.

@@ -31,6 +31,7 @@ pub(super) async fn run_tail(
     stop: CancellationToken,
 ) {
     let lease = target_lease_name(&source.source.target);
+    // Waits for the lease: two daemons that tail the same file would store every event twice.
     while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await {
         let tail = TailTask {
             state: Arc::clone(&state),
@@ -76,6 +77,7 @@ impl TailTask {
         let mut follower =
             FileTailer::new(&self.path, &source.name, &grammar, begin).excluding(self.other_log_paths());
         let lease = target_lease_name(&source.target);
+        // The last known states, so that a condition is logged when it starts and not twice a second.
         let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
             let stop = self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(self.epoch);
@@ -83,6 +85,7 @@ impl TailTask {
             if stop || state.app.clock.now().duration_since(begun).abs() > DAY {
                 return Ok(());
             }
+            // Monotonic, so that a clock change does not disturb the timeouts of the reader.
             let step = match follower.read_batch(std::time::Instant::now()) {
                 Ok(step) => step,
                 // Files that are open stay open: a removed rotated file is reachable only through its descriptor.
@@ -107,13 +110,16 @@ impl TailTask {
             for gap in &step.gaps {
                 warn_of_gap(source, gap);
             }
+            // Not an error: many applications create the file with their first line.
             if step.file_change == Some("missing") && !missing {
                 tracing::warn!(source = source.name, "{} does not exist yet", self.path.display());
             }
             missing = step.file_change == Some("missing");
             let more = step.has_more;
+            // An idle poll writes nothing, or each file would cost two transactions a second.
             if step.position != at || !step.events.is_empty() || !step.gaps.is_empty() {
                 at.clone_from(&step.position);
+                // Position and events are stored together, so that a crash neither loses nor repeats lines.
                 self.store_batch(step)?;
             }
             if !more {
@@ -124,6 +130,7 @@ impl TailTask {
 
     /// Blocks the thread for `time`, or until stopped.
     fn wait_blocking(&self, time: Duration) {
+        // This thread belongs to the blocking pool, so it may block on the runtime.
         self.runtime.block_on(wait_to_retry(time, &self.stop));
     }
 
@@ -159,6 +166,7 @@ impl TailTask {
         };
         let now = self.state.app.clock.now();
         let new = self.store.write(|db| log_batch::record_batch(db, &batch, now))?;
+        // A gap is a finding of its own, even without a new event.
         if new > 0 || is_gap {
             self.state.ingest.new_events.send_modify(|count| *count = count.wrapping_add(1));
         }

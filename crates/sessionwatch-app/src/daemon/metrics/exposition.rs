@@ -57,6 +57,7 @@ impl ExpositionFormat {
 
 /// Renders the current values of all metrics.
 pub(crate) fn render_metrics(state: &DaemonState, format: ExpositionFormat) -> Result<String, StoreError> {
+    // One transaction, so that alerts and messages belong to the same moment.
     let (alerts, messages, sources) = state.app.store.read(|db| {
         Ok((alerts::list_alerts(db, true)?, outbox::count_messages(db)?, logs::list_sources(db)?))
     })?;
@@ -84,6 +85,7 @@ fn encode_metrics(facts: MetricsCollector) -> String {
     registry.register_collector(Box::new(facts));
     // Writing to a `String` cannot fail.
     let _ = text::encode_registry(&mut page, &registry);
+    // OpenMetrics requires the end marker, by which a scraper detects a truncated page.
     if format == ExpositionFormat::OpenMetrics {
         let _ = text::encode_eof(&mut page);
     }
@@ -125,6 +127,7 @@ impl From<f64> for MetricValue {
         reason = "only what loses nothing is cast"
     )]
     fn from(value: f64) -> Self {
+        // Beyond that, a float no longer represents every integer exactly.
         let is_count = value.fract() == 0.0 && (0.0..1e15).contains(&value);
         if is_count { Self::Count(value as u64) } else { Self::Number(value) }
     }
@@ -168,6 +171,7 @@ impl MetricsCollector {
             known.filter_map(|(name, target)| Some((vec![("target", name)], value(target)?))).collect()
         };
         let of_all = |value: &dyn Fn(&TargetMetrics) -> MetricValue| -> MetricSeries<'_> {
+            // A target that has not run here would expose zeros, which reset the counters of a scraper.
             let run = self.state.targets.iter().filter(|(_, target)| target.runs > 0);
             run.map(|(name, target)| (vec![("target", name.as_str())], value(target))).collect()
         };
@@ -231,6 +235,7 @@ impl MetricsCollector {
         let mut states: MetricSeries<'_> = ["resolved", "pending", "firing"]
             .map(|name| count(name, &|alert| alert.state.name() == name))
             .into();
+        // Acknowledged and stale overlap with the states, so the counts do not add up to a total.
         states.push(count("acknowledged", &|alert| alert.is_acknowledged));
         states.push(count("stale", &|alert| alert.is_stale));
         writer.write_metric(ALERT_COUNTS, states)
@@ -255,6 +260,7 @@ impl MetricsCollector {
 
     fn write_log_sources(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
         let read = self.sources.iter().filter_map(|source| {
+            // A source that has not read a line yet has no time, and zero would be 1970.
             let at = unix_seconds(source.last_line_at?);
             Some((vec![("source", source.name.as_str())], MetricValue::Number(at)))
         });

@@ -60,6 +60,7 @@ pub(in crate::cli) fn run(args: &AlertHistoryArgs, now: UtcTimestamp) -> Result<
         text: args.text.clone(),
         alerts_only: args.alerts_only,
         before_id: None,
+        // One more than shown, to learn whether the list is cut.
         limit: args.limit + 1,
     };
     if search.from >= search.to {
@@ -69,6 +70,7 @@ pub(in crate::cli) fn run(args: &AlertHistoryArgs, now: UtcTimestamp) -> Result<
     let mut found = block_on(async { Ok(alerts::search_events(&app, search).await?) })?;
     let limit = args.limit as usize;
     note_if_more(found.len() > limit, limit);
+    // The latest events are kept, because the search returns the oldest first.
     let found = found.split_off(found.len().saturating_sub(limit));
     Ok(render_list(&build_event_table(&found)?, args.format, "events"))
 }
