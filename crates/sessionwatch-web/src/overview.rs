@@ -41,8 +41,9 @@ pub(super) async fn show_overview(
         .collect();
     let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
     let unknown = known.iter().filter(|known| known.state() == "unknown").count();
+    let pending: usize = known.iter().map(TargetStatus::count_pending_alerts).sum();
     let body = html! {
-        @if !configured.is_empty() { (render_overall_status(open, wrong.len(), unknown)) }
+        @if !configured.is_empty() { (render_overall_status(open, wrong.len(), unknown, pending)) }
         @if !wrong.is_empty() {
             section aria-labelledby="problems" {
                 h2 id="problems" { "Problems" }
@@ -57,10 +58,11 @@ pub(super) async fn show_overview(
     Ok(layout::render_page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
 }
 
-/// Renders the status of all targets in one line, given the number of unacknowledged and of all firing alerts, and of
-/// targets with unknown status.
-fn render_overall_status(open: usize, all: usize, unknown: usize) -> Markup {
+/// Renders the status of all targets in one line, given the number of unacknowledged and of all firing alerts, of
+/// targets with unknown status, and of pending alerts.
+fn render_overall_status(open: usize, all: usize, unknown: usize, pending: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
+        (0, 0, 0) if pending > 0 => ("pending", format_count(pending as u64, "pending alert", "pending alerts")),
         (0, 0, 0) => ("passing", "No problems found".to_owned()),
         (0, 0, _) => {
             ("unknown", format!("Status of {} unknown", format_count(unknown as u64, "target", "targets")))

@@ -97,9 +97,18 @@ impl TargetStatus {
             "acknowledged"
         } else if is_blind {
             "unknown"
+        } else if self.count_pending_alerts() > 0 {
+            // The check fails already, though nobody is notified yet.
+            "pending"
         } else {
             "passing"
         }
+    }
+
+    /// Returns the number of checks that fail, but not yet long enough to notify.
+    #[must_use]
+    pub fn count_pending_alerts(&self) -> usize {
+        self.alerts.iter().filter(|kept| matches!(kept.alert.state, AlertState::Pending { .. })).count()
     }
 
     /// Returns the report of the last run.

@@ -1,4 +1,5 @@
 use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_core::alert::AlertState;
 use sessionwatch_store::{alerts, latest_reports};
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
@@ -52,4 +53,16 @@ async fn firing_alerts_are_counted_and_listed_worst_first() {
     dashboard.write_store(|db| alerts::upsert_alert(db, &acknowledged));
     let page = visitor.get("/").await;
     assert_eq!(page.select_text("p.verdict strong"), "1 unacknowledged alert, 2 firing in total");
+}
+
+#[tokio::test]
+async fn a_check_that_fails_but_does_not_notify_yet_is_not_passing() {
+    let dashboard = TestDashboard::new();
+    let report = r#"{"stats": {"active": 1}}"#;
+    dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
+    let mut pending = dashboard.insert_firing_alert("expired-backlog", "low", "many");
+    pending.alert.state = AlertState::Pending { failing_runs: 1, since: dashboard.now() };
+    dashboard.write_store(|db| alerts::upsert_alert(db, &pending));
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
+    assert_eq!(page.select_text("p.verdict.pending[role=status] strong"), "1 pending alert");
 }
