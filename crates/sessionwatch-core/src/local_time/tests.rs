@@ -113,7 +113,7 @@ fn an_expiry_with_a_zone_reveals_the_zone_of_the_column() {
         of(-8 * MICROS_PER_HOUR, 33 * MINUTE_US),
         of(-8 * MICROS_PER_HOUR, 44 * MINUTE_US),
     ];
-    assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the expiry"));
+    assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the time-zone-aware expiry"));
     // Some rows date from before the application was moved.
     let mixed: Vec<SampledRow> =
         (0..9).map(|n| of(if n < 3 { -6 * MICROS_PER_HOUR } else { 0 }, 0)).collect();

@@ -84,7 +84,7 @@ fn refusals_are_reported_once_and_change_nothing() {
         2,
         &["user `4711` not found, neither in the users table nor in a session"],
     );
-    says(&["revoke", "user", "user1"], 2, &["user `user1` not found", "use the id of a user", "User 10"]);
+    says(&["revoke", "user", "user1"], 2, &["user `user1` not found", "use the ID of a user", "User 10"]);
     says(
         &["revoke", "session", "token-"],
         2,
