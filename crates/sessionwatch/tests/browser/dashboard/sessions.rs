@@ -56,7 +56,7 @@ fn form_conditions_select_rows_for_a_plan_and_the_latest_plan_is_listed_first() 
     let get = |path: &str| testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).body;
     for (fields, refused, said) in [
         ("", 400, "Enter at least one condition"),
-        ("expires_before=yesterday", 400, "must be a date and time in UTC"),
+        ("expires_before=yesterday", 400, "must be a valid date and time (UTC)"),
         ("created_after=2026-01-01T00:00", 409, "and none is known for this target"),
     ] {
         let (status, page) = post(fields);
