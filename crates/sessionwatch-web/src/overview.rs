@@ -62,7 +62,9 @@ pub(super) async fn show_overview(
 /// targets with unknown status, and of pending alerts.
 fn render_overall_status(open: usize, all: usize, unknown: usize, pending: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
-        (0, 0, 0) if pending > 0 => ("pending", format_count(pending as u64, "pending alert", "pending alerts")),
+        (0, 0, 0) if pending > 0 => {
+            ("pending", format_count(pending as u64, "pending alert", "pending alerts"))
+        }
         (0, 0, 0) => ("passing", "No problems found".to_owned()),
         (0, 0, _) => {
             ("unknown", format!("Status of {} unknown", format_count(unknown as u64, "target", "targets")))
