@@ -76,9 +76,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The listen address cannot be bound.
-    #[error(
-        "cannot listen on {0}: another program may use the port; set `listen` in [serve] to use another one"
-    )]
+    #[error("cannot listen on {0}: the port may be in use; set another `listen` in [serve]")]
     Listen(std::net::SocketAddr),
     /// The TLS certificate or key cannot be loaded.
     #[error(
