@@ -262,7 +262,7 @@ impl Daemon {
         Ok(if someone {
             DashboardAccess::Login(format!("{public}/"))
         } else if address.ip().is_loopback() {
-            // On a public address, whoever finds the link first would become admin.
+            // On a public address, the first visitor with the link would become admin.
             DashboardAccess::SetupLink(format!(
                 "{public}/setup/{}",
                 self.state.app.auth.create_setup_link(self.state.app.clock.now())

@@ -13,6 +13,8 @@ use crate::environment::read_variable;
 
 /// Variables that hold an address, the most usual first. Prisma has the direct one in `DIRECT_URL`.
 const ADDRESS_VARIABLES: [&str; 3] = ["DATABASE_URL", "DIRECT_URL", "POSTGRES_URL"];
+/// Schemes of Prisma Accelerate and of `prisma dev`, which only Prisma's client speaks.
+const PRISMA_PROXY_SCHEMES: [&str; 2] = ["prisma://", "prisma+postgres://"];
 /// Files of variables in the current folder. What frameworks call the local one overrides the other.
 const VARIABLE_FILES: [&str; 2] = [".env.local", ".env"];
 /// Variables of libpq that name a server or a database.
@@ -36,21 +38,32 @@ pub enum NoAddress {
 ///
 /// # Errors
 ///
-/// Returns an error if nothing names an address, or no address that is named can be used.
+/// Returns an error if nothing names an address, or the first one cannot be used.
 pub fn find_default_address() -> Result<TargetAddress, NoAddress> {
-    let mut invalid = None;
-    for (source, text) in list_candidates() {
-        credentials::register_secrets(std::iter::once(text.clone()));
+    let candidates = list_candidates();
+    credentials::register_secrets(candidates.iter().map(|(_, text)| text.clone()));
+    let mut address = choose_address(candidates)?;
+    add_stored_password(&mut address);
+    Ok(address)
+}
+
+/// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of the
+/// database behind it. Any other unusable address is an error: the next one may belong to another database.
+fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, NoAddress> {
+    let mut proxy = None;
+    for (source, text) in candidates {
         match TargetAddress::parse(&text) {
-            Ok(mut address) => {
-                add_stored_password(&mut address);
-                return Ok(address);
+            Ok(address) => return Ok(address),
+            Err(error) => {
+                let invalid = NoAddress::Invalid { source, error };
+                if !PRISMA_PROXY_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+                    return Err(proxy.unwrap_or(invalid));
+                }
+                proxy.get_or_insert(invalid);
             }
-            // `DATABASE_URL` of a Prisma Accelerate project cannot be used, and its `DIRECT_URL` can.
-            Err(error) => drop(invalid.get_or_insert(NoAddress::Invalid { source, error })),
         }
     }
-    Err(invalid.unwrap_or(NoAddress::Missing))
+    Err(proxy.unwrap_or(NoAddress::Missing))
 }
 
 fn list_candidates() -> Vec<(String, String)> {
@@ -75,20 +88,9 @@ fn list_candidates() -> Vec<(String, String)> {
     candidates
 }
 
-/// Parses the variables of a `.env` file: `NAME=value` lines, quoted or not, with or without `export`.
+/// Parses the variables of a `.env` file. Lines that are no assignment are skipped, as frameworks do.
 fn parse_variable_file(text: &str) -> BTreeMap<String, String> {
-    let variable = |line: &str| {
-        let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=')?;
-        let value = value.trim();
-        let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote));
-        // Outside of quotes, a comment begins with a blank and `#`: an address may hold a `#`.
-        let value =
-            quoted.map_or_else(|| value.split(" #").next().unwrap_or_default().trim(), |(value, _)| value);
-        (!name.starts_with('#')).then(|| (name.trim().to_owned(), value.to_owned()))
-    };
-    text.lines().filter_map(variable).collect()
+    dotenvy::from_read_iter(text.as_bytes()).filter_map(Result::ok).collect()
 }
 
 /// Builds a URL from the settings of libpq, by the name of the variable and the key in a service file.
@@ -149,6 +151,7 @@ pub fn add_stored_password(address: &mut TargetAddress) {
     let Some(key) = dsn.password_key() else { return };
     let stored = || find_password(&read_password_file()?, &key);
     if let Some(password) = read_variable("PGPASSWORD").or_else(stored) {
+        credentials::register_secrets(std::iter::once(password.clone()));
         dsn.set_password(&password);
     }
 }
@@ -209,14 +212,35 @@ mod tests {
 
     #[test]
     fn reads_variable_files_as_frameworks_write_them() {
-        let text = "# a comment\nA=1\nexport B=\"two # words\" # why\nC='it'\n D = postgres://u:p#w@h/d # x\nnone\n#E=1\n";
+        let text = "# a comment\nA=1\nexport B=\"two # words\" # why\nC='it'\n D = postgres://u:p#w@h/d # x\nnone\n#E=1\nF=\"x${A}y\"\n";
         let found = parse_variable_file(text);
         let value = |name: &str| found.get(name).map(String::as_str);
         assert_eq!(value("A"), Some("1"));
         assert_eq!(value("B"), Some("two # words"));
         assert_eq!(value("C"), Some("it"));
         assert_eq!(value("D"), Some("postgres://u:p#w@h/d"));
-        assert_eq!((value("E"), found.len()), (None, 4));
+        // Prisma's files build the address of other variables.
+        assert_eq!(value("F"), Some("x1y"));
+        assert_eq!((value("E"), found.len()), (None, 5));
+    }
+
+    #[test]
+    fn only_the_address_of_a_prisma_proxy_is_passed_over() {
+        let choose = |addresses: &[&str]| {
+            let candidates = addresses.iter().enumerate();
+            choose_address(candidates.map(|(at, text)| (at.to_string(), (*text).to_owned())).collect())
+        };
+        let direct = "postgres://u@h/direct";
+        assert!(choose(&["prisma+postgres://accelerate.example/?api_key=k", direct]).is_ok());
+        let source = |chosen: Result<TargetAddress, NoAddress>| match chosen {
+            Err(NoAddress::Invalid { source, .. }) => source,
+            other => panic!("{other:?}"),
+        };
+        // A typo must not lead to the next database.
+        assert_eq!(source(choose(&["postgres://u@h/d?sslmod=require", direct])), "0");
+        assert_eq!(source(choose(&["mysql://u@h/d", direct])), "0");
+        assert_eq!(source(choose(&["prisma://accelerate.example", "nonsense://h"])), "0");
+        assert!(matches!(choose(&[]), Err(NoAddress::Missing)));
     }
 
     #[test]

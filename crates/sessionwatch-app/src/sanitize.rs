@@ -80,6 +80,18 @@ fn is_printable_char(letter: char) -> bool {
     !letter.is_control() && !is_format
 }
 
+/// Returns a text as one word of a POSIX shell, quoted only if necessary.
+#[must_use]
+pub fn quote_for_shell(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    // A word that begins with a dash would be an option, and without quotes an empty one would be none.
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +115,12 @@ mod tests {
         assert_eq!(escape_markdown_cell("a|b"), "a\\|b");
         assert_eq!(escape_markdown("[a](b) <i> *c* `d`|&"), "\\[a\\](b) &lt;i> \\*c\\* \\`d\\`\\|&amp;");
         assert_eq!(escape_xml("<a>&\u{1}\u{ffff}'"), "&lt;a&gt;&amp;\u{fffd}\u{fffd}&#39;");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quote_for_shell("sqlite:app.db"), "sqlite:app.db");
+        assert_eq!(quote_for_shell("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!((quote_for_shell(""), quote_for_shell("-x")), ("''".into(), "'-x'".into()));
     }
 }

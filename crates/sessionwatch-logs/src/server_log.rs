@@ -165,7 +165,7 @@ impl ViolationEvent {
     /// Creates an event if the line is the first of a violation.
     pub(crate) fn from_first_line(envelope: &Envelope<'_>, byte_range: ByteRange) -> Option<Self> {
         let message = envelope.message.as_ref();
-        let event = |details, (process, text): (Option<&[u8]>, &[u8]), is_multiline| Self {
+        let event = |details, process: Option<&[u8]>, text: &[u8], is_multiline| Self {
             timestamp: envelope.timestamp,
             lines: vec![ViolationLine { from: byte_range.from, to: byte_range.to, text: text.to_vec() }],
             details,
@@ -179,10 +179,10 @@ impl ViolationEvent {
         if let Some(outer) = &envelope.outer_object
             && let Some(details) = parse_json_violation(message, outer)
         {
-            return Some(event(details, (None, outer), false));
+            return Some(event(details, None, outer, false));
         }
         if let Some(details) = parse_csv_violation(message) {
-            return Some(event(details, (None, message), false));
+            return Some(event(details, None, message, false));
         }
         // PostgreSQL indents continuation lines with a tab, so an indented line never begins an event.
         let bare = strip_container_prefix(message);
@@ -191,7 +191,7 @@ impl ViolationEvent {
         let line = ServerLogLine::parse(bare).filter(|line| is_own && line.level == ServerLogLevel::Error)?;
         let constraint = parse_quoted(line.message.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?;
         let details = ViolationDetails { constraint: constraint.to_vec(), ..ViolationDetails::default() };
-        Some(event(details, (line.process_id, message), true))
+        Some(event(details, line.process_id, message, true))
     }
 
     /// Adds a line if it belongs to the event, and returns its relation.

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt, ops::Deref, ops::Range};
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::json;
 use toml::Spanned;
 
 /// `format` of a duration; its bounds are in seconds.
@@ -207,15 +208,12 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for ZeroOrBoundedSeconds<MIN, MA
         format!("ZeroOrSeconds<{MIN}, {MAX}>").into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "format": DURATION_FORMAT,
-            "oneOf": [
-                { "type": "string", "pattern": "^[0-9]+ *[smhd]$" },
-                { "type": "integer", "minimum": MIN, "maximum": MAX },
-                { "enum": ["0", 0] },
-            ],
-        })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = BoundedSeconds::<MIN, MAX>::json_schema(generator);
+        if let Some(forms) = schema.get_mut("oneOf").and_then(|forms| forms.as_array_mut()) {
+            forms.push(json!({ "enum": ["0", 0] }));
+        }
+        schema
     }
 }
 

@@ -60,7 +60,8 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     }
     // After the runs, whose notifications it delivers; before them, it would only poll.
     tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));
-    if tokio::time::timeout(DELIVERY_TIMEOUT, wait_for_deliveries(&state, &config)).await.is_err() {
+    let waited = tokio::time::timeout(DELIVERY_TIMEOUT, wait_for_deliveries(&state, &config)).await;
+    if waited.is_err() {
         tracing::warn!("some notifications are not delivered yet: the next round tries again");
     }
     tasks.stop(STOP_TIMEOUT).await;
@@ -69,6 +70,8 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     leases.stop(STOP_TIMEOUT).await;
     let flushing = Arc::clone(&state);
     blocking::run(move || flushing.app.store.flush_memory_fallback()).await;
+    // Only now, so that the tasks have stopped and the leases are given back in any case.
+    waited.unwrap_or(Ok(()))?;
     Ok(results)
 }
 

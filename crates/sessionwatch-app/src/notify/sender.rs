@@ -35,7 +35,7 @@ impl ChannelSender {
         let redirects = reqwest::redirect::Policy::none();
         let mut client =
             Client::builder().timeout(DELIVERY_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
-        // Shorter than the total timeout, so that an unreachable host is told apart from a message that may have
+        // Shorter than the total timeout, so that an unreachable host can be distinguished from a message that may have
         // arrived.
         client = client.connect_timeout(DELIVERY_TIMEOUT / 2);
         if let Some(pem) = &channel.ca_certificates {

@@ -16,6 +16,8 @@ pub enum SkipReason {
     Changed,
     /// The row no longer exists.
     Gone,
+    /// The row was changed, or no longer exists: without an ID nothing else finds it again.
+    ChangedOrGone,
     /// The session was revoked in place, and has neither an ID nor a token to find its row by.
     Unidentified,
     /// Another transaction holds a lock on the row.
@@ -45,6 +47,7 @@ impl SkipReason {
         match self {
             Self::Changed => "changed or extended since the plan",
             Self::Gone => "no longer in the table",
+            Self::ChangedOrGone => "changed or extended since the plan, or no longer in the table",
             Self::Unidentified => "has neither an ID nor a token to find its row by",
             Self::Busy => "locked by another transaction",
             Self::DependentsKept => {

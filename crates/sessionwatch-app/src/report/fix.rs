@@ -14,7 +14,10 @@ use sessionwatch_core::{
     severity::Severity,
 };
 
-use crate::checks::{LOG_CHECKS, LogCheckKind};
+use crate::{
+    checks::{LOG_CHECKS, LogCheckKind},
+    sanitize::quote_for_shell,
+};
 
 /// Arguments after `sessionwatch`, by check id; `{target}` stands for the target and `{keep}` for the limit per
 /// user. Commands that delete or revoke only print a plan until it is applied.
@@ -80,13 +83,7 @@ pub(super) fn target_argument(target: &str) -> String {
     if is_masked(target) {
         return ADDRESS_VARIABLE.to_owned();
     }
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
-    // A word that begins with a dash would be an option.
-    if !target.is_empty() && !target.starts_with('-') && target.chars().all(is_plain) {
-        target.to_owned()
-    } else {
-        format!("'{}'", target.replace('\'', "'\\''"))
-    }
+    quote_for_shell(target)
 }
 
 #[cfg(test)]

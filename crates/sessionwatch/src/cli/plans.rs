@@ -10,6 +10,7 @@ use sessionwatch_app::{
     },
     config::Config,
     output::{OutputFormat, table::OutputTable},
+    sanitize::quote_for_shell,
 };
 use sessionwatch_clock as clock;
 
@@ -76,7 +77,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
                 DocumentFormat::Json => format!("{:#}\n", remediation::plan_to_json(&config, &plan)?),
                 DocumentFormat::Table => {
                     let limit = plan.exceeded_limits(config.actions.safety_limit());
-                    let name = remediation::quote_for_shell(plan.confirmation_name());
+                    let name = quote_for_shell(plan.confirmation_name());
                     let confirm = limit.map(|_| format!(" --confirm {name}")).unwrap_or_default();
                     let text = remediation::render_plan(&config, &plan, &confirm);
                     return super::print_readable(&text).map(|()| ExitCode::SUCCESS);

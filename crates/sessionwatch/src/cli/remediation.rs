@@ -21,13 +21,14 @@ use sessionwatch_app::{
     environment, output,
     progress::ProgressMeter,
     remediation::{ActionError, ApplyReport, JobControl},
+    sanitize::quote_for_shell,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::plural::format_count;
 
 use super::{Failure, actor::ActorArgs, choices::DocumentFormat, opening, target::TargetArgs};
 
-pub(super) use text::{plan_to_json, quote_for_shell, render_choices, render_plan};
+pub(super) use text::{plan_to_json, render_choices, render_plan};
 
 /// The target of a plan, and how it is applied.
 #[derive(Debug, clap::Args)]

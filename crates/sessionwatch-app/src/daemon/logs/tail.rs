@@ -81,7 +81,7 @@ impl TailTask {
         let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
             let stop = self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(self.epoch);
-            // The stored position lies before an unfinished entry, so whoever resumes reads it from its start.
+            // The stored position lies before an unfinished entry, so a later run reads it from its start.
             if stop || state.app.clock.now().duration_since(begun).abs() > DAY {
                 return Ok(());
             }

@@ -89,6 +89,8 @@ impl ApplyRun<'_> {
                     (true, _) if self.rechecks_orphans() => self.skip_row(row, SkipReason::Changed),
                     (true, _) => waiting.push(row.clone()),
                     (false, true) => self.skip_row(row, SkipReason::Changed),
+                    // A row hash says nothing about a row that has changed.
+                    (false, false) if row.id.is_none() => self.skip_row(row, SkipReason::ChangedOrGone),
                     (false, false) => self.skip_row(row, SkipReason::Gone),
                 }
             }

@@ -8,7 +8,7 @@ use sessionwatch_app::{
     app::{error::StoreError, plans::PlanState},
     config::Config,
     remediation::{ActionError, ActionPlan, ApplyReport, RowPreview, Selection, SkipReason, apply},
-    sanitize::sanitize_text,
+    sanitize::{quote_for_shell, sanitize_text},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
@@ -85,12 +85,6 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
         }
     }
     text
-}
-
-/// Quotes a word for a shell, where that is needed.
-pub(in crate::cli) fn quote_for_shell(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@".contains(letter);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Renders a row for a person.
