@@ -1,5 +1,7 @@
 //! Sends messages over HTTP and SMTP.
 
+use std::time::Duration;
+
 use reqwest::{Client, StatusCode, header};
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -7,6 +9,10 @@ use super::{
     ChannelKind, DELIVERY_TIMEOUT, DeliveryError, HttpRequest, NotificationBatch, NotificationChannel,
     NotificationMessage, delivery_error::tls_failure, email, message::test_message, retry_after,
 };
+
+/// Time for which an unused connection is kept for the next delivery. Shorter than what servers allow (Node.js: 5 s), so
+/// that no message is sent on a connection that its server is just closing.
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for one channel.
 pub enum ChannelSender {
@@ -37,7 +43,7 @@ impl ChannelSender {
             Client::builder().timeout(DELIVERY_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
         // Shorter than the total timeout, so that an unreachable host can be distinguished from a message that may have
         // arrived.
-        client = client.connect_timeout(DELIVERY_TIMEOUT / 2);
+        client = client.connect_timeout(DELIVERY_TIMEOUT / 2).pool_idle_timeout(IDLE_CONNECTION_TIMEOUT);
         if let Some(pem) = &channel.ca_certificates {
             let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| DeliveryError::Tls)?;
             client = client.tls_certs_merge(authorities);

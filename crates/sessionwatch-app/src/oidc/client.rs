@@ -123,8 +123,13 @@ fn build_client(config: &OidcConfig) -> Result<Client, &'static str> {
     // Fails only if a crypto provider is installed already, which serves as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let redirects = reqwest::redirect::Policy::none();
-    let mut client =
-        Client::builder().timeout(PROVIDER_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
+    // Logins are rare, so a kept connection would often be one that the provider is just closing. A request on it would
+    // fail, and a code can be exchanged only once, so it would not be repeated.
+    let mut client = Client::builder()
+        .timeout(PROVIDER_TIMEOUT)
+        .redirect(redirects)
+        .pool_max_idle_per_host(0)
+        .user_agent("sessionwatch");
     if let Some(pem) = &config.ca_pem {
         let authorities = reqwest::Certificate::from_pem_bundle(pem);
         client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` contains no PEM certificate")?);
@@ -290,4 +295,60 @@ async fn fetch_json<T: for<'a> Deserialize<'a>>(request: reqwest::RequestBuilder
     }
     serde_json::from_slice(&body)
         .map_err(|_| OidcError::Unavailable("cannot decode the identity provider's response"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// Answers the first request on a connection with all metadata, and closes the connection after the second one.
+    async fn answer_once(mut stream: TcpStream, issuer: String) {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let body = serde_json::json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/auth"),
+            "token_endpoint": format!("{issuer}/token"),
+            "jwks_uri": format!("{issuer}/jwks"),
+            "keys": [],
+        });
+        let body = body.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        let _ = stream.read(&mut request).await;
+    }
+
+    #[test]
+    fn no_request_is_sent_on_a_connection_that_the_provider_may_be_closing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let issuer = format!("http://{}", listener.local_addr().unwrap());
+            let config = OidcConfig {
+                issuer: issuer.clone(),
+                client_id: "sessionwatch".into(),
+                client_secret: None,
+                name_claim: "email".into(),
+                role_claim: "groups".into(),
+                admins: vec![],
+                responders: vec![],
+                viewers: vec![],
+                scopes: vec!["openid".into()],
+                label: "single sign-on".into(),
+                ca_pem: None,
+            };
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(answer_once(stream, issuer.clone()));
+                }
+            });
+            let found = OidcProvider::discover(&config).await;
+            assert!(found.is_ok(), "{:?}", found.err());
+        });
+    }
 }
