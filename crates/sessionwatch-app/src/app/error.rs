@@ -29,9 +29,12 @@ pub enum AppError {
     /// The queue of the password workers is full.
     #[error("The server is busy checking other passwords, so yours was not checked.")]
     Busy,
-    /// A database or an identity provider is unavailable.
+    /// A database is unavailable.
     #[error("{0}")]
     Unavailable(String),
+    /// The identity provider is unavailable. Holds the reason.
+    #[error("Login through the identity provider is unavailable: {0}.")]
+    ProviderUnavailable(&'static str),
     /// The state store is unavailable.
     #[error("The state store is unavailable: {0}.")]
     Store(#[from] StoreError),
@@ -89,7 +92,7 @@ impl AppError {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::TooManyAttempts => ErrorKind::TooManyAttempts,
             Self::Busy => ErrorKind::Busy,
-            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Unavailable(_) | Self::ProviderUnavailable(_) => ErrorKind::Unavailable,
             Self::Store(_) | Self::Internal(_) => ErrorKind::Store,
             Self::Action(error) => action_error_kind(error),
         }
@@ -98,6 +101,9 @@ impl AppError {
     /// Returns a hint on how to resolve the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
+        if matches!(self, Self::ProviderUnavailable(_)) {
+            return "Log in again in a moment. An account with a password can log in now.";
+        }
         match self.kind() {
             ErrorKind::NotLoggedIn => "Log in and try again. Nothing was changed.",
             ErrorKind::Forbidden => "An admin can change your role under Settings.",
@@ -178,6 +184,17 @@ mod tests {
         assert!(direct.to_string().starts_with("The state store is unavailable: "), "{direct}");
         assert_eq!((direct.kind(), by_action.kind()), (ErrorKind::Store, ErrorKind::Store));
         assert_eq!(AppError::Internal("a read panicked").kind(), ErrorKind::Store);
+    }
+
+    #[test]
+    fn an_unavailable_provider_is_not_explained_as_an_unavailable_target() {
+        let error = AppError::ProviderUnavailable("cannot reach the identity provider");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(
+            error.hint().contains("Log in again") && !error.hint().contains("target"),
+            "{}",
+            error.hint()
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     AppError, AppState,
     accounts::{is_valid_account_name, upsert_account_audited},
     client::ClientInfo,
+    error::ErrorKind,
     login_sessions::{OIDC_LOGIN_MAX_AGE, StartedLogin, start_login_with_max_age},
     secrets::random_token,
 };
@@ -37,9 +38,7 @@ const MAX_PROVIDER_ERROR_LENGTH: usize = 60;
 impl From<OidcError> for AppError {
     fn from(error: OidcError) -> Self {
         match error {
-            OidcError::Unavailable(why) => {
-                Self::Unavailable(format!("Login through the identity provider is unavailable: {why}."))
-            }
+            OidcError::Unavailable(why) => Self::ProviderUnavailable(why),
             OidcError::Untrusted(why) => Self::Invalid(format!("Login failed: {why}.")),
         }
     }
@@ -129,7 +128,7 @@ pub async fn complete_oidc_login(
         Ok(arrived) => arrived,
         Err(error) => {
             // An outage is not a failed attempt, and must not lock out the client's network.
-            if matches!(error, AppError::Unavailable(_) | AppError::Store(_) | AppError::Internal(_)) {
+            if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Store) {
                 attempt.remove_from_counts();
             }
             // The error text names no code, token or secret, so it may go to the audit log.

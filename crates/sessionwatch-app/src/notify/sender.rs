@@ -10,8 +10,8 @@ use super::{
     NotificationMessage, delivery_error::tls_failure, email, message::test_message, retry_after,
 };
 
-/// Time for which an unused connection is kept for the next delivery. Shorter than what servers allow (Node.js: 5 s), so
-/// that no message is sent on a connection that its server is just closing.
+/// Time for which an unused connection is kept for the next delivery. Servers keep it longer (Node.js: 5 s), so that no
+/// message is sent on a connection that its server is just closing.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for one channel.
