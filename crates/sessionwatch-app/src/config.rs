@@ -16,7 +16,7 @@ mod alerts;
 mod checks;
 mod custom_check;
 mod custom_log_check;
-mod names;
+mod name_references;
 mod routing;
 mod schedules;
 mod section_reader;
@@ -50,7 +50,7 @@ pub use self::{
         UnresolvedTarget,
     },
 };
-use self::{file::ConfigFile, names::ConfigNames, section_reader::SectionReader};
+use self::{file::ConfigFile, name_references::ConfigNames, section_reader::SectionReader};
 use crate::{
     checks::CheckSettings,
     config_file::{self, ConfigProblem, ProblemCollector, WithSpan},

@@ -4,8 +4,8 @@
 //! structs; invalid entries are reported and removed. The rest is deserialized, and later checks report with the spans
 //! kept by [`WithSpan`] values. This module knows nothing about the actual sections and keys.
 
+mod generated_reference;
 mod problem;
-mod reference;
 mod schema;
 mod secrets;
 mod snippet;
@@ -13,8 +13,8 @@ mod validate;
 mod values;
 
 pub use self::{
+    generated_reference::{SectionSpec, render_example, render_reference},
     problem::{ConfigProblem, ProblemCollector, SourceExcerpt},
-    reference::{SectionSpec, render_example, render_reference},
     schema::{TextFormat, field_names, nested_field_names, schema_for},
     secrets::{SecretKeys, SecretLookup, SecretText, read_certificates},
     snippet::render_problem,

@@ -3,12 +3,12 @@
 
 mod affected;
 pub mod drill;
-pub mod evidence;
+pub mod evidence_bundle;
 mod log_sources;
-pub mod message;
 mod reopening;
 pub mod report;
 mod step_detection;
+pub mod user_notice;
 pub mod workflow;
 
 use serde_json::{Value, json};

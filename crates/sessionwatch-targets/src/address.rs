@@ -5,11 +5,11 @@ use std::{fmt, path::Path};
 use super::{
     backend::DatabaseAddress as _,
     capabilities::Capabilities,
-    databases::{ADDRESS_FORMS, UNSUPPORTED_SCHEMES, each},
+    supported_databases::{ADDRESS_FORMS, UNSUPPORTED_SCHEMES, each},
 };
 pub use super::{
     backend::{AddressError, CertificateCheck, TransportSecurity},
-    databases::TargetAddress,
+    supported_databases::TargetAddress,
 };
 
 impl TargetAddress {

@@ -5,7 +5,7 @@
 //! reports their absence.
 
 mod address;
-mod facts;
+mod server_facts;
 
 use std::collections::BTreeMap;
 
@@ -25,14 +25,14 @@ use crate::{
     scan_progress::ScanProgress,
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{
-        EndedRows, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange, schema::DatabaseSchema,
-        tables::TableInfo,
+        EndedRows, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange,
+        database_schema::DatabaseSchema, tables::TableInfo,
     },
     unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
 pub(crate) use self::address::DatabaseAddress;
-pub use self::facts::{
+pub use self::server_facts::{
     AddressError, CertificateCheck, ChangeOutcome, CustomValue, DatabaseRole, HiddenRows, NamedDatabase,
     RowIdSequence, RowKeySupport, SchemaCreator, ScratchError, ServerInfo, TransactionStatus,
     TransportSecurity, WriteRole,

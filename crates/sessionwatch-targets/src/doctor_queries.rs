@@ -6,9 +6,9 @@ pub use super::backend::{NamedDatabase, RowIdSequence};
 use super::{
     backend::ReadBackend as _,
     cells::{self, TextRow},
-    databases::{ReadSession, each},
     error::TargetError,
     scope::QueryScope,
+    supported_databases::{ReadSession, each},
 };
 
 /// Sessions in which an impersonator acts for users.

@@ -9,7 +9,7 @@ pub mod known_layout;
 pub mod near_misses;
 pub mod profile_catalog;
 pub mod profile_source;
-pub mod table_names;
+pub mod table_classification;
 pub mod uncertainty;
 mod verify;
 pub mod vetting;
@@ -29,7 +29,7 @@ use crate::{
         uncertainty::{LayoutUncertainty, UncertaintyLevel},
     },
     mapping::{Mapping, TableName},
-    sql::schema::DatabaseSchema,
+    sql::database_schema::DatabaseSchema,
 };
 
 /// The tables and columns in which one target stores sessions, verified against its data.

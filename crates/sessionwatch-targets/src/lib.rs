@@ -1,7 +1,7 @@
 //! Access to monitored databases: targets are read in one read-only snapshot, and changed over a separate
 //! connection.
 //!
-//! Reading order: [`databases`] lists the supported databases, and [`backend`] defines what each implements;
+//! Reading order: [`supported_databases`] lists the supported databases, and [`backend`] defines what each implements;
 //! [`layout`] detects how a framework stores its sessions; [`sql`] builds the statements; [`connect`] opens a
 //! target. Checks write nothing, and no token leaves a database.
 
@@ -10,7 +10,6 @@ pub(crate) mod backend;
 pub mod capabilities;
 pub(crate) mod cells;
 pub mod connect;
-pub mod databases;
 pub mod doctor_fixes;
 pub mod doctor_queries;
 pub mod engine;
@@ -33,5 +32,6 @@ pub mod server_info;
 pub mod side_effects;
 pub mod sql;
 mod sqlite;
+pub mod supported_databases;
 pub mod unsealed_rows;
 pub mod write_session;

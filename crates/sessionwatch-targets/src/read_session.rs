@@ -11,16 +11,16 @@ use super::{
     backend::{BufferedRows, IdleBackend as _, ReadBackend as _, ReadOptions},
     capabilities::Capabilities,
     cells::TextRow,
-    databases::each,
     error::TargetError,
     limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
-    sql::{self, QueryBuilder, schema::DatabaseSchema},
+    sql::{self, QueryBuilder, database_schema::DatabaseSchema},
+    supported_databases::each,
 };
 pub use super::{
     backend::CustomValue,
-    databases::{PooledConnection, ReadSession},
+    supported_databases::{PooledConnection, ReadSession},
 };
 
 impl PooledConnection {

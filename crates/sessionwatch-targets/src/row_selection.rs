@@ -10,13 +10,13 @@ pub use super::{backend::RowKeySupport, sql::SelectionQuery};
 use super::{
     backend::{BufferedRows, ReadBackend as _},
     cells::{self, TextRow},
-    databases::{ReadSession, each},
     error::TargetError,
     layout::Layout,
     mapping::RevokeMethod,
     scope::QueryScope,
     side_effects::{ReachedSideEffect, SideEffectCatalog},
     sql::LocateBy,
+    supported_databases::{ReadSession, each},
 };
 
 /// Counts over the whole session table.

@@ -12,7 +12,6 @@ use sessionwatch_core::timestamp::{MICROS_PER_DAY, UtcTimestamp};
 use super::{
     address::TargetAddress,
     backend::{DatabaseAddress as _, NamedDatabase},
-    databases::each,
     layout::Layout,
     listing::ListedSession,
     mapping::{Mapping, TableName},
@@ -20,6 +19,7 @@ use super::{
         self, Dialect, drop_database_statement, encode_timestamp, quote_identifier, quote_string,
         tables::ColumnKind,
     },
+    supported_databases::each,
 };
 pub use super::{backend::ScratchError, sql::drop_database_statement as drop_statement};
 

@@ -3,9 +3,9 @@
 pub use super::backend::{DatabaseRole, SchemaCreator, ServerInfo};
 use super::{
     backend::ReadBackend as _,
-    databases::{ReadSession, each},
     error::TargetError,
     mapping::TableName,
+    supported_databases::{ReadSession, each},
 };
 
 impl ReadSession {

@@ -3,9 +3,10 @@
 //! The token column appears only inside a fingerprint, a token prefix, a length, a grouping or a NULL test.
 
 mod check_query;
+pub mod database_schema;
 mod dependents;
 pub(crate) mod dialect;
-mod evidence;
+mod evidence_rows;
 mod filters;
 pub mod grants;
 mod list_parameters;
@@ -19,7 +20,6 @@ mod row_addresses;
 mod row_changes;
 #[cfg(test)]
 pub(crate) mod sample_target;
-pub mod schema;
 mod selection;
 mod stats;
 pub mod tables;
@@ -48,7 +48,7 @@ pub use crate::quoting::{quote_identifier, quote_table};
 use crate::{
     mapping::{Mapping, TableName, TimestampColumn},
     sql::{
-        schema::DatabaseSchema,
+        database_schema::DatabaseSchema,
         tables::{ColumnInfo, ColumnKind, Equality},
     },
 };

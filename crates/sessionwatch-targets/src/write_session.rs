@@ -6,13 +6,12 @@ use sessionwatch_core::row_ref::RowRef;
 
 pub use super::{
     backend::{ChangeOutcome, HiddenRows, TransactionStatus, WriteRole},
-    databases::WriteSession,
+    supported_databases::WriteSession,
 };
 use super::{
     backend::{RowsToRestore, WriteBackend as _},
     capabilities::Capabilities,
     cells::TextRow,
-    databases::each,
     error::TargetError,
     full_rows::{DependentRows, FullRows},
     mapping::{RevokeMethod, TableName},
@@ -20,6 +19,7 @@ use super::{
     scope::QueryScope,
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{LocateBy, Mutation, ReadRows, RestoreObstacle, RowChange},
+    supported_databases::each,
     unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 

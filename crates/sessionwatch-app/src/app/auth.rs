@@ -7,7 +7,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use super::{
     login_attempts::LoginAttempts,
     passwords::PasswordWorkers,
-    secrets::{random_token, sha256_hex},
+    random_tokens::{random_token, sha256_hex},
 };
 use crate::oidc;
 

@@ -8,7 +8,7 @@ use sessionwatch_store::incidents;
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     blocking,
-    incident::{self, NewTimelineEntry, message, report, workflow::StepAnswer},
+    incident::{self, NewTimelineEntry, report, user_notice, workflow::StepAnswer},
     remediation::{ActionError, ActionPlan, Selection, archive_keys, investigation},
 };
 
@@ -293,7 +293,7 @@ fn require_reason(reason: &str) -> Result<(), AppError> {
 ///
 /// If the template is invalid, or uses an unknown variable.
 pub fn render_message_draft(incident: &IncidentRecord, template: Option<&str>) -> Result<String, AppError> {
-    message::render_draft(incident, template.unwrap_or(message::DEFAULT_MESSAGE_TEMPLATE))
+    user_notice::render_draft(incident, template.unwrap_or(user_notice::DEFAULT_MESSAGE_TEMPLATE))
         .map_err(AppError::Invalid)
 }
 

@@ -15,7 +15,7 @@ use super::{
     Actor, AppError, AppState, LiveEvent,
     client::{ClientInfo, network_for},
     login_attempts::LoginCandidate,
-    secrets::{random_token, sha256_hex},
+    random_tokens::{random_token, sha256_hex},
 };
 
 pub use sessionwatch_store::accounts::LoginSession;

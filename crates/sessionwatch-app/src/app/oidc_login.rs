@@ -18,7 +18,7 @@ use super::{
     client::ClientInfo,
     error::ErrorKind,
     login_sessions::{OIDC_LOGIN_MAX_AGE, StartedLogin, start_login_with_max_age},
-    secrets::random_token,
+    random_tokens::random_token,
 };
 use crate::{
     config::oidc::OidcConfig,

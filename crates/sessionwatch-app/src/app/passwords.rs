@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::{
     AppError,
     network_limiter::{NetworkLimiter, NetworkPermit},
-    secrets::random_token,
+    random_tokens::random_token,
 };
 
 /// Minimum length of a password, in characters (NIST SP 800-63B-4, 3.1.1.2).

@@ -17,7 +17,7 @@ use sessionwatch_targets::{
 
 use super::{
     layouts::DetectedLayout,
-    queries::{self, QuerySelection},
+    printed_queries::{self, QuerySelection},
     sessions::{self, SessionList, SessionQuery, SessionRow},
 };
 use crate::{
@@ -142,8 +142,10 @@ impl<'a> TargetReader<'a> {
     ///
     /// The same as [`Self::detect_layout`].
     pub async fn render_queries(self, selection: QuerySelection, user: &str) -> Result<String, TargetError> {
-        self.with_connection(async |opened| Ok(queries::render_script(opened, self.config, selection, user)))
-            .await
+        self.with_connection(async |opened| {
+            Ok(printed_queries::render_script(opened, self.config, selection, user))
+        })
+        .await
     }
 
     /// Renders SQL statements that create least-privilege roles.

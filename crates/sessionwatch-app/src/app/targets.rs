@@ -10,7 +10,7 @@ use sessionwatch_store::{StoreError, alerts, events, latest_reports, samples, si
 use super::{
     AppError, AppState, Period,
     alerts::{AlertRecord, AlertRef, EventRecord, EventSearch},
-    queries,
+    printed_queries,
     silences::SilenceRecord,
     with_pooled_connection,
 };
@@ -244,7 +244,7 @@ pub async fn render_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result
     let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
     let known = known.ok_or_else(|| AppError::NotFound("This check has no query.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {
-        Ok(queries::render_check_query(opened, config, known))
+        Ok(printed_queries::render_check_query(opened, config, known))
     });
     written.await
 }

@@ -15,7 +15,7 @@ use sessionwatch_store::{
 
 use super::{
     Actor, AppError, AppState,
-    secrets::{random_token, sha256_hex},
+    random_tokens::{random_token, sha256_hex},
 };
 
 pub use sessionwatch_store::api_tokens::{ApiToken, TokenScope};

@@ -9,7 +9,7 @@ use sessionwatch_core::{
 use sessionwatch_targets::{read_session::CustomValue, sql::EXAMPLE_CUSTOM_QUERY};
 
 use super::{
-    names::{ConfigNames, builtin_check_ids},
+    name_references::{ConfigNames, builtin_check_ids},
     section_reader::{RunInterval, SectionReader},
 };
 use crate::{

@@ -6,7 +6,7 @@ use sessionwatch_core::severity::Severity;
 use sessionwatch_logs::pattern::Pattern;
 
 use super::{
-    names::{ConfigNames, builtin_check_ids},
+    name_references::{ConfigNames, builtin_check_ids},
     section_reader::SectionReader,
 };
 use crate::{

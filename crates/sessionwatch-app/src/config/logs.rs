@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sessionwatch_core::{suggest::did_you_mean, timestamp::UtcTimestamp};
 use sessionwatch_logs::pattern::Pattern;
 
-use super::{formats::ListenAddress, names::ConfigNames, section_reader::SectionReader};
+use super::{formats::ListenAddress, name_references::ConfigNames, section_reader::SectionReader};
 use crate::{
     checks::{LogCheck, LogCheckLimit},
     config_file::{BoundedSeconds, SecretKeys, SecretLookup, SecretText, WithSpan},

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::severity::Severity;
 
-use super::{names::ConfigNames, section_reader::SectionReader};
+use super::{name_references::ConfigNames, section_reader::SectionReader};
 use crate::{
     config_file::{BoundedSeconds, WithSpan},
     schedule::Schedule,

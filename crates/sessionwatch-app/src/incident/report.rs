@@ -9,7 +9,7 @@ use sessionwatch_store::{
     incidents::{IncidentRecord, IncidentState, TimelineEntry},
 };
 
-use super::evidence::{self, EvidenceStatus};
+use super::evidence_bundle::{self, EvidenceStatus};
 use crate::sanitize::{escape_html, sanitize_text};
 
 /// Placeholder for a field that is not set.
@@ -193,7 +193,7 @@ fn list_open_points(
             timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.message.is_empty());
         points.extend(overridden.map(|entry| format!("closed with an override: {}", entry.message)));
     }
-    if let EvidenceStatus::Incomplete(said) = evidence::evidence_status(timeline)? {
+    if let EvidenceStatus::Incomplete(said) = evidence_bundle::evidence_status(timeline)? {
         points.push(format!("the evidence is incomplete: {said}"));
     }
     Ok(if points.is_empty() { vec!["none".into()] } else { points })

@@ -15,7 +15,7 @@ use sessionwatch_store::{
 
 use super::{
     containment_plans,
-    evidence::{self, EvidenceStatus},
+    evidence_bundle::{self, EvidenceStatus},
     log_sources::describe_idle_sources,
     run_full_check, severe_findings,
 };
@@ -65,7 +65,7 @@ pub async fn check_step(
                 detail: report.to_json(),
             }
         }
-        "evidence" => match evidence::evidence_status(timeline)? {
+        "evidence" => match evidence_bundle::evidence_status(timeline)? {
             EvidenceStatus::Complete(said) => outcome(true, said),
             EvidenceStatus::Incomplete(said) => outcome(false, said),
             EvidenceStatus::Missing => outcome(false, "no evidence has been written yet".into()),

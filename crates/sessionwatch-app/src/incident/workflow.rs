@@ -17,7 +17,7 @@ use super::{
     NewTimelineEntry, StepOutcome,
     affected::describe_affected,
     check_step,
-    evidence::{self, EvidenceGap, EvidenceStatus},
+    evidence_bundle::{self, EvidenceGap, EvidenceStatus},
     record_containment,
     step_detection::entries_since_reopened,
     with_field,
@@ -52,7 +52,7 @@ impl PackedEvidence {
     /// Describes the missing parts; `None` if the evidence is complete.
     #[must_use]
     pub fn describe_gaps(&self) -> Option<String> {
-        (!self.is_complete()).then(|| evidence::describe_gaps(&self.gaps))
+        (!self.is_complete()).then(|| evidence_bundle::describe_gaps(&self.gaps))
     }
 }
 
@@ -312,8 +312,8 @@ impl IncidentWorkflow {
     ///
     /// Fails if the timeline cannot be decoded, or memory runs out.
     pub async fn gather_evidence(&self, context: ActionContext<'_>) -> Result<PackedEvidence, ActionError> {
-        let bundle = evidence::gather_evidence(context, &self.incident, &self.timeline).await?;
-        let packed = evidence::pack_evidence(&bundle.parts, context.clock.now());
+        let bundle = evidence_bundle::gather_evidence(context, &self.incident, &self.timeline).await?;
+        let packed = evidence_bundle::pack_evidence(&bundle.parts, context.clock.now());
         let bytes = packed.map_err(|_| ActionError::Unexpected("not enough memory for the evidence"))?;
         Ok(PackedEvidence { bytes, gaps: bundle.gaps })
     }
@@ -364,7 +364,7 @@ impl IncidentWorkflow {
         {
             return Ok(None);
         }
-        Ok(match evidence::evidence_status(&self.timeline)? {
+        Ok(match evidence_bundle::evidence_status(&self.timeline)? {
             EvidenceStatus::Complete(_) => None,
             EvidenceStatus::Incomplete(said) => Some(said),
             EvidenceStatus::Missing => Some("no evidence has been written yet".into()),

@@ -6,7 +6,7 @@ use crate::{
     mapping::{Mapping, RevokeMethod, TimestampColumn},
     sql::{
         Dialect,
-        schema::DatabaseSchema,
+        database_schema::DatabaseSchema,
         tables::{ColumnInfo, TableKind},
     },
 };

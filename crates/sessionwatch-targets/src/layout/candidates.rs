@@ -13,7 +13,7 @@ use crate::{
         vetting,
     },
     mapping::TableName,
-    sql::schema::DatabaseSchema,
+    sql::database_schema::DatabaseSchema,
 };
 
 /// Result of searching the schema.

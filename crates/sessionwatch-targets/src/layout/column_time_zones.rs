@@ -3,10 +3,10 @@
 
 use sessionwatch_core::{
     decoder::{DecodedTime, Decoder, RawValue, is_naive_timestamp},
+    decoder_plausibility::find_plausible_decoder,
     local_time::{
         ColumnZone, GrowthWindow, LocalTimeInput, NewestTimes, SampledRow, TimeColumn, TimeZoneDoubts,
     },
-    plausibility::find_plausible_decoder,
     time_zone::{LOCAL_DECODER_PREFIX, Zone},
     timestamp::{MICROS_PER_SECOND, UtcTimestamp},
 };

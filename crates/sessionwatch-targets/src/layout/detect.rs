@@ -4,13 +4,13 @@
 
 use super::{
     profile_catalog::{OtherLoginSign, Profile},
-    table_names::{self, TableNameMeaning},
+    table_classification::{self, TableNameMeaning},
 };
 use crate::{
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
     sql::{
         Dialect,
-        schema::DatabaseSchema,
+        database_schema::DatabaseSchema,
         tables::{ColumnInfo, ColumnKind, TableInfo, TableKind},
     },
 };
@@ -131,7 +131,7 @@ impl<'a> ProfileMatch<'a> {
 
     /// Returns why the table holds something else, judged by its name, unless the profile lists that name.
     fn rule_out_reason(&self) -> Option<String> {
-        match table_names::classify_table_name(&self.table.name) {
+        match table_classification::classify_table_name(&self.table.name) {
             TableNameMeaning::Other { holds, is_session_like: false } if !self.has_known_name() => {
                 Some(format!(
                     "has columns for a token, a user and an expiry, but judging by its name it holds {holds}"
@@ -241,7 +241,7 @@ impl<'a> ProfileMatch<'a> {
 
     fn is_named_like_sessions(&self) -> bool {
         self.has_known_name()
-            || table_names::classify_table_name(&self.table.name) == TableNameMeaning::Sessions
+            || table_classification::classify_table_name(&self.table.name) == TableNameMeaning::Sessions
     }
 
     /// Returns `true` if the table has the framework's name and a creation time, and a user table is beside
@@ -270,8 +270,9 @@ impl<'a> ProfileMatch<'a> {
             find_sibling_table(schema, table, &profile.accounts).is_some(),
         ];
         // A name that suggests another content cancels one sign.
-        let against = matches!(table_names::classify_table_name(&table.name), TableNameMeaning::Other { .. })
-            && !self.has_known_name();
+        let against =
+            matches!(table_classification::classify_table_name(&table.name), TableNameMeaning::Other { .. })
+                && !self.has_known_name();
         let signs = signs.iter().filter(|sign| **sign).count();
         (corroboration.token + u32::try_from(signs).unwrap_or(0)).saturating_sub(u32::from(against))
     }
@@ -282,7 +283,7 @@ impl<'a> ProfileMatch<'a> {
         let corroboration = &profile.corroboration;
         let mut lacks = Vec::new();
         if let (TableNameMeaning::HistoryCopy(word), false) =
-            (table_names::classify_table_name(&table.name), self.has_known_name())
+            (table_classification::classify_table_name(&table.name), self.has_known_name())
         {
             lacks.push(format!("its name contains `{word}`"));
         }
@@ -319,7 +320,7 @@ pub fn find_other_login_hints(schema: &DatabaseSchema, table: &TableInfo, profil
             && !sign
                 .without
                 .iter()
-                .any(|word| beside().any(|other| table_names::contains_word(&other.name, word)))
+                .any(|word| beside().any(|other| table_classification::contains_word(&other.name, word)))
     };
     profile.elsewhere.iter().filter(says).map(|sign| sign.says.clone()).collect()
 }

@@ -7,7 +7,7 @@ use crate::{
     mapping::{Mapping, MappingError, RevokeMethod, TableName, TimestampColumn},
     sql::{
         Dialect,
-        schema::{DatabaseSchema, missing_schema_message},
+        database_schema::{DatabaseSchema, missing_schema_message},
         tables::{ColumnInfo, ColumnKind, TableInfo},
     },
 };

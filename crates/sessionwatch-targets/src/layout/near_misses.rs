@@ -8,11 +8,11 @@ use sessionwatch_core::decoder::Decoder;
 use super::{
     detect::RuledOutTable,
     profile_catalog::Profile,
-    table_names::{self, TableNameMeaning},
+    table_classification::{self, TableNameMeaning},
 };
 use crate::sql::{
     Dialect,
-    schema::DatabaseSchema,
+    database_schema::DatabaseSchema,
     tables::{ColumnInfo, ColumnKind, TableInfo},
 };
 
@@ -87,7 +87,7 @@ impl KnownStore {
     fn matches_table(&self, table: &TableInfo) -> bool {
         self.columns.iter().all(|column| table.column(column).is_some())
             && (!self.called_sessions
-                || table_names::classify_table_name(&table.name) == TableNameMeaning::Sessions)
+                || table_classification::classify_table_name(&table.name) == TableNameMeaning::Sessions)
     }
 
     fn describe_match(&self, table: &TableInfo) -> String {
@@ -175,8 +175,9 @@ fn find_framework_without_sessions(schema: &DatabaseSchema, catalogue: &[Profile
 
 /// Describes tables with the name of sessions that lack a token, a user or an expiry column.
 fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec<String> {
-    let called =
-        |table: &&TableInfo| table_names::classify_table_name(&table.name) == TableNameMeaning::Sessions;
+    let called = |table: &&TableInfo| {
+        table_classification::classify_table_name(&table.name) == TableNameMeaning::Sessions
+    };
     let mut seen = Vec::new();
     for table in schema.tables.iter().filter(called) {
         let roles = |profile: &Profile| {
@@ -204,7 +205,7 @@ fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::databases::ALL_DIALECTS;
+    use crate::supported_databases::ALL_DIALECTS;
 
     #[test]
     fn the_list_of_stores_parses_and_its_decoders_exist() {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize as _;
 use sessionwatch_core::decoder::Decoder;
 
-use crate::databases::ALL_DIALECTS;
 use crate::sql::{
     Dialect,
-    schema::DatabaseSchema,
+    database_schema::DatabaseSchema,
     tables::{ColumnInfo, ColumnKind, TableInfo},
 };
+use crate::supported_databases::ALL_DIALECTS;
 
 /// Embedded profiles. Their order breaks ties.
 const PROFILE_FILES: [(&str, &str); 15] = [

@@ -2,11 +2,11 @@
 
 use super::{
     detect::LayoutCandidate,
-    table_names::{self, TableNameMeaning},
+    table_classification::{self, TableNameMeaning},
 };
 use crate::{
     mapping::TableName,
-    sql::{schema::DatabaseSchema, tables::TableKind},
+    sql::{database_schema::DatabaseSchema, tables::TableKind},
 };
 
 /// The consequence of uncertainty for check runs.
@@ -122,7 +122,8 @@ fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCan
         matches!(kind, Some(TableKind::View | TableKind::MaterializedView))
     };
     let called = |candidate: &LayoutCandidate| {
-        table_names::classify_table_name(&candidate.mapping.sessions.name) == TableNameMeaning::Sessions
+        table_classification::classify_table_name(&candidate.mapping.sessions.name)
+            == TableNameMeaning::Sessions
     };
     let plausible = other.missing_evidence.is_empty()
         || !chosen.missing_evidence.is_empty()

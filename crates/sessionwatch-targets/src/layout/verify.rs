@@ -3,8 +3,8 @@
 
 use sessionwatch_core::{
     decoder::{Decoder, RawValue},
+    decoder_plausibility::{find_plausible_decoder, plausible_share},
     local_time::ColumnZone,
-    plausibility::{find_plausible_decoder, plausible_share},
     timestamp::UtcTimestamp,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     },
     mapping::{Mapping, TimestampColumn},
     read_session::ReadSession,
-    sql::{self, QueryBuilder, schema::DatabaseSchema, tables::ColumnKind},
+    sql::{self, QueryBuilder, database_schema::DatabaseSchema, tables::ColumnKind},
 };
 
 /// Number of expiry values sampled.

@@ -5,7 +5,7 @@ use super::detect::LayoutCandidate;
 use crate::{
     mapping::{Mapping, MappingError, TableName},
     sql::{
-        schema::DatabaseSchema,
+        database_schema::DatabaseSchema,
         tables::{TableInfo, TableKind},
     },
 };

@@ -12,7 +12,7 @@ use crate::{
     mapping::TableName,
     sql::{
         Dialect,
-        schema::DatabaseSchema,
+        database_schema::DatabaseSchema,
         tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };

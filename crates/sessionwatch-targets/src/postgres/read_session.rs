@@ -29,8 +29,9 @@ use crate::{
     scan_progress::ScanProgress,
     side_effects::SideEffectCatalog,
     sql::{
-        Dialect, QueryBuilder, RowKeyKind, quote_string,
-        schema::DatabaseSchema,
+        Dialect, QueryBuilder, RowKeyKind,
+        database_schema::DatabaseSchema,
+        quote_string,
         tables::{TableInfo, TableKind},
     },
 };

@@ -6,7 +6,7 @@
 
 use crate::{
     error::TargetError,
-    sql::{quote_identifier, schema::missing_schema_message},
+    sql::{database_schema::missing_schema_message, quote_identifier},
 };
 
 /// Limits the search path of the transaction to built-in objects; temporary objects come last.

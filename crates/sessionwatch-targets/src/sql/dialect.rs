@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn no_text_can_terminate_its_literal() {
-        for dialect in crate::databases::ALL_DIALECTS.map(Dialect::sql_dialect) {
+        for dialect in crate::supported_databases::ALL_DIALECTS.map(Dialect::sql_dialect) {
             for text in ["it's", "\\' OR 1 = 1 --", "''", "\\", "a\0b"] {
                 let quoted = dialect.quote_string(text);
                 let inner =

@@ -1,6 +1,6 @@
 //! SQL that creates the least-privilege roles: the watch role, and the write role.
 
-use super::{dialect::RoleGrants, schema::DatabaseSchema};
+use super::{database_schema::DatabaseSchema, dialect::RoleGrants};
 use crate::{
     mapping::{Mapping, TableName},
     side_effects::{CascadingTable, ReachedSideEffect},

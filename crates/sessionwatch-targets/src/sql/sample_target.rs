@@ -4,7 +4,7 @@ use sessionwatch_core::{decoder::Decoder, timestamp::UtcTimestamp};
 
 use super::{
     Dialect, QueryBuilder,
-    schema::DatabaseSchema,
+    database_schema::DatabaseSchema,
     tables::{ColumnInfo, ColumnKind, IndexInfo, TableInfo},
 };
 use crate::mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping};

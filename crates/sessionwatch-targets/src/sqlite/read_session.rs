@@ -23,7 +23,7 @@ use crate::{
     mapping::TableName,
     scan_progress::{RowCounter, ScanProgress},
     side_effects::SideEffectCatalog,
-    sql::{QueryBuilder, RowAddressing, RowKeyKind, schema::DatabaseSchema, tables::TableInfo},
+    sql::{QueryBuilder, RowAddressing, RowKeyKind, database_schema::DatabaseSchema, tables::TableInfo},
 };
 
 /// SQLite keeps no connection between two transactions.

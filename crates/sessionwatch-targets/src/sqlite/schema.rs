@@ -5,8 +5,9 @@ use crate::{
     cells::TextRow,
     error::TargetError,
     sql::{
-        Dialect, quote_identifier, quote_string,
-        schema::DatabaseSchema,
+        Dialect,
+        database_schema::DatabaseSchema,
+        quote_identifier, quote_string,
         tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use sessionwatch_app::app::secrets::sha256_hex;
+use sessionwatch_app::app::random_tokens::sha256_hex;
 
 use super::problem::ProblemDetails;
 

@@ -13,7 +13,7 @@ use sessionwatch_app::app::{
     AppState,
     error::StoreError,
     idempotency::{self, IdempotentRequest, PriorRequest, StoredResponse},
-    secrets::encode_hex,
+    random_tokens::encode_hex,
 };
 use sha2::{Digest as _, Sha256};
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use credentials::Secret;
 use sessionwatch_app::{
-    app::{queries::QuerySelection, target_reader::TargetReader},
+    app::{printed_queries::QuerySelection, target_reader::TargetReader},
     checks, preflight,
 };
 use sessionwatch_core::suggest::did_you_mean;

@@ -7,7 +7,7 @@ use std::{
 
 use sessionwatch_app::{
     app::incidents::{self, EvidenceFile, IncidentOps, PackedEvidence},
-    incident::evidence::{self, VerifiedEvidence},
+    incident::evidence_bundle::{self, VerifiedEvidence},
     remediation::{ActionError, archive_keys},
 };
 use sessionwatch_archive::Identity;
@@ -24,7 +24,7 @@ pub(super) fn write_evidence(work: IncidentOps, output: Option<&Path>) -> Result
     let name = work.case.evidence_file_name(work.ops.app.clock.now(), &packed);
     let path =
         output.map_or_else(|| Path::new(&name).to_owned(), |output| choose_evidence_path(output, &packed));
-    evidence::write_evidence(&path, &packed.bytes, &recipient)?;
+    evidence_bundle::write_evidence(&path, &packed.bytes, &recipient)?;
     let name = path.display().to_string();
     let (note, missing) = (format!("wrote {name}, encrypted to {recipient}"), packed.describe_gaps());
     let file = EvidenceFile { name: name.clone(), note };
@@ -67,7 +67,7 @@ pub(super) fn verify_evidence(file: &Path, identity: &Path) -> Result<ExitCode, 
         std::fs::read(file).map_err(|_| Failure::Usage(format!("cannot read {}", file.display())))?;
     let identity = Identity::read_file(identity).map_err(ActionError::from)?;
     let packed = identity.open(&sealed, "another key").map_err(ActionError::from)?;
-    match evidence::verify_evidence(&packed) {
+    match evidence_bundle::verify_evidence(&packed) {
         Ok(VerifiedEvidence { manifest, gaps }) => {
             crate::cli::print_text(&format!(
                 "Evidence intact: every part matches its hash.\n{manifest:#}\n"
@@ -76,7 +76,7 @@ pub(super) fn verify_evidence(file: &Path, identity: &Path) -> Result<ExitCode, 
                 return Ok(ExitCode::SUCCESS);
             }
             Ok(report_incomplete(
-                &format!("{} is incomplete: {}", file.display(), evidence::describe_gaps(&gaps)),
+                &format!("{} is incomplete: {}", file.display(), evidence_bundle::describe_gaps(&gaps)),
                 "look for complete evidence in the timeline: `sessionwatch incident status`",
             ))
         }
