@@ -31,6 +31,7 @@ pub mod sessions;
 pub mod silences;
 pub mod state;
 pub mod state_store;
+pub mod status_summary;
 pub mod target_ops;
 pub mod target_reader;
 pub mod targets;

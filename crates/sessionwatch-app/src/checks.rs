@@ -89,6 +89,38 @@ impl CheckSettings {
     }
 }
 
+/// A check in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckText {
+    /// The problem as a noun phrase.
+    pub title: String,
+    /// One sentence that says what the problem means; empty for custom checks.
+    pub impact: &'static str,
+}
+
+/// Returns the title and the impact of a check or alert. A custom check is titled by its id.
+#[must_use]
+pub fn describe_check(id: &str) -> CheckText {
+    let [title, impact] = match id {
+        TARGET_UNREACHABLE => [
+            "Database cannot be checked",
+            "Problems with its sessions are not seen until it can be read again.",
+        ],
+        CHANNEL_FAILING => {
+            ["Notifications are not delivered", "Nobody is told of problems through this channel."]
+        }
+        _ => {
+            let table =
+                TABLE_CHECKS.iter().find(|check| check.id == id).map(|check| [check.title, check.impact]);
+            let log =
+                || LOG_CHECKS.iter().find(|check| check.id == id).map(|check| [check.title, check.impact]);
+            table.or_else(log).unwrap_or(["", ""])
+        }
+    };
+    let title = if title.is_empty() { id.to_owned() } else { title.to_owned() };
+    CheckText { title, impact }
+}
+
 /// Returns the documentation of a check in Markdown; `None` for custom checks.
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {

@@ -218,6 +218,24 @@ pub fn format_utc(at: UtcTimestamp) -> String {
     to_civil(at).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// Formats the day of a timestamp for people: `Jan 31`.
+#[must_use]
+pub fn format_day(at: UtcTimestamp) -> String {
+    to_civil(at).strftime("%b %-d").to_string()
+}
+
+/// Formats the weekday of a timestamp: `Monday`.
+#[must_use]
+pub fn format_weekday(at: UtcTimestamp) -> String {
+    to_civil(at).strftime("%A").to_string()
+}
+
+/// Formats the time of day of a timestamp: `12:00:00`.
+#[must_use]
+pub fn format_time_of_day(at: UtcTimestamp) -> String {
+    to_civil(at).strftime("%H:%M:%S").to_string()
+}
+
 fn to_civil(at: UtcTimestamp) -> jiff::civil::DateTime {
     let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     epoch.saturating_add(at.duration_since(UtcTimestamp::UNIX_EPOCH))

@@ -71,6 +71,10 @@ pub enum TimeBasis {
 pub struct Check {
     /// Stable id in kebab case.
     pub id: &'static str,
+    /// Title for people: the problem as a noun phrase.
+    pub title: &'static str,
+    /// One sentence that says what the problem means for users or operators.
+    pub impact: &'static str,
     /// Short description of the problem it finds.
     pub summary: &'static str,
     /// Default severity.

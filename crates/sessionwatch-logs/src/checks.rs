@@ -40,6 +40,10 @@ pub enum LogCheckKind {
 pub struct LogCheck {
     /// Stable id in kebab case.
     pub id: &'static str,
+    /// Title for people: the problem as a noun phrase.
+    pub title: &'static str,
+    /// One sentence that says what the problem means for users or operators.
+    pub impact: &'static str,
     /// Short description of the problem it finds.
     pub summary: &'static str,
     /// Default severity.
@@ -58,6 +62,8 @@ pub struct LogCheck {
 pub const LOG_CHECKS: [LogCheck; 7] = [
     LogCheck {
         id: "log-duplicate-token",
+        title: "Application reports duplicate tokens",
+        impact: "Users may have been logged in as somebody else.",
         summary: "Log lines that report a duplicate session token",
         severity: Severity::Critical,
         action: "revoke every session with these tokens, and open an incident: `sessionwatch incident open --severity P0`",
@@ -67,6 +73,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-mismatch",
+        title: "Application mixed up users",
+        impact: "One user was shown the data of another.",
         summary: "Log lines that report a session returned with another user's data",
         severity: Severity::Critical,
         action: "one user was served as another: revoke these sessions, and open an incident: `sessionwatch incident open --severity P0`",
@@ -76,6 +84,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-conflict",
+        title: "Log and table disagree about users",
+        impact: "One of them names the wrong user for a session.",
         summary: "Log lines and table rows that name different users for the same token",
         severity: Severity::Critical,
         action: "revoke the session, and find out whether the log or the table names the wrong user",
@@ -85,6 +95,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "token-in-log",
+        title: "Session tokens in the log",
+        impact: "Anyone who can read the log can take over these sessions.",
         summary: "Full session tokens in log lines",
         severity: Severity::High,
         action: "anyone who can read the log can take over these sessions: revoke them, stop logging tokens, and delete the lines",
@@ -94,6 +106,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-not-found",
+        title: "Sessions of unknown users in use",
+        impact: "Deleted users still send requests with their old sessions.",
         summary: "Log lines that report a session whose user does not exist",
         severity: Severity::Low,
         action: "check for users deleted while logged in; `sessionwatch cleanup orphaned` removes their sessions",
@@ -103,6 +117,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-idle",
+        title: "Log source is silent",
+        impact: "Problems that only the log shows are not seen.",
         summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,
         action: "check that the application still logs, and that its log lines still arrive",
@@ -112,6 +128,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-gap",
+        title: "Log lines may be missing",
+        impact: "Problems in the missing lines were not seen.",
         summary: "Places in a log where lines may be missing because they could not be read",
         severity: Severity::High,
         action: "search rotated files and backups for the missing lines with `sessionwatch logs scan FILE`, and find out what truncates or removes the log",

@@ -72,6 +72,47 @@ pub fn list_alerts(db: Tx<'_>, include_ok: bool) -> Result<Vec<AlertRecord>, Sto
     db.query_rows(&query, &[include_ok.into()])?.iter().map(alert_from_row).collect()
 }
 
+/// Number of alerts of a target that share state, severity and acknowledgment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertCount {
+    /// The target's name.
+    pub target: String,
+    /// The severity's name.
+    pub severity: String,
+    /// `true` for firing alerts, `false` for pending ones.
+    pub is_firing: bool,
+    /// `true` if somebody has acknowledged these alerts.
+    pub is_acknowledged: bool,
+    /// The number of alerts, at least one.
+    pub count: u64,
+}
+
+/// Counts firing and pending alerts.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_alerts(db: Tx<'_>) -> Result<Vec<AlertCount>, StoreError> {
+    let query =
+        "SELECT target, severity, state, CASE WHEN acknowledged_by IS NULL THEN 0 ELSE 1 END, COUNT(*)
+         FROM alerts WHERE state <> 'resolved' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
+    let count = |row: &StoreRow| {
+        let is_firing = match row.read_text(2)?.as_str() {
+            "firing" => true,
+            "pending" => false,
+            _ => return Err(row.undecodable_column(2)),
+        };
+        Ok(AlertCount {
+            target: row.read_text(0)?,
+            severity: row.read_known_text(1, |name| name.parse::<Severity>().is_ok())?,
+            is_firing,
+            is_acknowledged: row.read_bool(3)?,
+            count: row.read_u64(4)?,
+        })
+    };
+    db.query_rows(query, &[])?.iter().map(count).collect()
+}
+
 impl AlertRecord {
     /// Returns the last failing finding with its evidence, or JSON null if there was none.
     ///
@@ -229,6 +270,15 @@ mod tests {
                 assert_eq!(read, Some(kept));
             }
             assert_eq!(store.read(|db| list_alerts(db, false)).unwrap().len(), 1);
+            let counted = store.read(count_alerts).unwrap();
+            let expected = AlertCount {
+                target: "one".into(),
+                severity: "critical".into(),
+                is_firing: true,
+                is_acknowledged: true,
+                count: 1,
+            };
+            assert_eq!(counted, [expected]);
             assert_eq!(store.read(|db| find_alert(db, "two", "duplicate-tokens")).unwrap(), None);
         }
     }

@@ -212,6 +212,16 @@ fn audit_action(kind: &str) -> &'static str {
     }
 }
 
+/// Counts incidents that are not closed.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_open_incidents(db: Tx<'_>) -> Result<u64, StoreError> {
+    let row = db.query_row("SELECT COUNT(*) FROM incidents WHERE state <> 'closed'", &[])?;
+    row.map_or(Ok(0), |row| row.read_u64(0))
+}
+
 /// Applies a change to the incident's current state, including changes by others meanwhile, and adds a timeline entry.
 ///
 /// # Errors

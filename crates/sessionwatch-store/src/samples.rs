@@ -213,6 +213,29 @@ pub fn last_run_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, Sto
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
+/// The last check run of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Time of the run.
+    pub at: UtcTimestamp,
+    /// `true` if the session table could be read.
+    pub succeeded: bool,
+}
+
+/// Returns the last check run of a target within two days.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn find_last_run(db: Tx<'_>, target: &str) -> Result<Option<LastRun>, StoreError> {
+    let row = db.query_row(
+        "SELECT at, CASE WHEN looks > blind THEN 1 ELSE 0 END FROM censuses
+         WHERE target = $1 AND resolution = 0 ORDER BY at DESC LIMIT 1",
+        &[target.into()],
+    )?;
+    row.map(|row| Ok(LastRun { at: row.read_timestamp(0)?, succeeded: row.read_bool(1)? })).transpose()
+}
+
 /// Returns the time of a target's last successful check run: exact for two days, then to five minutes, then to the
 /// hour.
 ///

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sessionwatch_app::app::{
     AppError, AppState, Period,
     accounts::AccountRole,
-    alerts::{self, AlertFilter, AlertRef, EventSearch},
+    alerts::{self, AlertFilter, AlertRecord, AlertRef, EventSearch},
     login_sessions::CurrentUser,
     silences::{self, MAX_SILENCE_MINUTES, NewSilence, SilenceRecord},
     targets::severity_rank,
@@ -25,6 +25,7 @@ use super::{
     csrf::{CsrfForm, FormFields},
     layout::{self, PageHead},
     login, overview,
+    shell::Shell,
 };
 
 /// Most notifications on a page.
@@ -42,8 +43,9 @@ pub(super) struct AlertHistoryQuery {
 pub(super) async fn show_alerts(
     State(app): State<Arc<AppState>>,
     Query(wanted): Query<AlertHistoryQuery>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let now = app.clock.now();
     // Clamped instead of rejected: a link with any number still shows a page.
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
@@ -67,7 +69,7 @@ pub(super) async fn show_alerts(
     firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
     let body = html! {
         @if firing.is_empty() { p.empty { "No firing alerts." } }
-        @else { ul.list { @for kept in &firing { li { (layout::render_status_badge(kept.alert.state.name())) " " (overview::render_alert_line(kept, now)) } } } }
+        @else { (overview::render_attention_list(&shell, &firing)) }
         (render_silences_section(&person, &silences))
         section aria-labelledby="history" {
             h2 id="history" { "Notifications" }
@@ -90,7 +92,7 @@ pub(super) async fn show_alerts(
         }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         // A search stays as it is: refreshing would shift the results while somebody reads them.
         PageHead { title: "Alerts", path: "/alerts", live: wanted.text.is_empty() },
         &body,
@@ -125,7 +127,21 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
 fn redirect_back(fields: &FormFields) -> Redirect {
     // A form field is input like any other: an open redirect would help phishing.
     let back = fields.text("back");
-    Redirect::to(if back.starts_with("/targets/") && login::is_local_path(back) { back } else { "/alerts" })
+    Redirect::to(if (back == "/" || back.starts_with("/targets/")) && login::is_local_path(back) {
+        back
+    } else {
+        "/alerts"
+    })
+}
+
+/// Renders the hidden fields of a form about an alert, after which the browser returns to the page `back`.
+pub(super) fn render_alert_fields(user: &CurrentUser, alert: &AlertRecord, back: &str) -> Markup {
+    html! {
+        (layout::render_csrf_field(user))
+        input type="hidden" name="target" value=(alert.target);
+        input type="hidden" name="check" value=(alert.check);
+        input type="hidden" name="back" value=(back);
+    }
 }
 
 /// Returns the alert that a form refers to.

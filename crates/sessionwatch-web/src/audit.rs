@@ -14,8 +14,8 @@ use sessionwatch_core::{duration, plural::format_count};
 
 use super::{
     PageResult,
-    auth::LoggedIn,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Most entries on a page.
@@ -29,7 +29,7 @@ pub(super) struct AuditPeriodQuery {
 pub(super) async fn show_audit_trail(
     State(app): State<Arc<AppState>>,
     Query(period): Query<AuditPeriodQuery>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
     let now = app.clock.now();
     // Clamped, so that any link shows a page.
@@ -57,7 +57,7 @@ pub(super) async fn show_audit_trail(
             } }
         }
     };
-    Ok(layout::render_page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: "Audit", path: "/audit", live: false }, &body))
 }
 
 #[cfg(test)]

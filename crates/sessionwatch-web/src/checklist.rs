@@ -19,6 +19,7 @@ use super::{
     auth::LoggedIn,
     csrf::CsrfForm,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Length limit of a note, in characters.
@@ -43,8 +44,9 @@ pub(super) async fn redirect_to_first_target(
 pub(super) async fn show_checklist(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let config = app.config();
     let target = app.target(&name)?;
     let list = checklists::load_weekly_checklist(&app, target.clone()).await?;
@@ -69,7 +71,7 @@ pub(super) async fn show_checklist(
         (render_items(&document["requirements"]))
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: &format!("Checklist: {}", target.name), path: "/report", live: false },
         &body,
     ))

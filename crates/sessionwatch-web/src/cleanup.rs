@@ -30,6 +30,7 @@ use super::{
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Most plans listed, latest first.
@@ -47,8 +48,9 @@ pub(super) struct TargetRef {
 pub(super) async fn show_cleanup(
     State(app): State<Arc<AppState>>,
     Query(chosen): Query<TargetRef>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let config = app.config();
     // The navigation has no target, so the page opens with the first one.
     let target = match config.targets.first() {
@@ -77,7 +79,7 @@ pub(super) async fn show_cleanup(
         (render_archive(&person, &held, now))
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: &format!("Cleanup: {}", target.name), path: "/cleanup", live: false },
         &body,
     ))
@@ -235,8 +237,9 @@ pub(super) async fn show_plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(course): Query<IncidentRef>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
     let now = app.clock.now();
     let ops = TargetOps::new(&app, target.clone(), &person.actor());
@@ -289,7 +292,7 @@ pub(super) async fn show_plan(
         }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: plan.selection.command_name(), path: "/cleanup", live: goes_on },
         &body,
     ))

@@ -31,15 +31,14 @@ use super::{
     auth::LoggedIn,
     csrf::CsrfForm,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Length limit of texts that a person enters, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;
 
-pub(super) async fn show_incidents(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-) -> PageResult {
+pub(super) async fn show_incidents(State(app): State<Arc<AppState>>, shell: Shell) -> PageResult {
+    let person = shell.user.clone();
     let now = app.clock.now();
     let all = incidents::list_incidents(&app).await?;
     let targets: Vec<String> = app.config().targets.iter().map(|target| target.name.clone()).collect();
@@ -66,7 +65,7 @@ pub(super) async fn show_incidents(
             }
         }
     };
-    Ok(layout::render_page(&person, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
 }
 
 /// Renders the form that opens an incident on one of the targets.
@@ -117,8 +116,9 @@ pub(super) async fn show_incident(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(find): Query<UserSearchQuery>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let now = app.clock.now();
     let IncidentOps { case, ops } = incidents::load_incident(&app, &person.actor(), &id).await?;
     let users = if find.find.is_empty() {
@@ -147,7 +147,7 @@ pub(super) async fn show_incident(
         }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         // A search result must not vanish with a refresh.
         PageHead { title: &incident.id, path: "/incidents", live: find.find.is_empty() },
         &body,

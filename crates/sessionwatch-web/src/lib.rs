@@ -7,22 +7,28 @@ pub mod access;
 pub mod api;
 
 mod alerts;
+mod assets;
 mod audit;
 mod auth;
 mod chart;
+mod chart_range;
 mod checklist;
 mod cleanup;
+mod components;
 mod csrf;
+mod format;
 mod incidents;
 mod layout;
 mod login;
 mod logs;
+mod markdown;
 mod oidc;
 mod overview;
 pub mod routes;
 mod sessions;
 mod settings;
 mod setup;
+mod shell;
 mod sse;
 mod target;
 #[cfg(test)]

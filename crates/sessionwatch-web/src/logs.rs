@@ -14,8 +14,8 @@ use sessionwatch_core::{duration::DAY, source_activity::SourceStatus, timestamp:
 
 use super::{
     PageResult,
-    auth::LoggedIn,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Most log events on a page.
@@ -38,7 +38,7 @@ pub(super) struct LogEventFilter {
 pub(super) async fn show_logs(
     State(app): State<Arc<AppState>>,
     Query(wanted): Query<LogEventFilter>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
     let names: Vec<String> = config.targets.iter().map(|target| target.name.clone()).collect();
@@ -88,7 +88,7 @@ pub(super) async fn show_logs(
             }
         }
     };
-    Ok(layout::render_page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: "Logs", path: "/logs", live: true }, &body))
 }
 
 /// Renders the state of each log source.

@@ -1,192 +1,206 @@
-//! The overview: problems and key figures of all targets.
+//! The overview: problems, key figures and activity of all targets.
+
+mod activity;
+mod attention;
+mod figures;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use maud::{Markup, html};
+use serde::Deserialize;
 use sessionwatch_app::{
     app::{
-        AppState, Period,
+        AppState,
         alerts::AlertRecord,
-        targets::{self, TargetStatus},
+        targets::{self, Overview, TargetStatus},
     },
-    config::{Config, Target},
+    config::Target,
 };
-use sessionwatch_clock as clock;
-use sessionwatch_core::{
-    alert::AlertState as Alerting, duration::DAY, plural::format_count, timestamp::UtcTimestamp,
-};
+use sessionwatch_core::plural::{format_count, format_number};
 
+pub(super) use self::attention::render_attention_list;
+
+use self::{
+    activity::render_activity,
+    figures::{render_figures, sum_gauges},
+};
 use super::{
     PageResult,
-    auth::LoggedIn,
-    chart::{self, Chart},
-    layout::{self, PageHead},
+    chart::{Chart, ChartLimit, ChartSeries},
+    chart_range::ChartRange,
+    components::{Callout, Card, Column, DataTable, EmptyState, Icon, PageHeader, Tone, render_state_pill},
+    format::{percent_encode, render_relative_time},
+    shell::{NavSection, PageHead, Shell},
 };
 
-/// Most notifications shown per target.
-const MAX_SHOWN_EVENTS: u32 = 12;
+/// Parameters of the page.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OverviewQuery {
+    range: ChartRange,
+}
+
+/// A target and its status.
+#[derive(Clone, Copy, Debug)]
+struct TargetRow<'a> {
+    target: &'a Target,
+    status: &'a TargetStatus,
+}
 
 pub(super) async fn show_overview(
     State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
+    Query(query): Query<OverviewQuery>,
+    shell: Shell,
 ) -> PageResult {
-    let (config, now) = (app.config(), app.clock.now());
-    let configured: Vec<Target> = config.targets.clone();
-    let known = targets::list_target_statuses(&app).await?;
-    let wrong: Vec<(&Target, &AlertRecord)> = configured
+    let config = app.config();
+    let overview = targets::load_overview(&app, query.range.period(shell.now)).await?;
+    let rows: Vec<TargetRow<'_>> = config
+        .targets
         .iter()
-        .zip(&known)
-        .flat_map(|(target, known)| known.firing_alerts().into_iter().map(move |kept| (target, kept)))
+        .zip(&overview.statuses)
+        .map(|(target, status)| TargetRow { target, status })
         .collect();
-    let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
-    let unknown = known.iter().filter(|known| known.state() == "unknown").count();
-    let pending: usize = known.iter().map(TargetStatus::count_pending_alerts).sum();
+    let firing: Vec<&AlertRecord> = rows.iter().flat_map(|row| row.status.firing_alerts()).collect();
     let body = html! {
-        @if !configured.is_empty() { (render_overall_status(open, wrong.len(), unknown, pending)) }
-        @if !wrong.is_empty() {
-            section aria-labelledby="problems" {
-                h2 id="problems" { "Problems" }
-                ul.list { @for (_, kept) in &wrong { li { (render_alert_line(kept, now)) } } }
+        (render_headline(&rows, &firing))
+        @if rows.is_empty() { (render_no_targets()) }
+        @else {
+            (render_attention_list(&shell, &firing))
+            (render_unknown_targets(&rows))
+            (render_figures(&rows, &overview, &firing))
+            div.cols.cols-even {
+                (render_chart(&overview, &rows, query.range, &config.checks.thresholds, &shell))
+                (render_activity(&overview.activity, shell.now))
             }
-        }
-        @for (target, known) in configured.iter().zip(&known) { (render_target_card(&config, target, known, now)) }
-        @if configured.is_empty() {
-            p.empty { "No targets configured. Run " code { "sessionwatch init URL" } " to create a configuration." }
+            (render_target_table(&rows, &shell))
         }
     };
-    Ok(layout::render_page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
+    let page = PageHead {
+        title: "Overview",
+        section: NavSection::Overview,
+        target: None,
+        live: query.range.is_live(),
+    };
+    Ok(shell.render_page(page, &body))
 }
 
-/// Renders the status of all targets in one line, given the number of unacknowledged and of all firing alerts, of
-/// targets with unknown status, and of pending alerts.
-fn render_overall_status(open: usize, all: usize, unknown: usize, pending: usize) -> Markup {
-    let (state, said) = match (open, all, unknown) {
-        (0, 0, 0) if pending > 0 => {
-            ("pending", format_count(pending as u64, "pending alert", "pending alerts"))
-        }
-        (0, 0, 0) => ("passing", "No problems found".to_owned()),
-        (0, 0, _) => {
-            ("unknown", format!("Status of {} unknown", format_count(unknown as u64, "target", "targets")))
-        }
-        (0, ..) => ("acknowledged", format_count(all as u64, "acknowledged alert", "acknowledged alerts")),
-        _ => {
-            let open_alerts = format_count(open as u64, "unacknowledged alert", "unacknowledged alerts");
-            (
-                "failing",
-                if open == all { open_alerts } else { format!("{open_alerts}, {all} firing in total") },
-            )
+/// Renders the state of all targets in one sentence, and the details in a second one.
+fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
+    let open = firing.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
+    let acknowledged = firing.len() as u64 - open;
+    let with_state = |state: &str| rows.iter().filter(|row| row.status.state() == state).count() as u64;
+    let (unknown, pending) = (with_state("unknown"), with_state("pending"));
+    let targets = |count: u64| format_count(count, "target", "targets");
+    let headline = if rows.is_empty() {
+        "No targets yet".to_owned()
+    } else if open > 0 {
+        format!("{} attention", format_count(open, "problem needs", "problems need"))
+    } else if unknown > 0 {
+        format!("The state of {} is unknown", targets(unknown))
+    } else if pending > 0 {
+        format!("{} may have a problem", targets(pending))
+    } else if acknowledged > 0 {
+        format!("{}, acknowledged", format_count(acknowledged, "problem", "problems"))
+    } else if let [row] = rows {
+        format!("{} is healthy", row.target.name)
+    } else {
+        format!("All {} are healthy", targets(rows.len() as u64))
+    };
+    let lead = html! {
+        @if open > 0 && acknowledged > 0 { (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. " }
+        @if open > 0 && unknown > 0 { "The state of " (targets(unknown)) " is unknown. " }
+        @if !rows.is_empty() && open + unknown == 0 {
+            @if pending > 0 { "A check failed for the first time. It is confirmed by the next runs before anybody is notified." }
+            @else if acknowledged == 0 { "No check fails." }
         }
     };
-    html! { p class={ "verdict " (state) } role="status" { (layout::render_status_badge(state)) " " strong { (said) } } }
+    PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
 }
 
-/// Renders an alert in one line, with a link to its check.
-pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Markup {
-    let link = format!(
-        "/targets/{}/checks/{}",
-        layout::percent_encode(&record.target),
-        layout::percent_encode(&record.check)
-    );
-    let since = if let Alerting::Firing { since, .. } = record.alert.state { Some(since) } else { None };
-    html! {
-        (layout::render_severity_badge(&record.severity)) " "
-        a href=(link) { (record.check) } " on " (record.target) ": " (layout::sanitize_text(&record.summary))
-        @if let Some(since) = since { span.dim { ", started firing " (layout::render_relative_time(since, now)) } }
-        @if let Some(owner) = &record.acknowledged_by { span.dim { ", acknowledged by " (layout::sanitize_text(owner)) } }
-    }
+fn render_no_targets() -> Markup {
+    let state = EmptyState {
+        icon: Icon::Database,
+        title: "No database is monitored yet",
+        text: html! { "Run " code { "sessionwatch init URL" } " to create a configuration. It finds the session table and shows what it found." },
+        action: html! {},
+    };
+    html! { section.card { (state.render()) } }
 }
 
-fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, now: UtcTimestamp) -> Markup {
-    let link = format!("/targets/{}", layout::percent_encode(&target.name));
-    let census = status.report_document().map(|report| &report["stats"]);
-    let count = |key: &str| census.and_then(|census| census[key].as_f64());
+/// Renders why the state of a target is unknown.
+fn render_unknown_targets(rows: &[TargetRow<'_>]) -> Markup {
     html! {
-        section.card aria-label=(target.name) {
-            h2 { a href=(link) { (target.name) } " " (layout::render_status_badge(status.state())) }
-            p.dim {
-                @match &status.report {
-                    Some(report) => {
-                        "Last check " (layout::render_relative_time(report.at, now)) ", "
-                        (report.document["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
-                        " · " (status.report_text("profile").unwrap_or("no session table found"))
-                    }
-                    None => "Not checked yet.",
-                }
-            }
-            dl.numbers {
-                @for (name, key, to) in TARGET_FIGURES {
-                    div {
-                        dt { (name) }
-                        dd { a href={ (link) (to) } { (count(key).map_or("?".to_owned(), chart::format_number)) } }
-                    }
-                }
-            }
-            div.charts { (render_charts(config, status, Period { from: now - DAY, to: now })) }
-            @if status.events.is_empty() {
-                p.dim { "No notifications in the last 24 hours." }
-            } @else {
-                details {
-                    summary { "Last 24 hours: " (format_count(status.events.len() as u64, "notification", "notifications")) }
-                    ul.list {
-                        @for event in status.events.iter().rev().take(MAX_SHOWN_EVENTS as usize) {
-                            li { (layout::render_relative_time(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::sanitize_text(&event.summary)) }
-                        }
-                    }
-                }
-            }
+        @for row in rows.iter().filter(|row| row.status.state() == "unknown") {
+            @let path = format!("/targets/{}", percent_encode(&row.target.name));
+            @let (title, text) = match &row.status.report {
+                None => (format!("{} has not been checked yet", row.target.name), "The first check run starts within a minute."),
+                Some(_) => (format!("{} cannot be checked", row.target.name), "The figures below are those of the last run that succeeded. Nothing is known about the sessions since then."),
+            };
+            (Callout { tone: Tone::Warn, title: &title, text: html! { (text) }, action: html! { a.btn href={ (path) "/doctor" } { "Run doctor" } } }.render())
         }
     }
 }
 
-/// The key figures of a target: label, name in the session stats, and link to the sessions behind the figure.
-const TARGET_FIGURES: [(&str, &str, &str); 6] = [
-    ("Active sessions", "active", "/sessions?status=active"),
-    ("Expired sessions", "expired", "/sessions?status=expired"),
-    ("Users with sessions", "users_active", "/sessions?sort=user"),
-    ("Sessions per user", "sessions_per_user", "/sessions?sort=user"),
-    ("Shared tokens", "duplicate_tokens", "/checks/duplicate-tokens"),
-    ("Orphaned sessions", "orphaned", "/checks/orphaned-sessions"),
-];
-
-/// Renders the charts of a target over a period.
-pub(super) fn render_charts(config: &Config, status: &TargetStatus, period: Period) -> Markup {
-    let thresholds = &config.checks.thresholds;
+fn render_chart(
+    overview: &Overview,
+    rows: &[TargetRow<'_>],
+    range: ChartRange,
+    thresholds: &sessionwatch_core::checks::CheckThresholds,
+    shell: &Shell,
+) -> Markup {
+    let samples: Vec<_> = overview.chart_samples.iter().map(Vec::as_slice).collect();
+    let series = |gauge: &str| sum_gauges(&samples, gauge);
+    let bars = series("created_last_hour");
+    // A limit holds for one target, and says nothing about a sum.
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
-    let limit = |value: u64| value as f64;
-    let usual =
-        |label: &'static str, value: Option<u64>| value.map(limit).map(|value| (label, value)).into_iter();
-    let marks: Vec<(UtcTimestamp, String)> = status
-        .events
-        .iter()
-        .filter(|event| event.kind == "firing")
-        .map(|event| (event.at, format!("{} {}", clock::format_utc(event.at), event.check)))
-        .collect();
-    let all = [
-        (
-            "Active sessions",
-            "active",
-            usual("normal up to", thresholds.active_sessions.max)
-                .chain(usual("normal from", thresholds.active_sessions.min))
-                .collect(),
-        ),
-        (
-            "Expired sessions in the table",
-            "expired",
-            usual("fails above", thresholds.expired_backlog.max).collect(),
-        ),
-        (
-            "Sessions created in the last hour",
-            "created_last_hour",
-            usual("fails above", thresholds.creation_rate.max).collect(),
-        ),
-        ("Sessions per user", "per_user", vec![("fails above", thresholds.sessions_per_user.max)]),
+    let limit = thresholds.active_sessions.max.filter(|_| rows.len() == 1).map(|value| value as f64);
+    let chart = Chart {
+        period: range.period(shell.now),
+        line: ChartSeries { label: "Active sessions", points: series("active") },
+        bars: bars
+            .iter()
+            .any(|(_, value)| value.is_some())
+            .then_some(ChartSeries { label: "New sessions per hour", points: bars }),
+        limits: limit.map(|value| ChartLimit { label: "Fails above", value }).into_iter().collect(),
+        firing: vec![],
+        markers: activity::chart_markers(&overview.activity, range.period(shell.now)),
+    };
+    let note = if rows.len() == 1 { "" } else { "all targets" };
+    Card { id: "chart", title: "Active sessions", note, end: range.render_switch("/"), body: chart.render() }
+        .render()
+}
+
+fn render_target_table(rows: &[TargetRow<'_>], shell: &Shell) -> Markup {
+    const COLUMNS: [Column<'_>; 7] = [
+        Column::text("Target"),
+        Column::text("State"),
+        Column::fill("Profile"),
+        Column::number("Active sessions"),
+        Column::number("Users"),
+        Column::number("Failing checks"),
+        Column::number("Last check"),
     ];
-    html! {
-        @for (title, gauge, limits) in all {
-            (Chart { title, period, points: status.gauge_series(gauge), limits, alert_marks: marks.clone() }.render())
+    let figure = |row: &TargetRow<'_>, key: &str| {
+        let value = row.status.report_document().and_then(|report| report["stats"][key].as_u64());
+        value.map_or_else(|| "–".to_owned(), format_number)
+    };
+    let table_rows = html! {
+        @for row in rows {
+            tr {
+                td.first { a href={ "/targets/" (percent_encode(&row.target.name)) } { (row.target.name) } }
+                td.up { (render_state_pill(row.status.state())) }
+                td.fill.hide-s { (row.status.report_text("profile").unwrap_or("–")) }
+                td.num data-l="Active" { (figure(row, "active")) }
+                td.num.hide-s { (figure(row, "users_active")) }
+                td.num.hide-s { (row.status.firing_alerts().len()) }
+                td.num { @match &row.status.report { Some(report) => (render_relative_time(report.at, shell.now)), None => "never" } }
+            }
         }
-    }
+    };
+    let body =
+        DataTable { label: "Targets", class: "table-cards", columns: &COLUMNS, rows: table_rows }.render();
+    Card { id: "target-table", title: "Targets", note: &rows.len().to_string(), end: html! {}, body }.render()
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use sessionwatch_app::app::{AppState, accounts::AccountRole};
 
 use super::{
     access::{Access, RouteSpec, RouteTable},
-    alerts, audit, checklist, cleanup, incidents, layout, login, logs, oidc, overview, sessions, settings,
-    setup, sse, target, tokens,
+    alerts, assets, audit, checklist, cleanup,
+    components::component_sheet,
+    incidents, login, logs, oidc, overview, sessions, settings, setup, sse, target, tokens,
 };
 
 /// A route and its handler.
@@ -65,7 +66,7 @@ fn page_route(
 #[rustfmt::skip]
 pub(super) fn page_routes() -> Vec<PageRoute> {
     vec![
-        get_route("/assets/{file}", PUBLIC_ACCESS, layout::serve_asset),
+        get_route("/assets/{file}", PUBLIC_ACCESS, assets::serve_asset),
         get_route("/login", PUBLIC_ACCESS, login::show_login),
         post_route("/login", PUBLIC_ACCESS, "login.succeeded", login::log_in),
         get_route("/oidc/login", PUBLIC_ACCESS, oidc::start_login),
@@ -111,6 +112,7 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         post_route("/archive/{id}/restore", RESPONDER_ACCESS, "plan.created", cleanup::create_restore_plan),
         get_route("/audit", VIEWER_ACCESS, audit::show_audit_trail),
         get_route("/settings", VIEWER_ACCESS, settings::show_settings),
+        get_route("/settings/components", ADMIN_ACCESS, component_sheet::show_components),
         post_route("/settings/password", VIEWER_ACCESS, "account.password_changed", settings::change_password),
         post_route("/settings/login-sessions/revoke", VIEWER_ACCESS, "login.revoked", settings::revoke_login_session),
         post_route("/settings/tokens", VIEWER_ACCESS, "token.created", tokens::create_token),

@@ -26,8 +26,8 @@ use sessionwatch_clock as clock;
 
 use super::{
     PageResult, WebError,
-    auth::LoggedIn,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Most sessions on a page.
@@ -126,8 +126,9 @@ pub(super) async fn show_sessions(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Query(mut filter): Query<SessionFilter>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let target = app.target(&name)?;
     let found = sessions::list_sessions(&app, &target, filter.to_session_query(SESSION_PAGE_SIZE)?).await?;
     let base = format!("/targets/{}", layout::percent_encode(&name));
@@ -161,7 +162,7 @@ pub(super) async fn show_sessions(
         }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: &format!("Sessions of {name}"), path: "/targets", live: false },
         &body,
     ))
@@ -265,8 +266,9 @@ fn export_headers(found: &SessionList) -> [(HeaderName, &'static str); 1] {
 pub(super) async fn show_user(
     State(app): State<Arc<AppState>>,
     Path((name, user)): Path<(String, String)>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let now = app.clock.now();
     let target = app.target(&name)?;
     let records = sessions::load_user_activity(&app, &name, &user).await?;
@@ -296,7 +298,7 @@ pub(super) async fn show_user(
         }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: &format!("User {}", layout::sanitize_text(&user)), path: "/targets", live: false },
         &body,
     ))

@@ -21,13 +21,13 @@ use super::{
     auth::LoggedIn,
     csrf::CsrfForm,
     layout::{self, PageHead},
-    setup, tokens,
+    setup,
+    shell::Shell,
+    tokens,
 };
 
-pub(super) async fn show_settings(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-) -> PageResult {
+pub(super) async fn show_settings(State(app): State<Arc<AppState>>, shell: Shell) -> PageResult {
+    let person = shell.user.clone();
     let logins = login_sessions::list_login_sessions(&app, &person.name).await?;
     let all = app_accounts::list_accounts(&app).await?;
     let programs = app_tokens::list_tokens(&app, Some(&person.name)).await?;
@@ -38,7 +38,7 @@ pub(super) async fn show_settings(
         @if person.role == AccountRole::Admin { (render_accounts_section(&person, &all, now)) (render_channels_section(&app, &person)) }
         (render_config_section(&app))
     };
-    Ok(layout::render_page(&person, PageHead { title: "Settings", path: "/settings", live: false }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: "Settings", path: "/settings", live: false }, &body))
 }
 
 fn render_account_section(
@@ -180,9 +180,10 @@ pub(super) async fn delete_account(
 
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
     form: CsrfForm,
 ) -> Result<Response, WebError> {
+    let person = shell.user.clone();
     let name = form.text("channel");
     // Answers with a page instead of a redirect, to show what the channel replied.
     let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
@@ -191,12 +192,8 @@ pub(super) async fn test_channel(
         @else { p.problem role="alert" { "Cannot send a test message to " (name) ": " (problems.join("; ")) } }
         p { a href="/settings" { "Back to settings" } }
     };
-    Ok(layout::render_page(
-        &person,
-        PageHead { title: "Test message", path: "/settings", live: false },
-        &body,
-    )
-    .into_response())
+    Ok(layout::render_page(&shell, PageHead { title: "Test message", path: "/settings", live: false }, &body)
+        .into_response())
 }
 
 #[cfg(test)]

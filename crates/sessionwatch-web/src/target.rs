@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 use sessionwatch_app::{
     app::{
-        AppError, AppState, Period,
+        AppError, AppState,
         accounts::AccountRole,
         alerts::{AlertRecord, AlertRef, EventRecord},
         login_sessions::CurrentUser,
@@ -17,37 +16,37 @@ use sessionwatch_app::{
         targets::{self, DiagnosticLevel, TargetStatus, severity_rank},
     },
     checks,
-    config::Target,
+    config::{Config, Target},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{alert::AlertState as Alerting, timestamp::UtcTimestamp};
 
 use super::{
     PageResult,
-    auth::LoggedIn,
+    chart::{Chart, ChartLimit, ChartSeries},
+    chart_range::ChartRange,
+    components::Card,
     layout::{self, PageHead},
-    overview,
+    shell::Shell,
 };
 
-/// The period of the charts.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct ChartPeriodQuery {
-    hours: Option<i64>,
+/// Parameters of the page.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TargetQuery {
+    range: ChartRange,
 }
 
 pub(super) async fn show_target(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    Query(asked): Query<ChartPeriodQuery>,
-    LoggedIn(person): LoggedIn,
+    Query(asked): Query<TargetQuery>,
+    shell: Shell,
 ) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
     let target = app.target(&name)?;
-    let hours = asked.hours.unwrap_or(24).clamp(1, 24 * 400);
-    let known =
-        targets::load_target_status(&app, &name, Period::ending_at(now, SignedDuration::from_hours(hours)))
-            .await?;
-    let period = Period { from: now - SignedDuration::from_hours(hours), to: now };
+    let period = asked.range.period(now);
+    let known = targets::load_target_status(&app, &name, period).await?;
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
     let body = html! {
         p { (layout::render_status_badge(known.state())) " "
@@ -58,21 +57,63 @@ pub(super) async fn show_target(
             a href={ (base) "/sessions" } { "Sessions" } a href={ (base) "/report" } { "Checklist" }
             a href={ "/logs?target=" (layout::percent_encode(&target.name)) } { "Logs" }
         }
-        nav.periods aria-label="Period" {
-            @for (label, span) in [("24 hours", 24), ("7 days", 168), ("30 days", 720), ("1 year", 8_760)] {
-                a href={ (base) "?hours=" (span) } aria-current=[(span == hours).then_some("true")] { (label) }
-            }
-        }
-        div.charts { (overview::render_charts(&config, &known, period)) }
+        (render_charts(&config, &known, asked.range, &base, now))
         (render_checks_table(&known, &base, now))
         (render_target_facts(&app, &target, &known, now))
     };
     Ok(layout::render_page(
-        &person,
-        // Long periods are expensive to query and hardly change.
-        PageHead { title: &target.name, path: "/targets", live: hours <= 24 },
+        &shell,
+        PageHead { title: &target.name, path: "/targets", live: asked.range.is_live() },
         &body,
     ))
+}
+
+/// Renders the gauges of a target over a period.
+fn render_charts(
+    config: &Config,
+    status: &TargetStatus,
+    range: ChartRange,
+    path: &str,
+    now: UtcTimestamp,
+) -> Markup {
+    let thresholds = &config.checks.thresholds;
+    #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
+    let limit = |label: &'static str, value: Option<u64>| {
+        value.map(|value| ChartLimit { label, value: value as f64 }).into_iter()
+    };
+    let per_user = ChartLimit { label: "Fails above", value: thresholds.sessions_per_user.max };
+    let gauges = [
+        (
+            "Active sessions",
+            "active",
+            limit("Fails above", thresholds.active_sessions.max)
+                .chain(limit("Fails below", thresholds.active_sessions.min))
+                .collect(),
+        ),
+        ("Expired sessions", "expired", limit("Fails above", thresholds.expired_backlog.max).collect()),
+        (
+            "New sessions, last hour",
+            "created_last_hour",
+            limit("Fails above", thresholds.creation_rate.max).collect(),
+        ),
+        ("Sessions per user", "per_user", vec![per_user]),
+    ];
+    html! {
+        div.row.between { h2.h2 { "Over time" } (range.render_switch(path)) }
+        div.grid-2 {
+            @for (title, gauge, limits) in gauges {
+                @let chart = Chart {
+                    period: range.period(now),
+                    line: ChartSeries { label: title, points: status.gauge_series(gauge) },
+                    bars: None,
+                    limits,
+                    firing: vec![],
+                    markers: vec![],
+                };
+                (Card { id: gauge, title, note: "", end: html! {}, body: chart.render() }.render())
+            }
+        }
+    }
 }
 
 fn render_checks_table(status: &TargetStatus, base: &str, now: UtcTimestamp) -> Markup {
@@ -122,7 +163,7 @@ fn format_last_duration(report: Option<&Value>) -> String {
 pub(super) async fn show_check_query(
     State(app): State<Arc<AppState>>,
     Path((name, check)): Path<(String, String)>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
     let query =
         targets::render_check_query(&app, &AlertRef { target: name.clone(), check: check.clone() }).await?;
@@ -132,13 +173,13 @@ pub(super) async fn show_check_query(
         p { "The query behind " a href=(back) { (check) } " on " (name) ", ready to paste into psql or sqlite3. It returns token prefixes only." }
         pre.draft tabindex="0" { (query) ";" }
     };
-    Ok(layout::render_page(&person, PageHead { title: "Check query", path: "/targets", live: false }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: "Check query", path: "/targets", live: false }, &body))
 }
 
 pub(super) async fn show_doctor(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
     let mut findings = targets::run_doctor(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
@@ -155,7 +196,7 @@ pub(super) async fn show_doctor(
         } } }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: &format!("Doctor: {name}"), path: "/targets", live: false },
         &body,
     ))
@@ -191,8 +232,9 @@ fn render_target_facts(app: &AppState, target: &Target, status: &TargetStatus, n
 pub(super) async fn show_check(
     State(app): State<Arc<AppState>>,
     Path((name, check)): Path<(String, String)>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
 ) -> PageResult {
+    let person = shell.user.clone();
     let now = app.clock.now();
     let target = app.target(&name)?;
     let details = targets::find_check(&app, AlertRef { target: name.clone(), check: check.clone() }).await?;
@@ -215,7 +257,7 @@ pub(super) async fn show_check(
         (render_history(&details.history, now))
         (render_documentation(&target, &check))
     };
-    Ok(layout::render_page(&person, PageHead { title: &check, path: "/targets", live: true }, &body))
+    Ok(layout::render_page(&shell, PageHead { title: &check, path: "/targets", live: true }, &body))
 }
 
 /// Formats an instant of a JSON document in the format of all pages.
@@ -234,7 +276,7 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
     let counts_rows = rows.iter().any(|row| row["rows"].as_u64().is_some_and(|count| count > 0));
     html! {
         dl.facts {
-            dt { "Value" } dd { (finding["value"].as_f64().map_or("–".to_owned(), super::chart::format_number)) }
+            dt { "Value" } dd { (finding["value"].as_f64().map_or("–".to_owned(), super::format::format_amount)) }
             dt { "Threshold" } dd { (text(finding, "threshold")) }
             dt { "What to do" } dd { (text(finding, "action")) }
         }

@@ -19,6 +19,7 @@ use super::{
     auth::LoggedIn,
     csrf::CsrfForm,
     layout::{self, PageHead},
+    shell::Shell,
 };
 
 /// Renders the user's own tokens.
@@ -59,9 +60,10 @@ pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now:
 
 pub(super) async fn create_token(
     State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
+    shell: Shell,
     form: CsrfForm,
 ) -> PageResult {
+    let person = shell.user.clone();
     let new = parse_new_token(&person, &form)?;
     let CreatedToken { token, secret } =
         tokens::create_token(&app, &person.actor(), new).await.map_err(AppError::from)?;
@@ -72,7 +74,7 @@ pub(super) async fn create_token(
         p { a href="/settings" { "Back to settings" } }
     };
     Ok(layout::render_page(
-        &person,
+        &shell,
         PageHead { title: "New API token", path: "/settings", live: false },
         &body,
     ))

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch_core::{alert::AlertState, duration::DAY, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    alert::AlertState,
+    duration::{DAY, HOUR},
+    plural::format_count,
+    timestamp::UtcTimestamp,
+};
 use sessionwatch_store::{StoreError, alerts, events, latest_reports, samples, silences, transaction::Tx};
 
 use super::{
@@ -26,6 +31,8 @@ pub use sessionwatch_store::samples::GaugeSample as Sample;
 
 const MAX_STATUS_EVENTS: u32 = 100;
 const MAX_CHECK_EVENTS: u32 = 50;
+const MAX_ACTIVITY_EVENTS: u32 = 40;
+const ACTIVITY_LOOKBACK: SignedDuration = SignedDuration::from_hours(14 * 24);
 const CHECK_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Status of a target, with its gauges over a period.
@@ -155,20 +162,73 @@ pub struct CheckDetails {
     pub silences: Vec<SilenceRecord>,
 }
 
+/// Everything that the overview shows.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Status of every target with the samples of the last day, in the order of the configuration.
+    pub statuses: Vec<TargetStatus>,
+    /// Samples of the period of the chart, in the same order.
+    pub chart_samples: Vec<Vec<Sample>>,
+    /// Samples of the same hour a week ago, in the same order.
+    pub week_ago: Vec<Option<Sample>>,
+    /// The latest events of all targets, the latest first.
+    pub activity: Vec<EventRecord>,
+}
+
+/// Loads the overview, with the samples of a period for its chart.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn load_overview(app: &Arc<AppState>, chart_period: Period) -> Result<Overview, AppError> {
+    let (config, now) = (app.config(), app.clock.now());
+    let day = Period::ending_at(now, DAY);
+    let last_week = Period { from: now - 7 * DAY - HOUR / 2, to: now - 7 * DAY + HOUR / 2 };
+    // One transaction for all targets, so that the overview does not mix two points in time.
+    app.read_store(move |db| {
+        let names: Vec<&String> = config.targets.iter().map(|target| &target.name).collect();
+        let each = |period: Period| {
+            names
+                .iter()
+                .map(|name| samples::list_samples_between(db, name, period, now))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let search = EventSearch {
+            from: now - ACTIVITY_LOOKBACK,
+            to: now,
+            target: None,
+            check: None,
+            text: None,
+            alerts_only: false,
+            before_id: None,
+            limit: MAX_ACTIVITY_EVENTS,
+        };
+        let mut activity = events::search_events(db, &search)?;
+        activity.reverse();
+        Ok(Overview {
+            statuses: names
+                .iter()
+                .map(|name| TargetStatus::read_from_store(db, name, day, now))
+                .collect::<Result<_, _>>()?,
+            chart_samples: each(chart_period)?,
+            // The latest one of the hour with values.
+            week_ago: each(last_week)?
+                .into_iter()
+                .map(|samples| samples.into_iter().rev().find(|sample| !sample.gauges.is_empty()))
+                .collect(),
+            activity,
+        })
+    })
+    .await
+}
+
 /// Lists the status of every target with the samples of the last day, in the order of the configuration.
 ///
 /// # Errors
 ///
 /// If the state store is unavailable.
 pub async fn list_target_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
-    let (config, now) = (app.config(), app.clock.now());
-    let period = Period::ending_at(now, DAY);
-    // One transaction for all targets, so that the overview does not mix two points in time.
-    app.read_store(move |db| {
-        let names = config.targets.iter().map(|target| &target.name);
-        names.map(|name| TargetStatus::read_from_store(db, name, period, now)).collect()
-    })
-    .await
+    Ok(load_overview(app, Period::ending_at(app.clock.now(), SignedDuration::ZERO)).await?.statuses)
 }
 
 /// Loads the status of a target, with its samples over a period.

@@ -61,6 +61,14 @@ pub fn fix_commands(check_id: &str, target: &str, user_limit: Option<u64>) -> Ve
         .collect()
 }
 
+/// Returns the plan that fixes a finding, by its name on the command line, such as `expired`; `None` if no plan does.
+#[must_use]
+pub fn plan_for_check(check_id: &str) -> Option<&'static str> {
+    let (_, arguments) = FIX_COMMANDS.iter().find(|(id, _)| *id == check_id)?;
+    let mut words = arguments.first()?.strip_prefix("cleanup ")?.split(' ');
+    words.next()
+}
+
 /// Returns the fixes of a built-in log check.
 fn log_check_arguments(check_id: &str) -> &'static [&'static str] {
     let Some(check) = LOG_CHECKS.iter().find(|check| check.id == check_id) else { return &[] };
@@ -89,6 +97,14 @@ pub(super) fn target_argument(target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_is_known_for_each_check_that_a_cleanup_fixes() {
+        let plans =
+            ["duplicate-tokens", "expired-backlog", "user-session-excess", "token-reassigned", "mine"]
+                .map(plan_for_check);
+        assert_eq!(plans, [Some("duplicates"), Some("expired"), Some("excess"), None, None]);
+    }
     use crate::checks::TABLE_CHECKS;
 
     #[test]

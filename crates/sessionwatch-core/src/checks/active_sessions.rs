@@ -6,6 +6,8 @@ use crate::{plural::format_count, severity::Severity};
 /// The `active-sessions` check.
 pub const ACTIVE_SESSIONS_CHECK: Check = Check {
     id: "active-sessions",
+    title: "Unusual number of active sessions",
+    impact: "A sudden rise can be stolen logins or a bot; a sudden fall logs users out.",
     summary: "Number of active sessions outside the configured baseline",
     severity: Severity::Low,
     action: "compare the number with your usual number of users, and adjust the baseline",

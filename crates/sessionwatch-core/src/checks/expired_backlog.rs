@@ -9,6 +9,8 @@ use crate::{duration::from_days, plural::format_count, severity::Severity};
 /// The `expired-backlog` check.
 pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     id: "expired-backlog",
+    title: "Expired sessions pile up",
+    impact: "Nobody is affected yet, but the table grows and gets slower, and old tokens stay stored.",
     summary: "Expired sessions that are still stored",
     severity: Severity::Medium,
     action: "schedule a job that deletes expired rows; most libraries delete one only when its token is used again",

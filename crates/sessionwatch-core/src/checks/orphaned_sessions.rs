@@ -9,6 +9,8 @@ use crate::{plural::format_count, severity::Severity, stats::Measured};
 /// The `orphaned-sessions` check.
 pub const ORPHANED_SESSIONS_CHECK: Check = Check {
     id: "orphaned-sessions",
+    title: "Orphaned sessions",
+    impact: "Logins of deleted users still exist, and some applications still accept them.",
     summary: "Sessions whose user does not exist",
     severity: Severity::High,
     action: "delete these rows, then add a foreign key with ON DELETE CASCADE",

@@ -9,6 +9,8 @@ use crate::{plural::format_count, severity::Severity};
 /// The `sessions-per-user` check.
 pub const SESSIONS_PER_USER_CHECK: Check = Check {
     id: "sessions-per-user",
+    title: "Many sessions per user",
+    impact: "Sessions are not ended, or clients log in more often than they should.",
     summary: "Average number of active sessions per user",
     severity: Severity::High,
     action: "review how sessions are created and ended: not every login should add one",

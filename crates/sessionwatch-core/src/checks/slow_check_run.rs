@@ -13,6 +13,8 @@ use crate::{
 /// The `slow-check-run` check.
 pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     id: "slow-check-run",
+    title: "Check runs are slow",
+    impact: "Problems are found later, and the database does more work.",
     summary: "Check runs that take too long",
     severity: Severity::Low,
     action: "check the database load, or use the pushdown engine",

@@ -13,6 +13,8 @@ use crate::{
 /// The `user-session-excess` check.
 pub const USER_SESSION_EXCESS_CHECK: Check = Check {
     id: "user-session-excess",
+    title: "Users with too many sessions",
+    impact: "An account may be shared, or somebody collects sessions of it.",
     summary: "Users with too many active sessions",
     severity: Severity::Medium,
     action: "ask the user whether these sessions are theirs; revoke all but the most recent",

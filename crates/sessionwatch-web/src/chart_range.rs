@@ -1,0 +1,80 @@
+//! The period of a chart.
+
+use jiff::SignedDuration;
+use maud::{Markup, html};
+use serde::Deserialize;
+use sessionwatch_app::app::Period;
+use sessionwatch_core::timestamp::UtcTimestamp;
+
+/// A period that ends now.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, strum::IntoStaticStr, strum::VariantArray,
+)]
+pub(super) enum ChartRange {
+    #[serde(rename = "1h")]
+    #[strum(serialize = "1h")]
+    Hour,
+    #[default]
+    #[serde(rename = "24h")]
+    #[strum(serialize = "24h")]
+    Day,
+    #[serde(rename = "7d")]
+    #[strum(serialize = "7d")]
+    Week,
+    #[serde(rename = "14d")]
+    #[strum(serialize = "14d")]
+    TwoWeeks,
+    #[serde(rename = "90d")]
+    #[strum(serialize = "90d")]
+    Quarter,
+    #[serde(rename = "1y")]
+    #[strum(serialize = "1y")]
+    Year,
+}
+
+impl ChartRange {
+    /// Returns the period.
+    pub(super) fn period(self, now: UtcTimestamp) -> Period {
+        let hours = match self {
+            Self::Hour => 1,
+            Self::Day => 24,
+            Self::Week => 7 * 24,
+            Self::TwoWeeks => 14 * 24,
+            Self::Quarter => 90 * 24,
+            Self::Year => 365 * 24,
+        };
+        Period::ending_at(now, SignedDuration::from_hours(hours))
+    }
+
+    /// Returns `false` for long periods, which are expensive to query and hardly change.
+    pub(super) fn is_live(self) -> bool {
+        !matches!(self, Self::Quarter | Self::Year)
+    }
+
+    /// Renders links to the same page with other periods.
+    pub(super) fn render_switch(self, path: &str) -> Markup {
+        html! {
+            nav.seg aria-label="Period" {
+                @for range in <Self as strum::VariantArray>::VARIANTS {
+                    @let value: &str = range.into();
+                    a href={ (path) "?range=" (value) } aria-current=[(*range == self).then_some("true")] {
+                        (value.trim_end_matches(char::is_alphabetic)) " " (value.trim_start_matches(char::is_numeric))
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_current_period_is_marked() {
+        let page = ChartRange::Week.render_switch("/").into_string();
+        assert!(page.contains(r#"<a href="/?range=7d" aria-current="true">7 d</a>"#), "{page}");
+        assert_eq!(page.matches("aria-current").count(), 1);
+        assert!(ChartRange::Day.is_live() && !ChartRange::Year.is_live());
+    }
+}

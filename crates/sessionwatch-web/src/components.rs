@@ -1,0 +1,35 @@
+//! The parts that pages are made of. `/settings/components` shows them all.
+
+mod avatar;
+mod callout;
+mod card;
+mod code_block;
+mod data_table;
+mod dialog;
+mod empty_state;
+mod icon;
+mod menu;
+mod page_header;
+mod pill;
+mod stat_tile;
+mod stepper;
+mod timeline;
+
+pub(super) mod component_sheet;
+
+pub(super) use self::{
+    avatar::{AvatarSize, render_avatar, render_user},
+    callout::{Callout, Tone},
+    card::Card,
+    code_block::render_code_block,
+    data_table::{Column, DataTable},
+    dialog::Dialog,
+    empty_state::EmptyState,
+    icon::{Icon, render_icon},
+    menu::{Menu, MenuItem},
+    page_header::PageHeader,
+    pill::{PillTone, render_pill, render_severity_pill, render_state_pill},
+    stat_tile::{Sparkline, StatProblem, StatTile, render_stat_tiles},
+    stepper::{Step, StepState, render_stepper},
+    timeline::{TimelineEntry, TimelineTone, render_timeline},
+};

@@ -1,0 +1,100 @@
+//! Formats of times, numbers and foreign text on pages.
+
+use maud::{Markup, html};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    duration::{DAY, HOUR, SECOND},
+    plural::format_number,
+    timestamp::UtcTimestamp,
+};
+
+/// Renders an instant as a relative time, with the exact time on hover.
+pub(crate) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
+    html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (format_relative_time(at, now)) } }
+}
+
+/// Formats a relative time, such as `90 s ago` or `in 3 days`.
+pub(crate) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> String {
+    let passed = now.duration_since(at);
+    let span = passed.abs();
+    let (number, unit) = match span {
+        _ if span < 2 * SECOND => return "now".into(),
+        _ if span < 120 * SECOND => (span.as_secs(), "s"),
+        _ if span < 2 * HOUR => (span.as_mins(), "min"),
+        _ if span < 2 * DAY => (span.as_hours(), "h"),
+        _ => (span.as_hours() / 24, "days"),
+    };
+    if passed.is_negative() { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+}
+
+/// Renders the time of day for an instant within a day, and otherwise the day; with the exact time on hover.
+pub(crate) fn render_moment(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
+    let is_recent = now.duration_since(at).abs() < DAY;
+    let time = clock::format_time_of_day(at);
+    let text = if is_recent { time } else { format!("{} {}", clock::format_day(at), &time[..5]) };
+    html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (text) } }
+}
+
+/// Formats a measured number: whole numbers with thousands separators, others with two decimals, from a million on
+/// abbreviated.
+pub(crate) fn format_amount(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and not negative")]
+    let whole = |value: f64| format_number(value.max(0.0).round() as u64);
+    if value >= 1e6 {
+        format!("{:.1}M", value / 1e6)
+    } else if value >= 100.0 || value.fract().abs() < 0.005 {
+        whole(value)
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// Percent-encodes a text for use as one segment of a URL.
+pub(crate) fn percent_encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Removes misleading characters, such as bidirectional controls, from foreign text. The template escapes HTML.
+pub(crate) fn sanitize_text(text: &str) -> String {
+    sessionwatch_app::sanitize::sanitize_text(text)
+}
+
+/// Sanitizes text line by line.
+pub(crate) fn sanitize_lines(text: &str) -> String {
+    text.lines().map(sanitize_text).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn relative_times_use_a_natural_unit() {
+        let now = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
+        for (passed, said) in [
+            (SignedDuration::ZERO, "now"),
+            (SECOND, "now"),
+            (90 * SECOND, "90 s ago"),
+            (HOUR, "60 min ago"),
+            (30 * HOUR, "30 h ago"),
+            (3 * DAY, "3 days ago"),
+            (-30 * HOUR, "in 30 h"),
+        ] {
+            assert_eq!(format_relative_time(now - passed, now), said);
+        }
+    }
+
+    #[test]
+    fn amounts_are_short_and_grouped() {
+        let shown = [0.0, 12.0, 1.254, 99.5, 4_604.0, 4_604.7, 2_500_000.0].map(format_amount);
+        assert_eq!(shown, ["0", "12", "1.25", "99.50", "4,604", "4,605", "2.5M"]);
+    }
+
+    #[test]
+    fn foreign_text_is_encoded_and_sanitized() {
+        assert_eq!(percent_encode("a b/c"), "a%20b%2Fc");
+        assert_eq!(sanitize_lines("a\u{202e}\nb").lines().count(), 2);
+    }
+}
