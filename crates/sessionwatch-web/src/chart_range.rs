@@ -11,25 +11,26 @@ use sessionwatch_core::timestamp::UtcTimestamp;
     Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, strum::IntoStaticStr, strum::VariantArray,
 )]
 pub(super) enum ChartRange {
-    #[serde(rename = "1h")]
     #[strum(serialize = "1h")]
     Hour,
     #[default]
-    #[serde(rename = "24h")]
     #[strum(serialize = "24h")]
     Day,
-    #[serde(rename = "7d")]
     #[strum(serialize = "7d")]
     Week,
-    #[serde(rename = "14d")]
     #[strum(serialize = "14d")]
     TwoWeeks,
-    #[serde(rename = "90d")]
     #[strum(serialize = "90d")]
     Quarter,
-    #[serde(rename = "1y")]
     #[strum(serialize = "1y")]
     Year,
+}
+
+impl From<String> for ChartRange {
+    fn from(text: String) -> Self {
+        // The default instead of an error: a link with any period still shows a page.
+        text.parse().unwrap_or_default()
+    }
 }
 
 impl ChartRange {

@@ -59,6 +59,20 @@ pub(crate) fn sanitize_text(text: &str) -> String {
     sessionwatch_app::sanitize::sanitize_text(text)
 }
 
+/// Renders a sentence of the program, with the words between backticks as code.
+pub(crate) fn render_sentence(text: &str) -> Markup {
+    let clean = sanitize_text(text);
+    let parts: Vec<&str> = clean.split('`').collect();
+    // An odd number of backticks quotes nothing.
+    let quotes = parts.len() % 2 == 1;
+    html! {
+        @for (index, part) in parts.iter().enumerate() {
+            @if quotes && index % 2 == 1 { code { (part) } }
+            @else { @if !quotes && index > 0 { "`" } (part) }
+        }
+    }
+}
+
 /// Sanitizes text line by line.
 pub(crate) fn sanitize_lines(text: &str) -> String {
     text.lines().map(sanitize_text).collect::<Vec<_>>().join("\n")
@@ -90,6 +104,12 @@ mod tests {
     fn amounts_are_short_and_grouped() {
         let shown = [0.0, 12.0, 1.254, 99.5, 4_604.0, 4_604.7, 2_500_000.0].map(format_amount);
         assert_eq!(shown, ["0", "12", "1.25", "99.50", "4,604", "4,605", "2.5M"]);
+    }
+
+    #[test]
+    fn words_between_backticks_are_code() {
+        assert_eq!(render_sentence("4 `a` <b>").into_string(), "4 <code>a</code> &lt;b&gt;");
+        assert_eq!(render_sentence("a ` b").into_string(), "a ` b");
     }
 
     #[test]

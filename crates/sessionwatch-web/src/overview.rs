@@ -91,7 +91,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
     let acknowledged = firing.len() as u64 - open;
     let with_state = |state: &str| rows.iter().filter(|row| row.status.state() == state).count() as u64;
     let (unknown, pending) = (with_state("unknown"), with_state("pending"));
-    let targets = |count: u64| format_count(count, "target", "targets");
+    let targets = targets_text;
     let headline = if rows.is_empty() {
         "No targets yet".to_owned()
     } else if open > 0 {
@@ -108,6 +108,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
         format!("All {} are healthy", targets(rows.len() as u64))
     };
     let lead = html! {
+        @if open > 0 && rows.len() > 1 { (render_problem_targets(rows)) " " }
         @if open > 0 && acknowledged > 0 { (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. " }
         @if open > 0 && unknown > 0 { "The state of " (targets(unknown)) " is unknown. " }
         @if !rows.is_empty() && open + unknown == 0 {
@@ -116,6 +117,34 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
         }
     };
     PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+}
+
+/// Renders which targets have problems, and which are healthy.
+fn render_problem_targets(rows: &[TargetRow<'_>]) -> Markup {
+    let healthy: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.status.state() == "passing")
+        .map(|row| row.target.name.as_str())
+        .collect();
+    let with_problems = rows.iter().filter_map(|row| {
+        let alerts = row.status.firing_alerts();
+        let open = alerts.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
+        (open > 0).then(|| format!("{} has {}", row.target.name, format_count(open, "problem", "problems")))
+    });
+    let with_problems: Vec<String> = with_problems.collect();
+    html! {
+        b { (with_problems.join(", ")) "." }
+        @match healthy.as_slice() {
+            [] => {}
+            [one] => { " " (one) " is healthy." }
+            [first, second] => { " " (first) " and " (second) " are healthy." }
+            more => { " " (targets_text(more.len() as u64)) " are healthy." }
+        }
+    }
+}
+
+fn targets_text(count: u64) -> String {
+    format_count(count, "target", "targets")
 }
 
 fn render_no_targets() -> Markup {

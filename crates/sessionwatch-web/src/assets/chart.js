@@ -20,10 +20,19 @@
   const font = () => `500 11px ${style("--font")}`;
   const charts = new Map();
 
+  // Hours and minutes within a day, otherwise days, like the drawings.
+  const tickLabels = (_, ticks, __, ___, step) => ticks.map((tick) => {
+    const at = new Date(tick * 1000);
+    const part = step < 86400 && (step < 43200 || at.getUTCHours() !== 0)
+      ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
+      : { month: "short", day: "numeric" };
+    return at.toLocaleString("en-US", { ...part, timeZone: "UTC" });
+  });
+
   const axes = () => {
     const common = { stroke: color("--text-muted"), font: font(), ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: 1 } };
     return [
-      { ...common, grid: { show: false } },
+      { ...common, grid: { show: false }, values: tickLabels, space: 72 },
       { ...common, size: 48, values: (_, ticks) => ticks.map((tick) => tick >= 1000 ? `${tick / 1000}k` : String(tick)) },
     ];
   };

@@ -1,5 +1,6 @@
 //! Fewer points for a picture: the mean of each slot of time.
 
+use jiff::SignedDuration;
 use sessionwatch_app::app::Period;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -7,13 +8,17 @@ use super::ChartPoint;
 
 /// A gap of this share of the period is a gap in the line.
 const LONGEST_GAP_SHARE: i32 = 40;
+/// Unless points are farther apart anyway: a gap is then this multiple of their usual distance.
+const LONGEST_GAP_RATIO: i32 = 3;
 
 /// Returns at most about `max_points` points. Unknown values, and long times without any value, become one point with
 /// `None`, so that no line is drawn through them.
 pub(super) fn resample_points(points: &[ChartPoint], period: Period, max_points: usize) -> Vec<ChartPoint> {
     let slots = i32::try_from(max_points.max(1)).unwrap_or(i32::MAX);
     let slot = period.duration() / slots;
-    let longest_gap = (period.duration() / LONGEST_GAP_SHARE).max(slot * 2);
+    let longest_gap = (period.duration() / LONGEST_GAP_SHARE)
+        .max(slot * 2)
+        .max(usual_distance(points).unwrap_or_default() * LONGEST_GAP_RATIO);
     let mut resampled: Vec<ChartPoint> = vec![];
     let mut current: Option<SlotMean> = None;
     let mut last: Option<UtcTimestamp> = None;
@@ -34,6 +39,14 @@ pub(super) fn resample_points(points: &[ChartPoint], period: Period, max_points:
     }
     resampled.extend(current.map(SlotMean::into_point));
     resampled
+}
+
+/// Returns the median distance between points.
+fn usual_distance(points: &[ChartPoint]) -> Option<SignedDuration> {
+    let pairs = points.windows(2);
+    let mut distances: Vec<SignedDuration> = pairs.map(|pair| pair[1].0.duration_since(pair[0].0)).collect();
+    distances.sort_unstable();
+    distances.get(distances.len() / 2).copied()
 }
 
 /// The mean of the values in a slot of time.
@@ -59,8 +72,6 @@ impl SlotMean {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     fn at(minutes: i64) -> UtcTimestamp {
@@ -86,5 +97,9 @@ mod tests {
         let gaps = resample_points(&missing, period, 40).iter().filter(|(_, value)| value.is_none()).count();
         assert_eq!(gaps, 1);
         assert_eq!(resample_points(&[], period, 40), []);
+
+        // Samples of long ago are farther apart than a fortieth of a short period.
+        let rare: Vec<ChartPoint> = (0..10).map(|number| (at(number * 40), Some(5.0))).collect();
+        assert!(resample_points(&rare, period, 240).iter().all(|(_, value)| value.is_some()));
     }
 }

@@ -23,6 +23,7 @@ fn a_line_is_interrupted_where_values_are_unknown() {
     let lines = |points| chart("Sessions", points).render().into_string().matches("class=\"c-line\"").count();
     // Each line is drawn twice, wide and narrow.
     assert_eq!(lines(vec![some(0), some(10), some(20)]), 2);
+    assert_eq!(lines(vec![some(0), some(10), some(20), some(30), some(400), some(410)]), 4);
     assert_eq!(lines(vec![some(0), (at(10), None), some(20)]), 4);
     assert!(chart("Sessions", vec![(at(1), None)]).render().into_string().contains("No data"));
 }

@@ -10,7 +10,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use crate::{
     chart::ChartMarker,
     components::{Card, EmptyState, Icon, TimelineEntry, TimelineTone, render_timeline},
-    format::{percent_encode, sanitize_text},
+    format::{percent_encode, render_sentence, sanitize_text},
 };
 
 /// Most entries of the card. More would make it longer than the chart beside it.
@@ -65,9 +65,9 @@ fn entry(event: &EventRecord) -> TimelineEntry {
         tone,
         text: html! {
             @if is_alert { a.plain href=(path) { b { (title) } } " " (event.kind) }
-            @else { (sanitize_text(&event.summary)) }
+            @else { (render_sentence(&event.summary)) }
         },
-        detail: html! { (event.target) @if is_alert { " · " (sanitize_text(&event.summary)) } },
+        detail: html! { span.clamp { (event.target) @if is_alert { " · " (render_sentence(&event.summary)) } } },
         quote: String::new(),
     }
 }

@@ -7,7 +7,7 @@ use sessionwatch_core::{alert::AlertState, severity::Severity};
 use crate::{
     alerts::render_alert_fields,
     components::{Icon, PillTone, render_pill, render_severity_pill},
-    format::{percent_encode, render_relative_time, sanitize_text},
+    format::{percent_encode, render_relative_time, render_sentence, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
 
@@ -19,12 +19,14 @@ pub(crate) fn render_attention_list(shell: &Shell, firing: &[&AlertRecord]) -> M
     });
     html! {
         @if !alerts.is_empty() {
-            section.card aria-label="Needs attention" { ul.attn { @for alert in alerts { (render_alert(shell, alert)) } } }
+            section.card aria-label="Needs attention" { ul.attn {
+                @for (index, alert) in alerts.into_iter().enumerate() { (render_alert(shell, alert, index == 0)) }
+            } }
         }
     }
 }
 
-fn render_alert(shell: &Shell, alert: &AlertRecord) -> Markup {
+fn render_alert(shell: &Shell, alert: &AlertRecord, is_first: bool) -> Markup {
     let is_open = alert.acknowledged_by.is_none();
     let severity = alert.severity.parse::<Severity>().unwrap_or(Severity::Critical);
     let is_critical = is_open && severity == Severity::Critical;
@@ -39,19 +41,22 @@ fn render_alert(shell: &Shell, alert: &AlertRecord) -> Markup {
             }
             div.attn-main {
                 a.attn-title href=(path) { (text.title) }
-                p.attn-text { b { (sanitize_text(&alert.summary)) } " on " (alert.target) ". " (text.impact) }
+                p.attn-text { b { (render_sentence(&alert.summary)) } " on " (alert.target) ". " (text.impact) }
             }
             div.attn-when {
                 @if let Some(since) = since { b { (render_relative_time(since, shell.now)) } }
                 span.owner { (alert.acknowledged_by.as_deref().map_or_else(|| "No owner".to_owned(), sanitize_text)) }
             }
-            (render_actions(shell, alert, is_critical, &path))
+            (render_actions(shell, alert, is_first, &path))
         }
     }
 }
 
 /// Renders the buttons of an alert. The fix is at the right, so that its column can be scanned.
-fn render_actions(shell: &Shell, alert: &AlertRecord, is_critical: bool, path: &str) -> Markup {
+///
+/// Only the first alert has a primary button: one page has one next step.
+fn render_actions(shell: &Shell, alert: &AlertRecord, is_first: bool, path: &str) -> Markup {
+    let is_critical = alert.acknowledged_by.is_none() && alert.severity == "critical";
     let plan = plan_for_check(&alert.check);
     html! {
         div.actions {
@@ -60,7 +65,7 @@ fn render_actions(shell: &Shell, alert: &AlertRecord, is_critical: bool, path: &
                 @if alert.acknowledged_by.is_none() {
                     form method="post" action="/alerts/acknowledge" {
                         (render_alert_fields(&shell.user, alert, "/"))
-                        button class=(if is_critical { "btn btn-primary" } else { "btn" }) { "Acknowledge" }
+                        button class=(if is_first { "btn btn-primary" } else { "btn" }) { "Acknowledge" }
                     }
                 }
                 @if is_critical {

@@ -8,31 +8,43 @@ use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 async fn without_targets_the_page_shows_how_to_configure_one_and_no_status() {
     let dashboard = TestDashboard::with_config("");
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("main p.empty code"), "sessionwatch init URL");
-    assert_eq!(page.count_elements("section.card") + page.count_elements("p.verdict"), 0);
+    assert_eq!(page.select_text("h1"), "No targets yet");
+    assert_eq!(page.select_text("main .empty code"), "sessionwatch init URL");
+    assert_eq!(page.count_elements(".stat") + page.count_elements(".attn"), 0);
 }
 
 #[tokio::test]
 async fn a_target_that_was_never_checked_is_unknown() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("p.verdict[role=status]"), "? unknown Status of 1 target unknown");
-    assert_eq!(page.select_text("section.card p.dim:first-of-type"), "Not checked yet.");
-    assert_eq!(page.select_texts("dl.numbers dd"), ["?"; 6]);
+    assert_eq!(page.select_text("h1"), "The state of 1 target is unknown");
+    assert_eq!(page.select_text(".callout b"), "app has not been checked yet");
+    assert_eq!(page.select_texts(".stat-value"), ["–"; 6]);
+    assert_eq!(page.select_text("main .pill-unknown"), "Unknown");
+}
+
+#[tokio::test]
+async fn a_target_whose_last_run_failed_is_unknown() {
+    let dashboard = TestDashboard::new();
+    let report = r#"{"stats": null, "profile": "authjs-prisma"}"#;
+    dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
+    assert_eq!(page.select_text(".callout b"), "app cannot be checked");
+    assert_eq!(page.select_attributes(".callout a", "href"), ["/targets/app/doctor"]);
 }
 
 #[tokio::test]
 async fn a_target_without_alerts_passes_and_shows_its_figures() {
     let dashboard = TestDashboard::new();
     let report = r#"{"stats": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
-        "duplicate_tokens": 0, "orphaned": null}, "profile": "authjs-prisma", "duration_ms": 12.4}"#;
+        "created_last_hour": null, "duplicate_tokens": 0}, "profile": "authjs-prisma", "duration_ms": 12.4}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("p.verdict.passing[role=status] strong"), "No problems found");
-    assert_eq!(page.select_texts("dl.numbers dd"), ["1234", "2", "3", "1.50", "0", "?"]);
-    let links = page.select_attributes("dl.numbers a", "href");
+    assert_eq!(page.select_text("h1"), "app is healthy");
+    assert_eq!(page.select_texts(".stat-value"), ["1,234", "–", "3", "1.50", "2", "0"]);
+    let links = page.select_attributes("a.stat", "href");
     assert_eq!(links[0], "/targets/app/sessions?status=active");
-    assert_eq!(links[4], "/targets/app/checks/duplicate-tokens");
+    assert_eq!(links[5], "/targets/app/checks/duplicate-tokens");
 }
 
 #[tokio::test]
@@ -40,19 +52,37 @@ async fn firing_alerts_are_counted_and_listed_worst_first() {
     let dashboard = TestDashboard::new();
     dashboard.insert_firing_alert("expired-backlog", "low", "many");
     let worst = dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
-    let visitor = dashboard.log_in_as(AccountRole::Viewer).await;
+    let visitor = dashboard.log_in_as(AccountRole::Responder).await;
     let page = visitor.get("/").await;
-    assert_eq!(page.select_text("p.verdict.failing strong"), "2 unacknowledged alerts");
-    let listed = page.select_attributes("section[aria-labelledby=problems] li a", "href");
-    assert_eq!(listed[0], "/targets/app/checks/duplicate%2Dtokens");
-    assert_eq!(listed.len(), 2);
-    page.assert_shows_hostile_text("section[aria-labelledby=problems] li");
+    assert_eq!(page.select_text("h1"), "2 problems need attention");
+    assert_eq!(page.select_text(".rail .badge"), "2 unacknowledged");
+    let listed = page.select_attributes("a.attn-title", "href");
+    assert_eq!(listed, ["/targets/app/checks/duplicate%2Dtokens", "/targets/app/checks/expired%2Dbacklog"]);
+    page.assert_shows_hostile_text(".attn li");
+    // One page has one next step.
+    assert_eq!(page.select_texts(".btn-primary"), ["Acknowledge"]);
+    // A plan fixes the backlog, and an incident guides through a leak.
+    assert_eq!(
+        page.select_texts(".attn .btn"),
+        ["Acknowledge", "Open incident", "Acknowledge", "Review plan"]
+    );
 
     let mut acknowledged = worst;
     acknowledged.acknowledged_by = Some("ada".into());
     dashboard.write_store(|db| alerts::upsert_alert(db, &acknowledged));
     let page = visitor.get("/").await;
-    assert_eq!(page.select_text("p.verdict strong"), "1 unacknowledged alert, 2 firing in total");
+    assert_eq!(page.select_text("h1"), "1 problem needs attention");
+    assert_eq!(page.select_text(".lead"), "1 more alert is acknowledged.");
+    assert_eq!(page.select_texts(".owner"), ["No owner", "ada"]);
+}
+
+#[tokio::test]
+async fn viewers_see_problems_without_buttons() {
+    let dashboard = TestDashboard::new();
+    dashboard.insert_firing_alert("expired-backlog", "low", "many");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
+    assert_eq!(page.count_elements(".attn form"), 0);
+    assert_eq!(page.select_texts(".attn .btn"), ["Open"]);
 }
 
 #[tokio::test]
@@ -64,5 +94,14 @@ async fn a_check_that_fails_but_does_not_notify_yet_is_not_passing() {
     pending.alert.state = AlertState::Pending { failing_runs: 1, since: dashboard.now() };
     dashboard.write_store(|db| alerts::upsert_alert(db, &pending));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("p.verdict.pending[role=status] strong"), "1 pending alert");
+    assert_eq!(page.select_text("h1"), "1 target may have a problem");
+}
+
+#[tokio::test]
+async fn the_period_of_the_chart_is_marked_and_an_unknown_one_is_the_default() {
+    let dashboard = TestDashboard::new();
+    let visitor = dashboard.log_in_as(AccountRole::Viewer).await;
+    for (path, marked) in [("/", "24 h"), ("/?range=7d", "7 d"), ("/?range=%3Cscript%3E", "24 h")] {
+        assert_eq!(visitor.get(path).await.select_texts(".seg [aria-current]"), [marked], "{path}");
+    }
 }
