@@ -12,6 +12,7 @@ mod groups;
 mod postgresql;
 mod python_tools;
 mod spelling;
+mod test_binaries;
 mod tidy;
 mod timescale;
 
@@ -38,9 +39,6 @@ const HELP: &str = "cargo xtask COMMAND
           --alerts COUNT                 delivery of COUNT simultaneous alerts
   fuzz    Fuzz the log parser [SECONDS per target, default 60]
 ";
-
-/// Number of test threads, as the test harness reads it.
-const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// Programs that the tests run, each with its Debian package.
 const REQUIRED_PROGRAMS: [(&str, &str); 9] = [
@@ -249,23 +247,20 @@ fn run_cargo_step(arguments: &[&str]) -> Result<()> {
     run_cargo(Command::new(env!("CARGO")), arguments)
 }
 
-/// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. Lints are
+/// Returns cargo with Clippy as the compiler of the workspace, so that linting and building are one step. Lints are
 /// errors.
-fn run_cargo_with_clippy(arguments: &[&str]) -> Result<()> {
+fn cargo_with_clippy() -> Command {
     // `cargo clippy` would check every crate first, and the build would compile it again.
     let mut command = Command::new(env!("CARGO"));
     command
         .env("RUSTC_WORKSPACE_WRAPPER", Path::new(env!("CARGO")).with_file_name("clippy-driver"))
         // The encoding in which `cargo clippy -- -D warnings` passes its arguments to the driver.
         .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
-    run_cargo(command, arguments)
+    command
 }
 
 fn run_cargo(mut command: Command, arguments: &[&str]) -> Result<()> {
     print_message(&format!("==> cargo {}", arguments.join(" ")));
-    if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
-        command.env(TEST_THREADS_VARIABLE, groups::count_test_threads().to_string());
-    }
     let status = command.args(arguments).status().context("cannot run cargo")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
 }
