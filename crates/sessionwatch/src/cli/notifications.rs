@@ -78,9 +78,8 @@ pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
 /// Returns the channel of that name.
 fn find_channel<'a>(config: &'a Config, name: &str) -> Result<&'a NotificationChannel, Failure> {
     let serve = &config.serve;
-    if let Some((name, problem)) = serve.unresolved_channels.iter().find(|(unresolved, _)| unresolved == name)
-    {
-        return Err(Failure::Usage(format!("channel `{name}`: {problem}")));
+    if let Some(channel) = serve.unresolved_channels.iter().find(|channel| channel.name == name) {
+        return Err(Failure::Usage(format!("channel `{name}`: {}", channel.problem.message)));
     }
     serve.channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
         let hint = did_you_mean(name, serve.channels.iter().map(|known| known.name.as_str()));
