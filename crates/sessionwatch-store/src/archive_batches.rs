@@ -232,6 +232,17 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
     Ok(summaries)
 }
 
+/// Counts the rows in the archive of a plan.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_archived_rows(db: Tx<'_>, plan: &str) -> Result<u64, StoreError> {
+    let rows = db.query_rows("SELECT fates FROM archived WHERE plan = $1", &[plan.into()])?;
+    // One byte a row.
+    rows.iter().map(|row| Ok(row.read_bytes(0)?.len() as u64)).sum()
+}
+
 /// Purges settled batches: those of `plan`, or without one all that are past their retention. Returns the number of
 /// rows that could have been restored.
 ///

@@ -54,7 +54,7 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
         }
         "reports" => latest_reports::find_report_text(db, "app").map(drop),
         "events" => {
-            events::list_user_events(db, events::UserRef { target: "app", user: "u" }, start(), 9)?;
+            events::list_user_events(db, events::UserRef { target: "app", user: "u" }, start())?;
             events::list_verdicts(db, events::CheckRef { target: "app", check: "x" }, ever).map(drop)
         }
         "plans" => {

@@ -70,6 +70,31 @@ pub struct LogEventSearch<'a> {
     pub limit: u32,
 }
 
+/// Conditions of a search. The casts give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
+const LOG_EVENT_CONDITIONS: &str = "target = $1 AND seen_at >= $2 AND seen_at < $3
+           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
+           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
+           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
+           AND ($8 = 0 OR severity IS NOT NULL)
+           AND (CAST($9 AS BIGINT) IS NULL OR id < $9)";
+
+impl<'a> LogEventSearch<'a> {
+    /// Returns the parameters of [`LOG_EVENT_CONDITIONS`].
+    fn params(&self, target: &'a str, Period { from, to }: Period) -> Vec<Param<'a>> {
+        vec![
+            target.into(),
+            from.into(),
+            to.into(),
+            Param::Text(self.kind),
+            Param::Text(self.token_prefix),
+            Param::Text(self.user),
+            Param::Text(self.match_kind),
+            self.only_with_severity.into(),
+            self.before_id.into(),
+        ]
+    }
+}
+
 impl LogEventRecord {
     fn from_row(row: &StoreRow) -> Result<Self, StoreError> {
         Ok(Self {
@@ -221,31 +246,30 @@ pub fn mark_evaluated(
 pub fn search_log_events(
     db: Tx<'_>,
     target: &str,
-    Period { from, to }: Period,
+    period: Period,
     filter: &LogEventSearch<'_>,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let query = format!(
-        "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
-           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
-           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
-           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
-           AND ($8 = 0 OR severity IS NOT NULL)
-           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $9"
+        "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE {LOG_EVENT_CONDITIONS} ORDER BY id DESC LIMIT $10"
     );
-    let values = [
-        target.into(),
-        from.into(),
-        to.into(),
-        Param::Text(filter.kind),
-        Param::Text(filter.token_prefix),
-        Param::Text(filter.user),
-        Param::Text(filter.match_kind),
-        filter.only_with_severity.into(),
-        // The casts in the query give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
-        filter.limit.into(),
-        filter.before_id.into(),
-    ];
-    db.query_rows(&query, &values)?.iter().map(LogEventRecord::from_row).collect()
+    let mut params = filter.params(target, period);
+    params.push(filter.limit.into());
+    db.query_rows(&query, &params)?.iter().map(LogEventRecord::from_row).collect()
+}
+
+/// Counts a target's matching events read in a period, beyond the limit of the search too.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_found_log_events(
+    db: Tx<'_>,
+    target: &str,
+    period: Period,
+    filter: &LogEventSearch<'_>,
+) -> Result<u64, StoreError> {
+    let query = format!("SELECT COUNT(*) FROM signals WHERE {LOG_EVENT_CONDITIONS}");
+    db.query_count(&query, &filter.params(target, period))
 }
 
 /// A target and a period, to count or list log events.

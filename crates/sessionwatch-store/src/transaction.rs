@@ -78,6 +78,11 @@ impl Tx<'_> {
         Ok(self.query_rows(sql, values)?.into_iter().next())
     }
 
+    /// Returns the number in the first column of the first row.
+    pub(super) fn query_count(self, sql: &str, values: &[Param<'_>]) -> Result<u64, StoreError> {
+        self.query_row(sql, values)?.map_or(Ok(0), |row| row.read_u64(0))
+    }
+
     /// Runs several statements without parameters.
     ///
     /// # Errors
