@@ -6,7 +6,7 @@ use sessionwatch_core::{
 };
 
 use super::{
-    cells::TextRow,
+    cells::{self, TextRow},
     engine::{parse_count, parse_timestamp},
     error::TargetError,
     evidence::EvidenceRow,
@@ -121,7 +121,7 @@ impl ReadSession {
         };
         let rows = self.fetch_rows(&scope.query_builder().top_users_query(tally, 0, limit)).await?;
         let parse_user_total = |row: &TextRow| {
-            let user = row.first().cloned().flatten().unwrap_or_default();
+            let user = cells::required_text(row, 0, "a user ID")?.to_owned();
             Ok(UserTotal { user, sessions: parse_count(row, 1)? })
         };
         rows.iter().map(parse_user_total).collect()
