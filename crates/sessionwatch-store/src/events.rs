@@ -57,10 +57,11 @@ pub struct EventSearch {
 ///
 /// If the store cannot be written.
 pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
+    let id = db.next_id("events")?;
     db.execute(
-        "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6 FROM events",
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
+            id.into(),
             event.at.into(),
             (&event.target).into(),
             (&event.check).into(),

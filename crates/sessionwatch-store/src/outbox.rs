@@ -71,11 +71,12 @@ pub fn enqueue_message(
     message: NewOutboxMessage<'_>,
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
+    let id = db.next_id("outbox")?;
     db.execute(
         "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at, set_at)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $6 FROM outbox WHERE true
-         ON CONFLICT (idempotency_key) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7) ON CONFLICT (idempotency_key) DO NOTHING",
         &[
+            id.into(),
             message.idempotency_key.into(),
             message.channel.into(),
             Param::Text(message.recipient),

@@ -180,7 +180,7 @@ async fn count_duplicates(
     subset: RowSubset<'_>,
 ) -> Result<(DuplicateTokens, u64), TargetError> {
     let rows = session.fetch_rows(&sql.count_duplicates_query(subset)).await?;
-    let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+    let row = cells::only_row(&rows, "a count")?;
     Ok((
         DuplicateTokens {
             tokens: parse_count(row, 0)?,

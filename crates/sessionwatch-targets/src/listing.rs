@@ -6,7 +6,7 @@ use sessionwatch_core::{
 };
 
 use super::{
-    cells::TextRow,
+    cells::{self, TextRow},
     engine::{parse_count, parse_timestamp},
     error::TargetError,
     evidence::EvidenceRow,
@@ -86,7 +86,7 @@ impl UserRankKey {
 
 /// Reads a user and a count from a row of [`super::sql::QueryBuilder::top_users_query`].
 fn parse_user_total(row: &TextRow) -> Result<UserTotal, TargetError> {
-    let user = row.first().cloned().flatten().unwrap_or_default();
+    let user = cells::required_text(row, 0, "a user ID")?.to_owned();
     Ok(UserTotal { user, sessions: parse_count(row, 1)? })
 }
 
