@@ -2,6 +2,13 @@
 
 use anyhow::{Result, anyhow};
 
+use super::test_binaries::{build_test_binaries, run_test_binaries};
+
+/// The tests that run the program against real servers.
+const INTEGRATION_TESTS: &str = "it";
+/// The tests that run it in a browser.
+const BROWSER_TESTS: &str = "browser";
+
 /// Tests that `cargo xtask test --fast` skips: modules of `crates/sessionwatch/tests/it`, or prefixes of single tests.
 /// They kill processes, flood, cut connections, wait for time to pass, or run on every version of a server.
 const SLOW_TESTS: [&str; 47] = [
@@ -54,35 +61,24 @@ const SLOW_TESTS: [&str; 47] = [
     "views::every_version",
 ];
 
-/// Concurrent tests per CPU. Tests spend most of their time waiting for servers, for other processes and for time to
-/// pass.
-const TEST_THREADS_PER_CPU: usize = 3;
-
-/// Returns the number of concurrent tests, for when `RUST_TEST_THREADS` is not set.
-pub(crate) fn count_test_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from) * TEST_THREADS_PER_CPU
-}
-
 /// Installs what the tests need while everything is linted and built, then runs all tests.
 ///
 /// # Errors
 ///
 /// Fails if a prerequisite cannot be installed, or a lint or a test fails.
 pub(crate) fn test_all() -> Result<()> {
-    // Doc tests are left out: there are none, and searching for them takes a minute.
-    const BUILD_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--tests", "--no-run"];
-    // Nearly all tests wait most of the time, so two groups at once hardly slow each other down.
-    const INTEGRATION_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
-    const OTHER_ARGUMENTS: [&str; 9] =
-        ["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples", "--test", "browser"];
     let prepare = || {
         super::install_prerequisites()?;
         super::spelling::check_spelling()
     };
-    run_both(prepare, || super::run_cargo_with_clippy(&BUILD_ARGUMENTS))?;
+    // Doc tests are left out: there are none, and searching for them takes a minute.
+    let binaries = run_both(prepare, build_test_binaries)?;
+    // Nearly all tests wait most of the time, so two groups at once hardly slow each other down.
+    let (integration, others): (Vec<_>, Vec<_>) =
+        binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
     run_both(
-        || super::run_cargo_with_clippy(&INTEGRATION_ARGUMENTS),
-        || super::run_cargo_with_clippy(&OTHER_ARGUMENTS),
+        || run_test_binaries(integration.iter().copied(), &[]),
+        || run_test_binaries(others.iter().copied(), &[]),
     )
 }
 
@@ -91,7 +87,7 @@ pub(crate) fn test_all() -> Result<()> {
 /// # Errors
 ///
 /// Returns the error of a step that failed, after both have ended.
-fn run_both(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<()>) -> Result<()> {
+fn run_both<T>(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<T>) -> Result<T> {
     std::thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();
@@ -105,19 +101,12 @@ fn run_both(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<()>)
 ///
 /// Fails if a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
-    // Always the whole workspace: a subset would enable fewer features, and rebuild dependencies.
-    super::run_cargo_with_clippy(&[
-        "test",
-        "--workspace",
-        "--locked",
-        "--lib",
-        "--bins",
-        "--test",
-        "samples",
-    ])?;
-    let mut arguments = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
-    arguments.extend(SLOW_TESTS.iter().flat_map(|test| ["--skip", test]));
-    super::run_cargo_with_clippy(&arguments)
+    let binaries = build_test_binaries()?;
+    let (integration, others): (Vec<_>, Vec<_>) =
+        binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
+    // Browser tests need Chromium, which `--fast` does without.
+    run_test_binaries(others.into_iter().filter(|binary| binary.name != BROWSER_TESTS), &[])?;
+    run_test_binaries(integration.into_iter(), &SLOW_TESTS)
 }
 
 #[cfg(test)]

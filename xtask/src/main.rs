@@ -12,6 +12,7 @@ mod groups;
 mod postgresql;
 mod python_tools;
 mod spelling;
+mod test_binaries;
 mod tidy;
 mod timescale;
 
@@ -39,9 +40,6 @@ const HELP: &str = "cargo xtask COMMAND
   fuzz    Fuzz the log parser [SECONDS per target, default 60]
 ";
 
-/// Number of test threads, as the test harness reads it.
-const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
-
 /// Programs that the tests run, each with its Debian package.
 const REQUIRED_PROGRAMS: [(&str, &str); 9] = [
     ("initdb", "postgresql"),
@@ -54,6 +52,9 @@ const REQUIRED_PROGRAMS: [(&str, &str); 9] = [
     ("npm", "npm"),
     ("python3", "python3"),
 ];
+
+/// Runs the browser tests with a quarter of the CPU time. Not every distribution has it, and `chromium` works too.
+const LEAN_BROWSER: &str = "chromium-headless-shell";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -198,6 +199,7 @@ fn install_programs() -> Result<()> {
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
+        install_lean_browser();
         return Ok(());
     }
     let by_hand = format!(
@@ -209,7 +211,21 @@ fn install_programs() -> Result<()> {
         bail!(by_hand);
     }
     print_message(&format!("installing {}", missing.join(", ")));
-    if install_with_apt(&missing) { Ok(()) } else { bail!(by_hand) }
+    if !install_with_apt(&missing) {
+        bail!(by_hand);
+    }
+    install_lean_browser();
+    Ok(())
+}
+
+fn install_lean_browser() {
+    if is_on_path(LEAN_BROWSER) || !is_on_path("apt-get") {
+        return;
+    }
+    print_message(&format!("installing {LEAN_BROWSER}"));
+    if !install_with_apt(&[LEAN_BROWSER]) {
+        print_message(&format!("{LEAN_BROWSER} cannot be installed: the browser tests use chromium"));
+    }
 }
 
 fn install_with_apt(packages: &[&str]) -> bool {
@@ -249,23 +265,20 @@ fn run_cargo_step(arguments: &[&str]) -> Result<()> {
     run_cargo(Command::new(env!("CARGO")), arguments)
 }
 
-/// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. Lints are
+/// Returns cargo with Clippy as the compiler of the workspace, so that linting and building are one step. Lints are
 /// errors.
-fn run_cargo_with_clippy(arguments: &[&str]) -> Result<()> {
+fn cargo_with_clippy() -> Command {
     // `cargo clippy` would check every crate first, and the build would compile it again.
     let mut command = Command::new(env!("CARGO"));
     command
         .env("RUSTC_WORKSPACE_WRAPPER", Path::new(env!("CARGO")).with_file_name("clippy-driver"))
         // The encoding in which `cargo clippy -- -D warnings` passes its arguments to the driver.
         .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
-    run_cargo(command, arguments)
+    command
 }
 
 fn run_cargo(mut command: Command, arguments: &[&str]) -> Result<()> {
     print_message(&format!("==> cargo {}", arguments.join(" ")));
-    if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
-        command.env(TEST_THREADS_VARIABLE, groups::count_test_threads().to_string());
-    }
     let status = command.args(arguments).status().context("cannot run cargo")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
 }

@@ -52,7 +52,7 @@ use self::pooled_queries::with_pooled_connection;
 pub use self::{
     actor::Actor,
     error::AppError,
-    passwords::{MIN_PASSWORD_LENGTH, hash_password},
+    passwords::{MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, hash_password},
     state::{AppState, LiveEvent},
     target_ops::TargetOps,
 };

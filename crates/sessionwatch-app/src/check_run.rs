@@ -34,7 +34,6 @@ use sessionwatch_targets::{
 };
 
 use self::evaluate::{CheckDecision, evaluate_checks};
-use self::visibility::VisibilityCaveat;
 pub use self::visibility::hidden_sessions_reason;
 use crate::{
     checks::{self, CheckSettings, CustomCheck},
@@ -313,7 +312,7 @@ struct RunFacts {
     /// Doubts about the time zone of timestamps.
     doubts: TimeZoneDoubts,
     /// Reason why the stats may not describe every session.
-    caveat: Option<VisibilityCaveat>,
+    caveat: Option<String>,
     /// Lag of the replica, if one was observed.
     replica_lag: Option<SignedDuration>,
 }
@@ -349,8 +348,7 @@ async fn observe_target(
     let observation = engine.observe(&opened.session, &scope).await?;
     let standing = ReadPosition { role, wal_position: opened.position };
     let changes = detect_changes(request, opened, &observation, standing);
-    let watched = request.history.map(|(memory, _)| memory);
-    let caveat = visibility::find_visibility_caveat(opened, &observation.stats, watched).await?;
+    let caveat = visibility::find_visibility_caveat(request, opened, &observation.stats).await?;
     let growth = request.history.and_then(|(memory, now)| memory.growth_after(changes.as_ref(), now));
     let known =
         TableActivity { newest: observation.newest, active: observation.stats.active, last_growth: growth };
@@ -404,7 +402,7 @@ fn build_completed_run(
     // Sessions that are hidden in this run may be visible in the next one, and would count as reappeared.
     let whole = caveat.is_none() || stats.sessions == 0;
     match caveat {
-        Some(caveat) => notes.push(caveat.reason),
+        Some(caveat) => notes.push(caveat),
         None if stats.sessions == 0 => notes.push("no sessions yet: the session table is empty".into()),
         None => {}
     }

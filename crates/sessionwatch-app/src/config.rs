@@ -47,13 +47,12 @@ pub use self::{
     serve::ServeConfig,
     target::{
         AddressError, CleanupConfig, EngineKind, SchedulePreset, Target, TargetAddress, TargetSchedule,
-        UnresolvedTarget,
     },
 };
 use self::{file::ConfigFile, name_references::ConfigNames, section_reader::SectionReader};
 use crate::{
     checks::CheckSettings,
-    config_file::{self, ConfigProblem, ProblemCollector, WithSpan},
+    config_file::{self, ConfigProblem, ProblemCollector, UnresolvedSection, WithSpan},
     notify::channel,
     schedule::ScheduledChecks,
 };
@@ -69,7 +68,7 @@ pub struct Config {
     /// Targets, in the order of the file.
     pub targets: Vec<Target>,
     /// Targets whose address refers to a missing variable or file. They fail only the commands that use them.
-    pub unresolved_targets: Vec<UnresolvedTarget>,
+    pub unresolved_targets: Vec<UnresolvedSection>,
     /// Enabled checks, severities, thresholds and alert policies.
     pub checks: CheckSettings,
     /// Profiles: the built-in ones, then those of `profiles`.
@@ -78,8 +77,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Identity provider for logins.
     pub oidc: Option<oidc::OidcConfig>,
-    /// Reason why the identity provider cannot be used, such as a missing variable.
-    pub oidc_unresolved: Option<String>,
+    /// Missing variable or file without which the identity provider cannot be used.
+    pub oidc_unresolved: Option<ConfigProblem>,
     /// Safety limits and archive of plans.
     pub actions: ActionsConfig,
     /// Log sources and log checks.
@@ -298,9 +297,7 @@ impl Config {
             );
             self.logs.custom_checks.extend(pattern);
         }
-        for source in &file.logs {
-            logs::validate_source(source, &names, &mut self.logs, reader);
-        }
+        logs::validate_sources(&file.logs, &names, &mut self.logs, reader);
     }
 
     /// Adds the profiles of these files to the built-in ones.

@@ -14,9 +14,9 @@ mod values;
 
 pub use self::{
     generated_reference::{SectionSpec, render_example, render_reference},
-    problem::{ConfigProblem, ProblemCollector, SourceExcerpt},
+    problem::{ConfigProblem, ProblemCollector, SourceExcerpt, UnresolvedSection},
     schema::{TextFormat, field_names, nested_field_names, schema_for},
-    secrets::{SecretKeys, SecretLookup, SecretText, read_certificates},
+    secrets::{SecretKeys, SecretLookup, SecretText, read_authorities},
     snippet::render_problem,
     validate::validate_document,
     values::{BoundedSeconds, WithSpan, ZeroOrBoundedSeconds, parse_seconds},

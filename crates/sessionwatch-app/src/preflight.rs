@@ -68,24 +68,26 @@ fn find_problems(config: &Config) -> Vec<String> {
     // A missing `write_url` matters to automatic cleanup only; a target without cleanup is still monitored.
     let cleaned = config.targets.iter().filter(|target| target.auto_cleanup.is_some());
     let acting = cleaned.filter_map(|target| Some(target.write_address_problem.as_ref()?.to_string()));
-    let channels =
-        serve.unresolved_channels.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
+    let channels = serve.unresolved_channels.iter().map(|channel| channel.problem.to_string());
     let senders = serve.channels.iter().filter_map(|channel| {
         let failure = ChannelSender::new(channel).and_then(|sender| sender.validate(channel)).err()?;
         Some(format!("channel `{}`: {failure}", channel.name))
     });
-    let logs =
-        config.logs.unresolved_sources.iter().map(|(name, problem)| format!("logs `{name}`: {problem}"));
+    let logs = config.logs.unresolved_sources.iter().map(|source| source.problem.to_string());
     let store = match &serve.store_unresolved {
-        Some(problem) => Some(problem.clone()),
-        None => store_problem(&serve.store),
+        Some(problem) => Some(problem.to_string()),
+        None => store_problem(&serve.store).map(|problem| format!("serve.store: {problem}")),
     };
-    let store = store.map(|problem| format!("serve.store: {problem}"));
     let certificate =
         serve.tls.as_ref().and_then(|(certificate, key)| daemon::certificate_problem(certificate, key));
-    let openid =
-        config.oidc_unresolved.clone().or_else(|| oidc::client::find_config_problem(config.oidc.as_ref()?));
-    let openid = openid.map(|problem| format!("oidc: {problem}"));
+    let openid = match &config.oidc_unresolved {
+        Some(problem) => Some(problem.to_string()),
+        None => config
+            .oidc
+            .as_ref()
+            .and_then(oidc::client::find_config_problem)
+            .map(|problem| format!("oidc: {problem}")),
+    };
     targets
         .chain(acting)
         .chain(config.targets.iter().flat_map(address_problems))

@@ -44,6 +44,7 @@ pub use self::{
     investigation::{LeakedRows, check_readiness, count_reappeared, find_leaked_rows},
     job_control::JobControl,
     planner::create_plan,
+    planning_session::require_write_credentials,
     recovery::recover_interrupted,
 };
 

@@ -11,18 +11,16 @@ mod text;
 
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
-use sessionwatch_core::{
-    checks::CheckVerdict, duration::HOUR, plural::format_number, timestamp::UtcTimestamp,
-};
+use sessionwatch_core::{checks::CheckVerdict, duration::HOUR, plural::ListTotal, timestamp::UtcTimestamp};
 use sessionwatch_targets::{
     engine::EngineKind,
     evidence::{EvidenceRow, MAX_EVIDENCE_ROWS},
 };
 
+use self::evidence::EvidenceWords;
 pub use self::format::ReportFormat;
 use crate::{
     check_run::{CheckReport, CheckResult, TargetObservation},
-    checks::{self, EvidenceKind},
     output::{self, csv},
 };
 
@@ -123,26 +121,16 @@ pub fn render_reports(reports: &[CheckReport], format: impl Into<ReportFormat>) 
     }
 }
 
-/// Returns a note that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check
-/// does not count what is listed, that there may be more.
+/// Returns a note that the evidence of a check is cut, if it is: `10 of 15 shown`. `total` is the number of rows that
+/// it could list; `None` if that is unknown.
 #[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts of rows"
-)]
-pub fn truncation_note(check: &str, value: Option<f64>, shown: usize) -> Option<String> {
+pub fn truncation_note(total: Option<u64>, shown: usize) -> Option<String> {
     if shown < MAX_EVIDENCE_ROWS {
         return None;
     }
-    let evidence = checks::TABLE_CHECKS.iter().find(|known| known.id == check)?.evidence;
-    match (evidence, value) {
-        (EvidenceKind::Orphans | EvidenceKind::OldestExpired | EvidenceKind::BeyondPolicy, Some(all)) => {
-            // Counts are whole and not negative.
-            (all > shown as f64).then(|| format!("{shown} of {} shown", format_number(all as u64)))
-        }
-        _ => Some(format!("{shown} shown; there may be more")),
+    match total {
+        Some(total) => ListTotal::Exactly(total).describe_cut(count_of(shown)),
+        None => Some(format!("{shown} shown; there may be more")),
     }
 }
 
@@ -188,6 +176,7 @@ fn result_json(result: &CheckResult, target: &str) -> Value {
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
         "proof": finding.proving_constraint, "action": result.action, "fix": fix, "decides": !finding.is_informational,
         "evidence": result.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
+        "evidence_total": finding.evidence_total,
     })
 }
 
@@ -198,6 +187,22 @@ pub fn evidence_json(evidence: &EvidenceRow) -> Value {
         "token_prefix": evidence.token_prefix, "id": evidence.id, "user": evidence.user,
         "expires_at": evidence.expires_at.map(clock::format_rfc3339), "rows": evidence.rows, "display": evidence.display,
     })
+}
+
+/// Describes a row that [`evidence_json`] wrote, in one line as in reports.
+#[must_use]
+pub fn describe_evidence_json(row: &Value, now: UtcTimestamp) -> String {
+    let text = |key: &str| row[key].as_str().map(str::to_owned);
+    let display = row["display"].as_array().into_iter().flatten();
+    let evidence = EvidenceRow {
+        token_prefix: text("token_prefix"),
+        id: text("id"),
+        user: text("user"),
+        expires_at: text("expires_at").and_then(|at| clock::parse_rfc3339(&at)),
+        rows: row["rows"].as_u64().unwrap_or_default(),
+        display: display.map(|name| name.as_str().map(str::to_owned)).collect(),
+    };
+    EvidenceWords::new(&evidence, now).to_line()
 }
 
 fn verdict_name(verdict: &CheckVerdict) -> &'static str {

@@ -1,6 +1,6 @@
 //! History of a target between check runs: the session snapshot with which the next run is compared.
 
-use std::hash::Hasher as _;
+use std::{collections::BTreeMap, hash::Hasher as _};
 
 use sessionwatch_core::{
     history::{Comparison, RunTimestamps, SessionChanges, SessionHistory},
@@ -8,6 +8,7 @@ use sessionwatch_core::{
     snapshot::SessionSnapshot,
     timestamp::UtcTimestamp,
 };
+use sessionwatch_store::{Store, restores};
 use siphasher::sip::SipHasher13;
 
 use sessionwatch_targets::layout::Layout;
@@ -62,6 +63,46 @@ pub struct TargetHistory {
     growth: Option<GrowthWindow>,
     /// Confirmed past time; `None` if the current time is trusted.
     confirmed_time: Option<UtcTimestamp>,
+    /// Record of restores; `None` without a state store.
+    restores: Option<RestoreRecord>,
+}
+
+/// The record of the sessions that sessionwatch restored in a target.
+#[derive(Clone, Debug)]
+pub struct RestoreRecord {
+    /// State store with the record.
+    pub store: Store,
+    /// The name of the target.
+    pub target: String,
+}
+
+impl RestoreRecord {
+    /// Removes restored sessions from the changes of a run.
+    fn exclude_restored(&self, changes: &mut SessionChanges) {
+        // Read after the target was, so that no restore between the two is missed.
+        if changes.reappeared.is_empty() {
+            return;
+        }
+        let listed = self.store.read(|db| restores::list_restored_sessions(db, &self.target));
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                // The run cannot be recorded either, so the next one finds the same changes.
+                tracing::warn!(target = self.target, "cannot read which sessions were restored: {error}");
+                return;
+            }
+        };
+        let mut restored_at: BTreeMap<u64, UtcTimestamp> = BTreeMap::new();
+        for sessions in &listed {
+            // A restore under way counts as the latest one.
+            let at = sessions.at.unwrap_or(UtcTimestamp::MAX);
+            for fingerprint in &sessions.fingerprints {
+                let latest = restored_at.entry(*fingerprint).or_insert(at);
+                *latest = at.max(*latest);
+            }
+        }
+        changes.exclude_restored(|fingerprint| restored_at.get(&fingerprint).copied());
+    }
 }
 
 /// The result of a run that updates the history.
@@ -88,6 +129,12 @@ impl TargetHistory {
     #[must_use]
     pub fn with_last_run(self, last_run_at: Option<UtcTimestamp>, growth: Option<GrowthWindow>) -> Self {
         Self { last_run_at, growth, ..self }
+    }
+
+    /// Adds the record of restores, so that restored sessions do not count as reappeared.
+    #[must_use]
+    pub fn with_restores(self, restores: RestoreRecord) -> Self {
+        Self { restores: Some(restores), ..self }
     }
 
     /// Returns the window in which the newest sessions appeared, given the changes of a run at `now`.
@@ -129,7 +176,12 @@ impl TargetHistory {
         // Without a known order, a missing session may be replication lag.
         let elsewhere = self.read_order(position) != ReadOrder::Forward;
         let moment = RunTimestamps { now, confirmed: self.confirmed_time.unwrap_or(now) };
-        self.history.as_ref()?.compare_snapshot(snapshot, layout_hash, moment, elsewhere)
+        let mut changes =
+            self.history.as_ref()?.compare_snapshot(snapshot, layout_hash, moment, elsewhere)?;
+        if let Some(restores) = &self.restores {
+            restores.exclude_restored(&mut changes);
+        }
+        Some(changes)
     }
 
     /// Sets the confirmed past time. Sessions that ended long before it are forgotten.
@@ -178,6 +230,7 @@ impl TargetHistory {
             last_run_at: Some(now),
             growth,
             confirmed_time: self.confirmed_time,
+            restores: self.restores.clone(),
         }
     }
 

@@ -76,7 +76,7 @@ struct NewSessions {
 /// Changes since the previous run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionChanges {
-    /// Number of new tokens.
+    /// Number of new tokens, without those that sessionwatch restored.
     pub created: u64,
     /// Number of tokens whose expiry changed.
     pub extended: u64,
@@ -84,8 +84,10 @@ pub struct SessionChanges {
     pub ended: u64,
     /// Fingerprints of tokens whose user changed.
     pub reassigned: Vec<u64>,
-    /// Fingerprints of ended tokens that reappeared.
+    /// Fingerprints of ended tokens that reappeared, without those that sessionwatch restored.
     pub reappeared: Vec<u64>,
+    /// The tokens of `reappeared`, with the times at which they were found to have ended.
+    ended_before: Vec<EndedSession>,
     /// Number of sessions first seen in the last hour.
     pub created_last_hour: u64,
     /// Existing users by number of sessions first seen in the last hour; users without one are left out.
@@ -95,6 +97,22 @@ pub struct SessionChanges {
     /// Most sessions first seen in any hour of the last day; `None` within the first day of history.
     pub busiest_hour: Option<u64>,
     recent: RecentHistory,
+}
+
+impl SessionChanges {
+    /// Removes the sessions that sessionwatch itself restored after they had ended: they neither reappeared nor are
+    /// new. `last_restored_at` returns the time of the latest restore of a token, by its fingerprint.
+    pub fn exclude_restored(&mut self, last_restored_at: impl Fn(u64) -> Option<UtcTimestamp>) {
+        // A session that was restored, ended again and is back now did reappear.
+        let is_restored = |session: &EndedSession| {
+            last_restored_at(session.fingerprint).is_some_and(|at| at.micros() >= session.ended_at_us)
+        };
+        let (restored, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ended_before).into_iter().partition(is_restored);
+        self.created = self.created.saturating_sub(restored.len() as u64);
+        self.reappeared = others.iter().map(|session| session.fingerprint).collect();
+        self.ended_before = others;
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +125,7 @@ impl SessionChanges {
             ended: 0,
             reassigned: Vec::new(),
             reappeared: Vec::new(),
+            ended_before: Vec::new(),
             created_last_hour: 0,
             created_per_user: Histogram::new(),
             top_creators: Vec::new(),
@@ -227,7 +246,8 @@ impl SessionHistory {
             extended: difference.extended,
             ended: difference.ended.len() as u64,
             reassigned: difference.reassigned,
-            reappeared,
+            reappeared: reappeared.iter().map(|session| session.fingerprint).collect(),
+            ended_before: reappeared,
             created_last_hour: round_down(created_last_hour),
             created_per_user,
             top_creators: creators,
@@ -283,12 +303,15 @@ impl RecentHistory {
     }
 
     /// Removes and returns the created sessions that had ended. Both lists are sorted.
-    fn take_reappeared(&mut self, created: &[u64]) -> Vec<u64> {
-        let had_ended =
-            |token: &u64| self.ended.binary_search_by_key(token, |ended| ended.fingerprint).is_ok();
-        let reappeared: Vec<u64> = created.iter().copied().filter(had_ended).collect();
+    fn take_reappeared(&mut self, created: &[u64]) -> Vec<EndedSession> {
+        let find = |token: &u64| self.ended.binary_search_by_key(token, |ended| ended.fingerprint).ok();
+        let reappeared: Vec<EndedSession> =
+            created.iter().filter_map(find).filter_map(|at| self.ended.get(at).copied()).collect();
         if !reappeared.is_empty() {
-            self.ended.retain(|ended| reappeared.binary_search(&ended.fingerprint).is_err());
+            let is_back = |ended: &EndedSession| {
+                reappeared.binary_search_by_key(&ended.fingerprint, |back| back.fingerprint).is_ok()
+            };
+            self.ended.retain(|ended| !is_back(ended));
         }
         reappeared
     }

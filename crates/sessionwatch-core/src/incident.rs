@@ -108,7 +108,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
         IncidentSeverity::P1,
     ),
     incident_step(
-        "way-back",
+        "rollback",
         "Prepare the rollback",
         "Checks the privileges of the write role and the recipient of the archive.",
         true,
@@ -259,7 +259,7 @@ mod tests {
             order.push(step.id);
             recorded.push(done(step.id));
         }
-        assert_eq!(order, ["confirm", "way-back", "contain", "verify"]);
+        assert_eq!(order, ["confirm", "rollback", "contain", "verify"]);
         assert!(unfinished_steps(IncidentSeverity::P3, &recorded).is_empty());
         // A skipped step is not offered again, but still prevents closing.
         recorded[2].skipped = true;

@@ -21,6 +21,28 @@ pub fn format_number(number: u64) -> String {
     text
 }
 
+/// Number of items that a list could show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListTotal {
+    /// This many.
+    Exactly(u64),
+    /// More than this: counting stopped there.
+    MoreThan(u64),
+}
+
+impl ListTotal {
+    /// Describes how much of the list is shown: `10 of 1,180 shown`. Returns `None` if all of it is.
+    #[must_use]
+    pub fn describe_cut(self, shown: u64) -> Option<String> {
+        let total = match self {
+            Self::Exactly(total) if total <= shown => return None,
+            Self::Exactly(total) => format_number(total),
+            Self::MoreThan(counted) => format!("more than {}", format_number(counted.max(shown))),
+        };
+        Some(format!("{} of {total} shown", format_number(shown)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +60,15 @@ mod tests {
         ] {
             assert_eq!(format_number(number), text);
         }
+    }
+
+    #[test]
+    fn a_list_that_is_cut_says_of_how_many() {
+        let cut = |total: ListTotal, shown| total.describe_cut(shown);
+        assert_eq!(cut(ListTotal::Exactly(10), 10), None);
+        assert_eq!(cut(ListTotal::Exactly(1_180), 10).as_deref(), Some("10 of 1,180 shown"));
+        assert_eq!(cut(ListTotal::MoreThan(1_000), 10).as_deref(), Some("10 of more than 1,000 shown"));
+        assert_eq!(cut(ListTotal::MoreThan(0), 10).as_deref(), Some("10 of more than 10 shown"));
     }
 
     #[test]

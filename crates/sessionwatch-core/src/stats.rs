@@ -25,6 +25,8 @@ pub struct DuplicateTokens {
     pub tokens: u64,
     /// Duplicate tokens whose rows belong to more than one user. Rows without a user count as one more user.
     pub across_users: u64,
+    /// Rows with one of these tokens.
+    pub rows: u64,
 }
 
 /// The aggregated facts about a target at one instant.

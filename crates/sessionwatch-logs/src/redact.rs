@@ -11,51 +11,66 @@ use sessionwatch_core::token_prefix;
 
 use crate::key_values::{strip_ansi, unescape_text};
 
-/// Keys whose values are never shown, not even in part.
-static SECRET_KEYS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = r"pass(?:word|wd|phrase|code)|pwd|secret|api[_-]?key|private[_-]?key|access[_-]?key|totp";
-    let short = r"\b(?:pass|pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
-    Regex::new(&format!(r#"(?i)(?:[\w.-]*(?:{names})[\w.-]*|{short})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
-});
-/// Keys of whose values a token prefix is shown.
-static TOKEN_KEYS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = r"token|sess(?:ion)?[_-]?id|sid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
-    Regex::new(&format!(r#"(?i)[\w.-]*(?:{names})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
-});
+/// Shown instead of a text that cannot be redacted.
+const WITHHELD: &str = "(withheld)";
 /// Credentials of known forms. Of the group `keep`, a token prefix is shown.
-static CREDENTIAL_FORM_REGEXES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let forms = [
-        // User and password of an address, up to its last `@`.
-        r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://)\S*(?P<after>@)",
-        r"(?i)(?P<before>\b(?:authorization|cookies?)['\x22]?\s*[:=]\s*)[^\n]+",
-        r"(?i)(?P<before>\b(?:bearer|basic|digest)\s+)(?P<keep>[A-Za-z0-9._~+/=:-]{6,})",
-        r"(?i)(?P<before>\b(?:token|session|sid|key|jwt|nonce)\s+(?:is\s+|was\s+)?)(?P<keep>\S*\d\S{5,})",
-        r"\b(?P<keep>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*)",
-        // Text after a word for a secret in prose.
-        r"(?im)(?P<before>(?:^|[\s'\x22(\[{])(?:pass(?:word|phrase|code|wd)|[\w-]*api[_-]?key|authorization|secret|pin|otp)\s+)[^\s:=][^\n]*",
-        r"(?i)(?P<before><buffer)[^>]*",
-        // Bytes as decimal or hexadecimal numbers.
-        r"\b\d{1,3}(?:\s*,\s*\d{1,3}\b){5,}",
-        r"\b0x[0-9a-fA-F]{1,2}(?:[\s,:]+0x[0-9a-fA-F]{1,2}\b){3,}",
-    ];
-    forms.iter().filter_map(|text| Regex::new(text).ok()).collect()
-});
-/// HTML character references.
-static HTML_ENTITY_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"&(?:#(?P<decimal>\d{1,7})|#[xX](?P<hex>[0-9a-fA-F]{1,6})|(?P<name>quot|apos|amp|lt|gt));")
-        .ok()
-});
-/// Consecutive short groups of hexadecimal digits.
-static HEX_GROUPS_REGEX: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[^0-9A-Za-z.-]{1,3}[0-9a-f]{2,8}\b){3,}").ok());
-/// Dates, times and IP addresses, which have many digits but are no secrets.
-static TIME_OR_IP_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let time = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?";
-    Regex::new(&format!(
-        r"^(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{time})?|{time}|\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d{{1,5}})?)$"
-    ))
-    .ok()
-});
+const CREDENTIAL_FORMS: [&str; 9] = [
+    // User and password of an address, up to its last `@`.
+    r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://)\S*(?P<after>@)",
+    r"(?i)(?P<before>\b(?:authorization|cookies?)['\x22]?\s*[:=]\s*)[^\n]+",
+    r"(?i)(?P<before>\b(?:bearer|basic|digest)\s+)(?P<keep>[A-Za-z0-9._~+/=:-]{6,})",
+    r"(?i)(?P<before>\b(?:token|session|sid|key|jwt|nonce)\s+(?:is\s+|was\s+)?)(?P<keep>\S*\d\S{5,})",
+    r"\b(?P<keep>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*)",
+    // Text after a word for a secret in prose.
+    r"(?im)(?P<before>(?:^|[\s'\x22(\[{])(?:pass(?:word|phrase|code|wd)|[\w-]*api[_-]?key|authorization|secret|pin|otp)\s+)[^\s:=][^\n]*",
+    r"(?i)(?P<before><buffer)[^>]*",
+    // Bytes as decimal or hexadecimal numbers.
+    r"\b\d{1,3}(?:\s*,\s*\d{1,3}\b){5,}",
+    r"\b0x[0-9a-fA-F]{1,2}(?:[\s,:]+0x[0-9a-fA-F]{1,2}\b){3,}",
+];
+/// All expressions; `None` if one of them does not compile.
+static EXPRESSIONS: LazyLock<Option<Expressions>> = LazyLock::new(|| Expressions::compile().ok());
+
+/// The expressions of redaction. They exist together or not at all, so that no text is redacted in part.
+struct Expressions {
+    /// Keys whose values are never shown, not even in part.
+    secret_keys: Regex,
+    /// Keys of whose values a token prefix is shown.
+    token_keys: Regex,
+    credential_forms: Vec<Regex>,
+    /// HTML character references.
+    html_entity: Regex,
+    /// Consecutive short groups of hexadecimal digits.
+    hex_groups: Regex,
+    /// Dates, times and IP addresses, which have many digits but are no secrets.
+    time_or_ip: Regex,
+}
+
+impl Expressions {
+    fn compile() -> Result<Self, regex::Error> {
+        let secrets =
+            r"pass(?:word|wd|phrase|code)|pwd|secret|api[_-]?key|private[_-]?key|access[_-]?key|totp";
+        let short = r"\b(?:pass|pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
+        let tokens =
+            r"token|sess(?:ion)?[_-]?id|sid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
+        let time = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?";
+        Ok(Self {
+            secret_keys: Regex::new(&format!(
+                r#"(?i)(?:[\w.-]*(?:{secrets})[\w.-]*|{short})(?:\\*['"`])?\s*[:=]\s*"#
+            ))?,
+            token_keys: Regex::new(&format!(r#"(?i)[\w.-]*(?:{tokens})(?:\\*['"`])?\s*[:=]\s*"#))?,
+            credential_forms: CREDENTIAL_FORMS.into_iter().map(Regex::new).collect::<Result<_, _>>()?,
+            html_entity: Regex::new(
+                r"&(?:#(?P<decimal>\d{1,7})|#[xX](?P<hex>[0-9a-fA-F]{1,6})|(?P<name>quot|apos|amp|lt|gt));",
+            )?,
+            hex_groups: Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[^0-9A-Za-z.-]{1,3}[0-9a-f]{2,8}\b){3,}")?,
+            time_or_ip: Regex::new(&format!(
+                r"^(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{time})?|{time}|\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d{{1,5}})?)$"
+            ))?,
+        })
+    }
+}
+
 /// Maximum number of decoding passes, against nested encodings.
 const MAX_DECODE_PASSES: usize = 3;
 /// Minimum length of hexadecimal digits, decimal digits and letters that look random.
@@ -74,14 +89,20 @@ const MIN_MIXED_CASE_CHARS: usize = 16;
 /// like a full token, cookie, JWT, password or key.
 #[must_use]
 pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
+    redact_with(EXPRESSIONS.as_ref(), bytes, max_chars)
+}
+
+/// Redacts a text, or withholds all of it without the expressions.
+fn redact_with(expressions: Option<&Expressions>, bytes: &[u8], max_chars: usize) -> String {
+    let Some(expressions) = expressions else { return WITHHELD.into() };
     let plain = strip_ansi(bytes);
     // The margin keeps the cut far from the shown part, so that it never leaves an unrecognizable part of a secret
     // there.
     let near = &plain[..plain.len().min(max_chars.saturating_mul(4).saturating_add(4_096))];
-    let redacted = redact_keyed_values(&strip_invisible(&String::from_utf8_lossy(near)));
+    let redacted = redact_keyed_values(expressions, &strip_invisible(&String::from_utf8_lossy(near)));
     // Keys that were escaped or encoded are only visible now.
-    let mut redacted = redact_keyed_values(&normalize_text(&redacted));
-    for form in CREDENTIAL_FORM_REGEXES.iter() {
+    let mut redacted = redact_keyed_values(expressions, &normalize_text(expressions, &redacted));
+    for form in &expressions.credential_forms {
         let cut = |found: &Captures<'_>| {
             let group = |name: &str| found.name(name).map_or("", |part| part.as_str());
             format!(
@@ -93,12 +114,10 @@ pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
         };
         redacted = form.replace_all(&redacted, cut).into_owned();
     }
-    if let Some(groups) = HEX_GROUPS_REGEX.as_ref() {
-        let has_digit = |text: &str| text.contains(|letter: char| letter.is_ascii_digit());
-        let cut =
-            |found: &Captures<'_>| if has_digit(&found[0]) { "…".to_owned() } else { found[0].to_owned() };
-        redacted = groups.replace_all(&redacted, cut).into_owned();
-    }
+    let has_digit = |text: &str| text.contains(|letter: char| letter.is_ascii_digit());
+    let cut =
+        |found: &Captures<'_>| if has_digit(&found[0]) { "…".to_owned() } else { found[0].to_owned() };
+    redacted = expressions.hex_groups.replace_all(&redacted, cut).into_owned();
     let mut short = String::with_capacity(redacted.len().min(max_chars));
     for word in redacted.split_inclusive(|letter: char| !is_token_char(letter)) {
         let bare = word.trim_end_matches(|letter: char| !is_token_char(letter));
@@ -120,10 +139,10 @@ pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
 }
 
 /// Removes invisible characters and resolves escapes and percent-encoding, any of which could hide a secret.
-fn normalize_text(text: &str) -> String {
+fn normalize_text(expressions: &Expressions, text: &str) -> String {
     let mut normalized = text.to_owned();
     for _ in 0..MAX_DECODE_PASSES {
-        let named = decode_entities(&normalized);
+        let named = decode_entities(&expressions.html_entity, &normalized);
         let decoded = percent_decode(named.as_bytes());
         let resolved = strip_invisible(&String::from_utf8_lossy(&unescape_text(&decoded)));
         if resolved == normalized {
@@ -148,8 +167,7 @@ fn strip_invisible(text: &str) -> String {
     text.chars().filter(|letter| !is_hidden(*letter)).map(plain).collect()
 }
 
-fn decode_entities(text: &str) -> Cow<'_, str> {
-    let Some(entity) = HTML_ENTITY_REGEX.as_ref() else { return Cow::Borrowed(text) };
+fn decode_entities<'a>(entity: &Regex, text: &'a str) -> Cow<'a, str> {
     entity.replace_all(text, |found: &Captures<'_>| {
         let number = |name: &str, base| u32::from_str_radix(found.name(name)?.as_str(), base).ok();
         let letter = match found.name("name").map(|name| name.as_str()) {
@@ -186,9 +204,9 @@ fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Removes the values of secret keys and cuts the values of token keys.
-fn redact_keyed_values(text: &str) -> String {
-    let redacted = replace_values(text, &SECRET_KEYS_REGEX, |text| (find_secret_end(text), "…".into()));
-    replace_values(&redacted, &TOKEN_KEYS_REGEX, |text| {
+fn redact_keyed_values(expressions: &Expressions, text: &str) -> String {
+    let redacted = replace_values(text, &expressions.secret_keys, |text| (find_secret_end(text), "…".into()));
+    replace_values(&redacted, &expressions.token_keys, |text| {
         let end = find_token_end(text);
         (end, shorten_value(&text[..end]))
     })
@@ -196,13 +214,7 @@ fn redact_keyed_values(text: &str) -> String {
 
 /// Replaces the values of matching keys. A value ends at its closing quote or bracket, else at the end returned by
 /// `show`.
-fn replace_values(
-    text: &str,
-    keys: &LazyLock<Option<Regex>>,
-    show: impl Fn(&str) -> (usize, String),
-) -> String {
-    // A failed regex must not let secrets through.
-    let Some(keys) = keys.as_ref() else { return String::new() };
+fn replace_values(text: &str, keys: &Regex, show: impl Fn(&str) -> (usize, String)) -> String {
     let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
     while let Some(key) = keys.find_at(text, done) {
         let rest = &text[key.end()..];
@@ -284,7 +296,7 @@ fn shorten_secret(secret: &str) -> String {
 /// Returns whether a word looks random, regardless of separators between its parts.
 pub(crate) fn is_likely_random(word: &str) -> bool {
     let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
-    if TIME_OR_IP_REGEX.as_ref().is_some_and(|plain| plain.is_match(word)) {
+    if EXPRESSIONS.as_ref().is_some_and(|expressions| expressions.time_or_ip.is_match(word)) {
         return false;
     }
     let pieces = || word.split(|letter: char| !letter.is_ascii_alphanumeric());
@@ -427,11 +439,13 @@ mod tests {
 
     #[test]
     fn every_expression_compiles() {
-        assert_eq!(CREDENTIAL_FORM_REGEXES.len(), 9);
-        assert!(
-            [&SECRET_KEYS_REGEX, &TOKEN_KEYS_REGEX, &TIME_OR_IP_REGEX, &HEX_GROUPS_REGEX, &HTML_ENTITY_REGEX]
-                .iter()
-                .all(|expression| expression.is_some())
-        );
+        Expressions::compile().unwrap();
+    }
+
+    #[test]
+    fn a_text_is_withheld_where_an_expression_is_missing() {
+        for line in ["password=hunter2", "session 5e4f3a2b1c0d", "user 7"] {
+            assert_eq!(redact_with(None, line.as_bytes(), 200), WITHHELD);
+        }
     }
 }

@@ -180,7 +180,7 @@ pub fn list_accounts(db: Tx<'_>) -> Result<Vec<AccountRecord>, StoreError> {
 pub fn delete_account(db: Tx<'_>, name: &str) -> Result<bool, StoreError> {
     // There are no foreign keys: the same SQL runs on both databases, and SQLite ignores them by default.
     delete_login_sessions(db, name)?;
-    db.execute("DELETE FROM tokens WHERE account = $1", &[name.into()])?;
+    db.execute("DELETE FROM api_tokens WHERE account = $1", &[name.into()])?;
     db.execute("DELETE FROM login_networks WHERE account = $1", &[name.into()])?;
     Ok(db.execute("DELETE FROM accounts WHERE name = $1", &[name.into()])? > 0)
 }
@@ -192,7 +192,7 @@ pub fn delete_account(db: Tx<'_>, name: &str) -> Result<bool, StoreError> {
 /// If the store cannot be written.
 pub fn insert_login_session(db: Tx<'_>, login: &LoginSession) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO logins (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO login_sessions (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             (&login.token_hash).into(),
             (&login.account).into(),
@@ -217,7 +217,7 @@ pub fn find_login_session(
 ) -> Result<Option<(LoginSession, AccountRecord)>, StoreError> {
     let query =
         // Two queries instead of a join, so that the account is decoded in one place only.
-        "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins WHERE hash = $1";
+        "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM login_sessions WHERE hash = $1";
     let Some(login) =
         db.query_row(query, &[hash.into()])?.as_ref().map(login_session_from_row).transpose()?
     else {
@@ -243,7 +243,7 @@ pub struct LoginSessionUse {
 /// If the store cannot be written.
 pub fn touch_login_session(db: Tx<'_>, hash: &str, login_use: LoginSessionUse) -> Result<(), StoreError> {
     let LoginSessionUse { used_at: now, expires_at: ends_at } = login_use;
-    let query = "UPDATE logins SET seen_at = $2, expires_at = $3 WHERE hash = $1";
+    let query = "UPDATE login_sessions SET seen_at = $2, expires_at = $3 WHERE hash = $1";
     db.execute(query, &[hash.into(), now.into(), epoch_millis(ends_at).into()])?;
     Ok(())
 }
@@ -254,7 +254,7 @@ pub fn touch_login_session(db: Tx<'_>, hash: &str, login_use: LoginSessionUse) -
 ///
 /// If the store cannot be read.
 pub fn list_login_sessions(db: Tx<'_>, name: &str) -> Result<Vec<LoginSession>, StoreError> {
-    let query = "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins
+    let query = "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM login_sessions
                  WHERE account = $1 ORDER BY seen_at DESC, hash";
     db.query_rows(query, &[name.into()])?.iter().map(login_session_from_row).collect()
 }
@@ -266,8 +266,10 @@ pub fn list_login_sessions(db: Tx<'_>, name: &str) -> Result<Vec<LoginSession>, 
 /// If the store cannot be written.
 pub fn delete_login_session(db: Tx<'_>, name: &str, hash: &str) -> Result<bool, StoreError> {
     // With the account in the condition: a hash alone must not end somebody else's session.
-    let ended =
-        db.execute("DELETE FROM logins WHERE account = $1 AND hash = $2", &[name.into(), hash.into()])?;
+    let ended = db.execute(
+        "DELETE FROM login_sessions WHERE account = $1 AND hash = $2",
+        &[name.into(), hash.into()],
+    )?;
     Ok(ended > 0)
 }
 
@@ -277,7 +279,7 @@ pub fn delete_login_session(db: Tx<'_>, name: &str, hash: &str) -> Result<bool, 
 ///
 /// If the store cannot be written.
 pub fn delete_login_sessions(db: Tx<'_>, name: &str) -> Result<(), StoreError> {
-    db.execute("DELETE FROM logins WHERE account = $1", &[name.into()])?;
+    db.execute("DELETE FROM login_sessions WHERE account = $1", &[name.into()])?;
     Ok(())
 }
 
@@ -289,7 +291,7 @@ pub fn delete_login_sessions(db: Tx<'_>, name: &str) -> Result<(), StoreError> {
 pub fn prune_login_sessions(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     // By the confirmed time: with a clock ahead by mistake, everyone would be logged out for good.
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
-    db.execute("DELETE FROM logins WHERE expires_at <= $1", &[epoch_millis(passed).into()])?;
+    db.execute("DELETE FROM login_sessions WHERE expires_at <= $1", &[epoch_millis(passed).into()])?;
     Ok(())
 }
 

@@ -140,7 +140,7 @@ pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
     // Sorted by the caller, so that equal sets of scopes are stored as equal texts.
     let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
     db.execute(
-        "INSERT INTO tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             (&token.id).into(),
             (&token.token_hash).into(),
@@ -160,7 +160,7 @@ pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
 ///
 /// If the store cannot be read.
 pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, AccountRecord)>, StoreError> {
-    let query = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE hash = $1");
+    let query = format!("SELECT {TOKEN_COLUMNS} FROM api_tokens WHERE hash = $1");
     let Some(token) = db.query_row(&query, &[hash.into()])?.as_ref().map(token_from_row).transpose()? else {
         return Ok(None);
     };
@@ -175,7 +175,7 @@ pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, Ac
 /// If the store cannot be read.
 pub fn list_tokens(db: Tx<'_>, account: Option<&str>) -> Result<Vec<ApiToken>, StoreError> {
     let query = format!(
-        "SELECT {TOKEN_COLUMNS} FROM tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) ORDER BY created_at DESC, id"
+        "SELECT {TOKEN_COLUMNS} FROM api_tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) ORDER BY created_at DESC, id"
     );
     db.query_rows(&query, &[super::row::Param::Text(account)])?.iter().map(token_from_row).collect()
 }
@@ -186,7 +186,7 @@ pub fn list_tokens(db: Tx<'_>, account: Option<&str>) -> Result<Vec<ApiToken>, S
 ///
 /// If the store cannot be written.
 pub fn touch_token(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<(), StoreError> {
-    db.execute("UPDATE tokens SET seen_at = $2 WHERE id = $1", &[id.into(), now.into()])?;
+    db.execute("UPDATE api_tokens SET seen_at = $2 WHERE id = $1", &[id.into(), now.into()])?;
     Ok(())
 }
 
@@ -197,7 +197,7 @@ pub fn touch_token(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<(), StoreE
 /// If the store cannot be written.
 pub fn delete_token(db: Tx<'_>, account: Option<&str>, id: &str) -> Result<bool, StoreError> {
     // The cast gives the parameter a type, which PostgreSQL cannot infer from `IS NULL`.
-    let query = "DELETE FROM tokens WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account = $2)";
+    let query = "DELETE FROM api_tokens WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account = $2)";
     Ok(db.execute(query, &[id.into(), super::row::Param::Text(account)])? > 0)
 }
 
@@ -214,10 +214,10 @@ pub fn begin_keyed_request(
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
     db.execute(
         // A process that crashed in the middle of a request leaves a row without status, which would block its key.
-        "DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)",
+        "DELETE FROM keyed_requests WHERE at < $1 OR (status IS NULL AND at < $2)",
         &[(passed - IDEMPOTENT_RESPONSE_RETENTION).into(), (passed - UNANSWERED_REQUEST_TIMEOUT).into()],
     )?;
-    let query = "SELECT request, status, content FROM answers WHERE token = $1 AND name = $2";
+    let query = "SELECT request, status, content FROM keyed_requests WHERE token = $1 AND name = $2";
     if let Some(row) = db.query_row(query, &[request.token_id.into(), request.idempotency_key.into()])? {
         let status = row
             .read_optional_i64(1)?
@@ -230,7 +230,7 @@ pub fn begin_keyed_request(
         });
     }
     db.execute(
-        "INSERT INTO answers (token, name, request, at, content) VALUES ($1, $2, $3, $4, '')",
+        "INSERT INTO keyed_requests (token, name, request, at, content) VALUES ($1, $2, $3, $4, '')",
         &[request.token_id.into(), request.idempotency_key.into(), request.request_hash.into(), now.into()],
     )?;
     Ok(PriorRequest::NotFound)
@@ -249,10 +249,10 @@ pub fn finish_keyed_request(
     let (token, key) = (request.token_id.into(), request.idempotency_key.into());
     match answer {
         Some((status, content)) => db.execute(
-            "UPDATE answers SET status = $3, content = $4 WHERE token = $1 AND name = $2",
+            "UPDATE keyed_requests SET status = $3, content = $4 WHERE token = $1 AND name = $2",
             &[token, key, i64::from(status).into(), content.into()],
         )?,
-        None => db.execute("DELETE FROM answers WHERE token = $1 AND name = $2", &[token, key])?,
+        None => db.execute("DELETE FROM keyed_requests WHERE token = $1 AND name = $2", &[token, key])?,
     };
     Ok(())
 }

@@ -106,11 +106,11 @@ impl ArchivedBatch {
 /// If the store cannot be written.
 pub fn insert_batch(db: Tx<'_>, batch: &ArchivedBatch, sealed: &[u8]) -> Result<i64, StoreError> {
     // Assigned here, because the caller needs the id on both databases.
-    let id = db.next_id("archived")?;
+    let id = db.next_id("archive_batches")?;
     let content = row_ref::encode_row_refs(&batch.rows);
     let txid = super::row::Param::Int(batch.transaction_id);
     db.execute(
-        "INSERT INTO archived (id, plan, target, state, txid, at, purge_at, recipient, content, fates, sealed)
+        "INSERT INTO archive_batches (id, plan, target, state, txid, at, purge_at, recipient, content, fates, sealed)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             id.into(),
@@ -142,17 +142,23 @@ pub fn set_batch_state(
     fates: &[ArchivedRowState],
 ) -> Result<(), StoreError> {
     if fates.iter().all(|fate| *fate == ArchivedRowState::NotRemoved) {
-        db.execute("DELETE FROM archived WHERE id = $1", &[id.into()])?;
+        db.execute("DELETE FROM archive_batches WHERE id = $1", &[id.into()])?;
         return Ok(());
     }
     let values = [id.into(), state.name().into(), super::row::Param::Int(txid)];
     // State and fates are two statements, but one transaction of the caller.
-    db.execute("UPDATE archived SET state = $2, txid = $3 WHERE id = $1", &values)?;
+    db.execute("UPDATE archive_batches SET state = $2, txid = $3 WHERE id = $1", &values)?;
     let fates_now = encode_row_states(fates);
-    db.execute("UPDATE archived SET fates = $2 WHERE id = $1", &[id.into(), fates_now.as_slice().into()])?;
+    db.execute(
+        "UPDATE archive_batches SET fates = $2 WHERE id = $1",
+        &[id.into(), fates_now.as_slice().into()],
+    )?;
     if !fates.contains(&ArchivedRowState::Archived) {
         // No row is left to restore, so the sealed copies are dropped at once.
-        db.execute("UPDATE archived SET sealed = $2 WHERE id = $1", &[id.into(), [].as_slice().into()])?;
+        db.execute(
+            "UPDATE archive_batches SET sealed = $2 WHERE id = $1",
+            &[id.into(), [].as_slice().into()],
+        )?;
     }
     Ok(())
 }
@@ -164,8 +170,9 @@ pub fn set_batch_state(
 /// If the store cannot be read.
 pub fn list_unsettled_batches(db: Tx<'_>, target: &str) -> Result<Vec<ArchivedBatch>, StoreError> {
     // Across all plans: rows of an interrupted plan must be settled before another one touches the table.
-    let query =
-        format!("SELECT {BATCH_COLUMNS} FROM archived WHERE state <> 'kept' AND target = $1 ORDER BY id");
+    let query = format!(
+        "SELECT {BATCH_COLUMNS} FROM archive_batches WHERE state <> 'kept' AND target = $1 ORDER BY id"
+    );
     db.query_rows(&query, &[target.into()])?.iter().map(batch_from_row).collect()
 }
 
@@ -175,8 +182,9 @@ pub fn list_unsettled_batches(db: Tx<'_>, target: &str) -> Result<Vec<ArchivedBa
 ///
 /// If the store cannot be read.
 pub fn find_next_batch(db: Tx<'_>, plan: &str, after_id: i64) -> Result<Option<ArchivedBatch>, StoreError> {
-    let query =
-        format!("SELECT {BATCH_COLUMNS} FROM archived WHERE plan = $1 AND id > $2 ORDER BY id LIMIT 1");
+    let query = format!(
+        "SELECT {BATCH_COLUMNS} FROM archive_batches WHERE plan = $1 AND id > $2 ORDER BY id LIMIT 1"
+    );
     db.query_row(&query, &[plan.into(), after_id.into()])?.as_ref().map(batch_from_row).transpose()
 }
 
@@ -186,7 +194,7 @@ pub fn find_next_batch(db: Tx<'_>, plan: &str, after_id: i64) -> Result<Option<A
 ///
 /// If the store cannot be read.
 pub fn find_batch(db: Tx<'_>, id: i64) -> Result<Option<(ArchivedBatch, Vec<u8>)>, StoreError> {
-    let query = format!("SELECT {BATCH_COLUMNS}, sealed FROM archived WHERE id = $1");
+    let query = format!("SELECT {BATCH_COLUMNS}, sealed FROM archive_batches WHERE id = $1");
     let batch = |row: StoreRow| Ok((batch_from_row(&row)?, row.read_bytes(10)?.to_vec()));
     db.query_row(&query, &[id.into()])?.map(batch).transpose()
 }
@@ -198,7 +206,7 @@ pub fn find_batch(db: Tx<'_>, id: i64) -> Result<Option<(ArchivedBatch, Vec<u8>)
 /// If the store cannot be read.
 pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreError> {
     let rows = db.query_rows(
-        "SELECT plan, target, at, purge_at, recipient, fates, state FROM archived ORDER BY id DESC",
+        "SELECT plan, target, at, purge_at, recipient, fates, state FROM archive_batches ORDER BY id DESC",
         &[],
     )?;
     let mut summaries: Vec<ArchiveSummary> = Vec::new();
@@ -232,6 +240,17 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
     Ok(summaries)
 }
 
+/// Counts the rows in the archive of a plan.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_archived_rows(db: Tx<'_>, plan: &str) -> Result<u64, StoreError> {
+    let rows = db.query_rows("SELECT fates FROM archive_batches WHERE plan = $1", &[plan.into()])?;
+    // One byte a row.
+    rows.iter().map(|row| Ok(row.read_bytes(0)?.len() as u64)).sum()
+}
+
 /// Purges settled batches: those of `plan`, or without one all that are past their retention. Returns the number of
 /// rows that could have been restored.
 ///
@@ -243,7 +262,7 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
     let passed = "state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))";
     let values = [plan.unwrap_or_default().into(), now.into()];
     // Read before the deletion, which does not return how many rows could have been restored.
-    let rows = db.query_rows(&format!("SELECT fates FROM archived WHERE {passed}"), &values)?;
+    let rows = db.query_rows(&format!("SELECT fates FROM archive_batches WHERE {passed}"), &values)?;
     let mut removed = 0;
     for row in &rows {
         removed += read_row_states(row, 0)?.iter().filter(|fate| **fate == ArchivedRowState::Archived).count()
@@ -253,7 +272,7 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
         // Overwrites the freed pages, so that purged rows cannot be recovered from the file.
         db.execute_batch("PRAGMA secure_delete = ON")?;
     }
-    db.execute(&format!("DELETE FROM archived WHERE {passed}"), &values)?;
+    db.execute(&format!("DELETE FROM archive_batches WHERE {passed}"), &values)?;
     Ok(removed)
 }
 
@@ -344,8 +363,8 @@ mod tests {
             settle(2, &[ArchivedRowState::NotRemoved; 2]);
             assert_eq!(
                 store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(),
-                2,
-                "a batch with no removed row is deleted"
+                3,
+                "a batch with no removed row is deleted, and its id is not given again"
             );
             assert_eq!(store.write(|db| purge_batches(db, None, at(49))).unwrap(), 0);
             assert_eq!(store.write(|db| purge_batches(db, Some("other"), at(49))).unwrap(), 0);

@@ -92,6 +92,15 @@ pub fn list_audit_entries_between(
     rows.iter().rev().map(audit_entry_from_row).collect()
 }
 
+/// Counts the entries in a period.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_audit_entries_between(db: Tx<'_>, Period { from, to }: Period) -> Result<u64, StoreError> {
+    db.query_count("SELECT COUNT(*) FROM audit WHERE at >= $1 AND at < $2", &[from.into(), to.into()])
+}
+
 /// Returns entries with an id below `before`, latest first.
 ///
 /// # Errors

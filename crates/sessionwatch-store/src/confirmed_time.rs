@@ -16,7 +16,7 @@ pub fn find_confirmed_time(db: Tx<'_>, now: UtcTimestamp) -> Result<UtcTimestamp
         return row.read_timestamp(0);
     }
     let newest = "SELECT MAX(at) FROM (SELECT MAX(at) AS at FROM audit UNION ALL SELECT MAX(at) FROM events
-                  UNION ALL SELECT MAX(at) FROM reports) AS newest";
+                  UNION ALL SELECT MAX(at) FROM latest_reports) AS newest";
     // A store of an earlier version has no confirmed time, but what it recorded has passed.
     let newest = db.query_row(newest, &[])?.map_or(Ok(None), |row| row.read_optional_timestamp(0))?;
     Ok(newest.unwrap_or(now))

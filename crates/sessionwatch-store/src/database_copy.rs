@@ -5,34 +5,36 @@ use rusqlite::{Connection, backup::Backup};
 use crate::{StoreError, migrations::migrate_to_latest, transaction::Tx};
 
 /// Every table except those of plans.
-const COPIED_TABLES: [&str; 24] = [
+const COPIED_TABLES: [&str; 26] = [
     "accounts",
     "alerts",
-    "answers",
+    "api_tokens",
     "attestations",
     "audit",
-    "censuses",
     "confirmed_time",
+    "drain_entries",
     "drills",
     "events",
-    "incident_entries",
+    "id_counters",
     "incidents",
+    "keyed_requests",
+    "latest_reports",
     "layouts",
     "leases",
-    "ledgers",
-    "log_entries",
+    "log_events",
     "log_sources",
     "login_networks",
-    "logins",
+    "login_sessions",
     "outbox",
-    "reports",
+    "restores",
+    "samples",
     "secrets",
-    "signals",
     "silences",
-    "tokens",
+    "snapshots",
+    "timeline_entries",
 ];
 /// Plans and archived rows. They may be large, and no rows are added while the disk is full.
-const PLAN_TABLES: [&str; 3] = ["archived", "planned", "plans"];
+const PLAN_TABLES: [&str; 3] = ["archive_batches", "plan_chunks", "plans"];
 
 /// Copies one database over another, as one consistent snapshot.
 pub(crate) fn copy_database(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {

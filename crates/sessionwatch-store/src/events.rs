@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
-use crate::{StoreError, transaction::Tx};
+use crate::{StoreError, row::Param, transaction::Tx};
 
 /// Number of a target's latest events that are searched for a user.
 const MAX_SEARCHED_EVENTS: u32 = 10_000;
@@ -57,10 +57,11 @@ pub struct EventSearch {
 ///
 /// If the store cannot be written.
 pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
+    let id = db.next_id("events")?;
     db.execute(
-        "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6 FROM events",
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
+            id.into(),
             event.at.into(),
             (&event.target).into(),
             (&event.check).into(),
@@ -87,40 +88,66 @@ fn contains_pattern(text: &str) -> String {
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
+/// Conditions of a search. `{at}` and `{like}` depend on the period and the database.
+const EVENT_CONDITIONS: &str = "{at} >= $1 AND {at} < $2
+           AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!')
+           AND ($6 = 0 OR kind IN ('firing', 'reminder', 'resolved'))
+           AND (CAST($7 AS BIGINT) IS NULL OR id < $7)";
+
+impl EventSearch {
+    /// Returns the pattern for the text.
+    fn text_pattern(&self) -> Option<String> {
+        // Escaped, so that a percent sign typed by a person is searched for and matches nothing else.
+        self.text.as_ref().map(|text| contains_pattern(text))
+    }
+
+    /// Returns the parameters of [`EVENT_CONDITIONS`].
+    fn params<'a>(&'a self, pattern: &'a Option<String>) -> Vec<Param<'a>> {
+        vec![
+            self.from.into(),
+            self.to.into(),
+            (&self.target).into(),
+            (&self.check).into(),
+            pattern.into(),
+            self.alerts_only.into(),
+            self.before_id.into(),
+        ]
+    }
+}
+
 /// Returns the matching events, oldest first.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord>, StoreError> {
-    // Escaped, so that a percent sign typed by a person is searched for and matches nothing else.
-    let text = search.text.as_ref().map(|text| contains_pattern(text));
-    let like = like_operator(db);
     // `at + 0` keeps the planner off the index on `at`: over a long period, walking ids backwards reaches the limit
     // sooner.
     let at = if search.to.duration_since(search.from) > LONG_PERIOD_THRESHOLD { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
-           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'reminder', 'resolved'))
-           AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
-         ORDER BY id DESC LIMIT $7"
+         WHERE {EVENT_CONDITIONS} ORDER BY id DESC LIMIT $8"
     );
-    let rows = db.query_rows(
-        &query,
-        &[
-            search.from.into(),
-            search.to.into(),
-            (&search.target).into(),
-            (&search.check).into(),
-            (&text).into(),
-            search.alerts_only.into(),
-            search.limit.into(),
-            search.before_id.into(),
-        ],
-    )?;
+    let pattern = search.text_pattern();
+    let mut params = search.params(&pattern);
+    params.push(search.limit.into());
+    let rows = db.query_rows(&query.replace("{at}", at).replace("{like}", like_operator(db)), &params)?;
     // The latest events are selected, and returned in the order in which they happened.
     rows.iter().rev().map(event_from_row).collect()
+}
+
+/// Counts the matching events, beyond the limit of the search too.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_events(db: Tx<'_>, search: &EventSearch) -> Result<u64, StoreError> {
+    let query = format!("SELECT COUNT(*) FROM events WHERE {EVENT_CONDITIONS}");
+    let pattern = search.text_pattern();
+    // Every event of the period is read, which the index on `at` makes cheap.
+    let query = query.replace("{at}", "at").replace("{like}", like_operator(db));
+    db.query_count(&query, &search.params(&pattern))
 }
 
 fn event_from_row(row: &super::row::StoreRow) -> Result<EventRecord, StoreError> {
@@ -154,7 +181,6 @@ pub fn list_user_events(
     db: Tx<'_>,
     user: UserRef<'_>,
     from: UtcTimestamp,
-    limit: u32,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let UserRef { target, user } = user;
     // The JSON form in which the evidence of a finding names a user.
@@ -163,9 +189,9 @@ pub fn list_user_events(
     let pattern = contains_pattern(&named);
     let rows = db.query_rows(
         "SELECT id, at, target, check_id, kind, summary, detail
-         FROM (SELECT * FROM events WHERE target = $1 ORDER BY id DESC LIMIT $5) AS latest
-         WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
-        &[target.into(), from.into(), (&pattern).into(), limit.into(), MAX_SEARCHED_EVENTS.into()],
+         FROM (SELECT * FROM events WHERE target = $1 ORDER BY id DESC LIMIT $4) AS latest
+         WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC",
+        &[target.into(), from.into(), (&pattern).into(), MAX_SEARCHED_EVENTS.into()],
     )?;
     // SQLite's LIKE ignores case, so compare again.
     let named = |event: &Result<EventRecord, StoreError>| {
@@ -340,6 +366,8 @@ mod tests {
             };
             let found = |search: EventSearch| -> Vec<i64> {
                 let events = store.read(|db| super::search_events(db, &search)).unwrap();
+                let count = store.read(|db| count_events(db, &search)).unwrap();
+                assert!(count >= events.len() as u64 && (search.limit < 100 || count == events.len() as u64));
                 events.iter().map(|event| event.at.micros() / 1_000_000).collect()
             };
             let text = |text: &str| Some(text.to_owned());
@@ -361,10 +389,7 @@ mod tests {
             let event = EventRecord { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
             store.write(|db| insert_event(db, &event)).unwrap();
             let about = |user: &str| {
-                store
-                    .read(|db| list_user_events(db, UserRef { target: "one", user }, at(0), 9))
-                    .unwrap()
-                    .len()
+                store.read(|db| list_user_events(db, UserRef { target: "one", user }, at(0))).unwrap().len()
             };
             assert_eq!((about("a\"b"), about("a"), about("b"), about("%")), (1, 0, 0, 0));
         }

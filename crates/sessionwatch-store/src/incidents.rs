@@ -99,7 +99,7 @@ impl TimelineEntry {
     /// Returns the error for an entry whose column this version cannot decode.
     #[must_use]
     pub fn undecodable_column(column: &str) -> StoreError {
-        StoreError::Undecodable { table: "incident_entries".into(), column: column.into() }
+        StoreError::Undecodable { table: "timeline_entries".into(), column: column.into() }
     }
 }
 
@@ -164,9 +164,9 @@ pub fn upsert_incident(db: Tx<'_>, incident: &IncidentRecord) -> Result<(), Stor
 /// If the store cannot be written.
 pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) -> Result<(), StoreError> {
     // Ids order the timeline: several entries may have the same time.
-    let id = db.next_id("incident_entries")?;
+    let id = db.next_id("timeline_entries")?;
     db.execute(
-        "INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
+        "INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             id.into(),
@@ -316,7 +316,7 @@ pub fn last_contained_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp
 /// If the store cannot be read.
 pub fn list_timeline(db: Tx<'_>, incident: &str) -> Result<Vec<TimelineEntry>, StoreError> {
     let rows = db.query_rows(
-        "SELECT at, actor, kind, step, said, detail FROM incident_entries WHERE incident = $1 ORDER BY id",
+        "SELECT at, actor, kind, step, said, detail FROM timeline_entries WHERE incident = $1 ORDER BY id",
         &[incident.into()],
     )?;
     let entry = |row: &StoreRow| {
@@ -341,7 +341,7 @@ pub fn collect_step_records(timeline: &[TimelineEntry]) -> Vec<StepRecord> {
         match entry.kind.as_str() {
             // A reopened incident is investigated again; only the preparatory steps stay done.
             "reopened" => {
-                recorded.retain(|done| matches!(done.step.as_str(), "confirm" | "team" | "way-back"))
+                recorded.retain(|done| matches!(done.step.as_str(), "confirm" | "team" | "rollback"))
             }
             "step-reopened" => recorded.retain(|done| done.step != entry.step),
             "done" | "skipped" => {

@@ -11,7 +11,7 @@ use crate::{StoreError, transaction::Tx};
 /// If the store cannot be written.
 pub fn upsert_report(db: Tx<'_>, target: &str, report: &str, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO reports (target, at, report) VALUES ($1, $2, $3)
+        "INSERT INTO latest_reports (target, at, report) VALUES ($1, $2, $3)
          ON CONFLICT (target) DO UPDATE SET at = excluded.at, report = excluded.report",
         &[target.into(), now.into(), report.into()],
     )?;
@@ -28,7 +28,8 @@ pub fn find_report(
     target: &str,
 ) -> Result<Option<(UtcTimestamp, serde_json::Value)>, StoreError> {
     let decoded = |(at, text): (UtcTimestamp, String)| {
-        let undecodable = |_| StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+        let undecodable =
+            |_| StoreError::Undecodable { table: "latest_reports".into(), column: "report".into() };
         Ok((at, serde_json::from_str(&text).map_err(undecodable)?))
     };
     find_report_text(db, target)?.map(decoded).transpose()
@@ -40,6 +41,6 @@ pub fn find_report(
 ///
 /// If the store cannot be read.
 pub fn find_report_text(db: Tx<'_>, target: &str) -> Result<Option<(UtcTimestamp, String)>, StoreError> {
-    let row = db.query_row("SELECT at, report FROM reports WHERE target = $1", &[target.into()])?;
+    let row = db.query_row("SELECT at, report FROM latest_reports WHERE target = $1", &[target.into()])?;
     row.map(|row| Ok((row.read_timestamp(0)?, row.read_json_text(1)?))).transpose()
 }

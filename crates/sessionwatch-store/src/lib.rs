@@ -19,6 +19,7 @@ pub mod log_events;
 pub mod log_sources;
 pub mod outbox;
 pub mod plans;
+pub mod restores;
 pub mod row;
 #[cfg(test)]
 mod row_tests;

@@ -70,6 +70,31 @@ pub struct LogEventSearch<'a> {
     pub limit: u32,
 }
 
+/// Conditions of a search. The casts give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
+const LOG_EVENT_CONDITIONS: &str = "target = $1 AND seen_at >= $2 AND seen_at < $3
+           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
+           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
+           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
+           AND ($8 = 0 OR severity IS NOT NULL)
+           AND (CAST($9 AS BIGINT) IS NULL OR id < $9)";
+
+impl<'a> LogEventSearch<'a> {
+    /// Returns the parameters of [`LOG_EVENT_CONDITIONS`].
+    fn params(&self, target: &'a str, Period { from, to }: Period) -> Vec<Param<'a>> {
+        vec![
+            target.into(),
+            from.into(),
+            to.into(),
+            Param::Text(self.kind),
+            Param::Text(self.token_prefix),
+            Param::Text(self.user),
+            Param::Text(self.match_kind),
+            self.only_with_severity.into(),
+            self.before_id.into(),
+        ]
+    }
+}
+
 impl LogEventRecord {
     fn from_row(row: &StoreRow) -> Result<Self, StoreError> {
         Ok(Self {
@@ -133,10 +158,12 @@ pub struct NewLogEvent<'a> {
 pub fn insert_log_event(db: Tx<'_>, event: &NewLogEvent<'_>) -> Result<(), StoreError> {
     // Positions above the range cannot occur in real files, so saturating loses nothing.
     let number = |byte: u64| Param::from(i64::try_from(byte).unwrap_or(i64::MAX));
+    let id = db.next_id("log_events")?;
     db.execute(
-        "INSERT INTO signals (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM signals",
+        "INSERT INTO log_events (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         &[
+            id.into(),
             event.source.into(),
             event.target.into(),
             event.kind.into(),
@@ -174,7 +201,7 @@ pub fn list_unevaluated_log_events(
     // Two queries instead of one sort: both follow the index, so that a flood of harmless events is never sorted.
     for condition in [bad.to_owned(), format!("NOT {bad}")] {
         let query = format!(
-            "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
+            "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
         );
         // The limit is shared: urgent events may use all of it.
         let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
@@ -191,7 +218,7 @@ pub fn list_unevaluated_log_events(
 ///
 /// If the store cannot be read.
 pub fn find_log_event(db: Tx<'_>, id: i64) -> Result<Option<LogEventRecord>, StoreError> {
-    let query = format!("SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE id = $1");
+    let query = format!("SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE id = $1");
     db.query_row(&query, &[id.into()])?.as_ref().map(LogEventRecord::from_row).transpose()
 }
 
@@ -207,7 +234,7 @@ pub fn mark_evaluated(
     correlation: &str,
 ) -> Result<(), StoreError> {
     db.execute(
-        "UPDATE signals SET judged = 1, fit = $2, joined = $3 WHERE id = $1",
+        "UPDATE log_events SET judged = 1, fit = $2, joined = $3 WHERE id = $1",
         &[id.into(), Param::Text(match_kind), correlation.into()],
     )?;
     Ok(())
@@ -221,31 +248,30 @@ pub fn mark_evaluated(
 pub fn search_log_events(
     db: Tx<'_>,
     target: &str,
-    Period { from, to }: Period,
+    period: Period,
     filter: &LogEventSearch<'_>,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let query = format!(
-        "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
-           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
-           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
-           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
-           AND ($8 = 0 OR severity IS NOT NULL)
-           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $9"
+        "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE {LOG_EVENT_CONDITIONS} ORDER BY id DESC LIMIT $10"
     );
-    let values = [
-        target.into(),
-        from.into(),
-        to.into(),
-        Param::Text(filter.kind),
-        Param::Text(filter.token_prefix),
-        Param::Text(filter.user),
-        Param::Text(filter.match_kind),
-        filter.only_with_severity.into(),
-        // The casts in the query give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
-        filter.limit.into(),
-        filter.before_id.into(),
-    ];
-    db.query_rows(&query, &values)?.iter().map(LogEventRecord::from_row).collect()
+    let mut params = filter.params(target, period);
+    params.push(filter.limit.into());
+    db.query_rows(&query, &params)?.iter().map(LogEventRecord::from_row).collect()
+}
+
+/// Counts a target's matching events read in a period, beyond the limit of the search too.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_found_log_events(
+    db: Tx<'_>,
+    target: &str,
+    period: Period,
+    filter: &LogEventSearch<'_>,
+) -> Result<u64, StoreError> {
+    let query = format!("SELECT COUNT(*) FROM log_events WHERE {LOG_EVENT_CONDITIONS}");
+    db.query_count(&query, &filter.params(target, period))
 }
 
 /// A target and a period, to count or list log events.
@@ -276,7 +302,7 @@ pub struct LogEventCount {
 ///
 /// If the store cannot be read.
 pub fn count_log_events(db: Tx<'_>, window: LogEventWindow<'_>) -> Result<Vec<LogEventCount>, StoreError> {
-    let query = "SELECT kind, fit, COUNT(*) FROM signals
+    let query = "SELECT kind, fit, COUNT(*) FROM log_events
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 GROUP BY kind, fit";
     read_log_event_counts(db, query, window)
 }
@@ -314,7 +340,7 @@ pub fn list_latest_by_kind(
         let list: Vec<String> = (5..).take(kinds.len()).map(|number| format!("${number}")).collect();
         let query = format!(
             "SELECT {LOG_EVENT_COLUMNS} FROM (
-               SELECT {LOG_EVENT_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM signals
+               SELECT {LOG_EVENT_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM log_events
                WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND kind IN ({})) AS ranked
              WHERE place <= $4 ORDER BY id DESC",
             list.join(", ")
@@ -338,7 +364,7 @@ pub fn count_critical_log_events(
     db: Tx<'_>,
     window: LogEventWindow<'_>,
 ) -> Result<Vec<LogEventCount>, StoreError> {
-    let query = "SELECT kind, fit, COUNT(*) FROM signals
+    let query = "SELECT kind, fit, COUNT(*) FROM log_events
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical' GROUP BY kind, fit";
     read_log_event_counts(db, query, window)
 }
@@ -350,9 +376,9 @@ pub fn count_critical_log_events(
 /// If the store cannot be written.
 pub fn prune_log_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
     // By the time of reading: the clock of a log may be wrong.
-    db.execute("DELETE FROM signals WHERE seen_at < $1", &[before.into()])?;
+    db.execute("DELETE FROM log_events WHERE seen_at < $1", &[before.into()])?;
     // With the events: a redelivery after that long would be taken for a new entry.
-    db.execute("DELETE FROM log_entries WHERE at < $1", &[before.into()])?;
+    db.execute("DELETE FROM drain_entries WHERE at < $1", &[before.into()])?;
     Ok(())
 }
 
@@ -363,7 +389,7 @@ pub fn prune_log_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreErr
 /// If the store cannot be written.
 pub fn delete_drain_entry(db: Tx<'_>, source: &str, entry: &str) -> Result<bool, StoreError> {
     let removed = db.execute(
-        "DELETE FROM log_entries WHERE source = $1 AND entry = $2",
+        "DELETE FROM drain_entries WHERE source = $1 AND entry = $2",
         &[source.into(), entry.into()],
     )?;
     Ok(removed > 0)
@@ -382,7 +408,7 @@ pub fn insert_drain_entry(
 ) -> Result<bool, StoreError> {
     let added = db.execute(
         // One statement instead of a query and an insert: two deliveries of an entry may arrive at the same time.
-        "INSERT INTO log_entries (source, entry, at) VALUES ($1, $2, $3) ON CONFLICT (source, entry) DO NOTHING",
+        "INSERT INTO drain_entries (source, entry, at) VALUES ($1, $2, $3) ON CONFLICT (source, entry) DO NOTHING",
         &[source.into(), entry.into(), now.into()],
     )?;
     Ok(added > 0)

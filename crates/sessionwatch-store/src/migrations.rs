@@ -3,7 +3,7 @@
 use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
-pub(crate) const MIGRATIONS: [&str; 12] = [
+pub(crate) const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -16,7 +16,11 @@ pub(crate) const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/20261129100000_clocks.sql"),
     include_str!("../migrations/20261129103000_gaps.sql"),
     include_str!("../migrations/20261130120000_terms.sql"),
+    include_str!("../migrations/20261130200000_tables.sql"),
 ];
+/// What a migration does on PostgreSQL alone, by the number of the migration.
+const POSTGRES_PARTS: [(u32, &str); 1] =
+    [(13, include_str!("../migrations/20261130200000_tables.postgres.sql"))];
 
 /// Returns `true` if a file needs no migration. Always `false` for a server.
 pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
@@ -48,6 +52,11 @@ pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
     for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
         // Migration and number commit together in the caller's transaction, on both databases.
         db.execute_batch(migration)?;
+        if let (Tx::Postgres(_), Some((_, part))) =
+            (db, POSTGRES_PARTS.iter().find(|(number, _)| *number == version))
+        {
+            db.execute_batch(part)?;
+        }
         db.execute("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::{
     migrations::{MIGRATIONS, migrate_to},
     outbox, plans,
     postgres::PgStore,
-    samples, silences, snapshots,
+    restores, samples, silences, snapshots,
     sqlite::with_transaction,
     transaction::Tx,
 };
@@ -38,6 +38,7 @@ const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261129100000_clocks.sql"),
     include_str!("../migrations/samples/20261129103000_gaps.sql"),
     include_str!("../migrations/samples/20261130120000_terms.sql"),
+    include_str!("../migrations/samples/20261130200000_tables.sql"),
 ];
 /// The numbers of migrations, by the feature they added.
 const HISTORY: usize = 2;
@@ -51,6 +52,7 @@ const NETWORKS: usize = 9;
 const CLOCKS: usize = 10;
 const GAPS: usize = 11;
 const TERMS: usize = 12;
+const TABLES: usize = 13;
 
 /// Asserts on the rows written by one migration's version.
 type Assertion = fn(Tx<'_>) -> Result<(), StoreError>;
@@ -104,7 +106,7 @@ fn assert_first(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     assert_eq!(reached.alert.state, AlertState::Resolved);
     let due = outbox::count_messages(db)?;
     assert!(due.iter().any(|(channel, state, _)| channel == "chat" && state == "due"), "{due:?}");
-    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3][version - 1];
+    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3][version - 1];
     assert_eq!(silences::list_active_silences(db, UtcTimestamp::MIN)?.len(), expected, "active silences");
     assert_eq!(audit::verify_chain(db)?, audit::ChainStatus::Intact(1));
     Ok(())
@@ -255,6 +257,15 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     // For messages from before the column existed, the delay starts when the message was written.
     let set = db.query_row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.read_i64(0)?, 5);
+    if version >= TABLES {
+        let restored = restores::list_restored_sessions(db, "app")?;
+        let expected = restores::RestoredSessions {
+            at: Some(at(1_764_600_000_000_000)),
+            fingerprints: vec![7, u64::MAX - 1],
+        };
+        assert_eq!(restored, [expected]);
+        assert_eq!(incidents::list_timeline(db, "i0")?[0].step, "rollback");
+    }
     if version >= GAPS {
         let gap = StoredLogGap { at: at(1_764_420_000_000_000), cause: GapCause::Truncated, bytes: Some(17) };
         assert_eq!(log_sources::find_log_source::<Value>(db, "nginx")?.unwrap().gaps, [gap]);
@@ -330,6 +341,54 @@ fn stored_words_become_the_standard_terms() {
     remote.begin_transaction(true).unwrap();
     remote.execute_batch("CREATE SCHEMA sessionwatch").unwrap();
     assert_renamed(Tx::Postgres(&remote)).unwrap();
+}
+
+/// Asserts on what the migration to the named tables changes beside the names.
+fn assert_tables(db: Tx<'_>) -> Result<(), StoreError> {
+    migrate_to(db, TABLES - 1)?;
+    db.execute_batch(
+        "INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
+         VALUES (1, 'i', 1, 'ada', 'done', 'way-back', '', '{}'), (5, 'i', 2, 'ada', 'done', 'team', '', '{}');
+         INSERT INTO signals (id, source, target, kind, seen_at, byte_from, byte_to, text)
+         VALUES (41, 'web', 'app', 'created', 1, 0, 9, 'created')",
+    )?;
+    let entry = audit::NewAuditEntry {
+        actor: "ada",
+        action: "incident.step_done",
+        detail: "{\"incident\":\"i\",\"step\":\"way-back\",\"text\":\"\"}",
+    };
+    db.execute_batch("CREATE TABLE id_counters (name TEXT PRIMARY KEY, last_id BIGINT NOT NULL)")?;
+    audit::insert_audit_entry(db, entry, at(1))?;
+    db.execute_batch("DROP TABLE id_counters")?;
+    migrate_to(db, TABLES)?;
+    let steps: Vec<String> = incidents::list_timeline(db, "i")?.into_iter().map(|entry| entry.step).collect();
+    assert_eq!(steps, ["rollback", "team"]);
+    // The audit log keeps the word, and its chain.
+    assert!(audit::list_audit_entries_before(db, None, 1)?[0].detail.contains("way-back"));
+    assert_eq!(audit::verify_chain(db)?, audit::ChainStatus::Intact(1));
+    // Ids go on after the last one, and are not given again.
+    log_events::prune_log_events(db, at(9))?;
+    assert_eq!(
+        [db.next_id("log_events")?, db.next_id("timeline_entries")?, db.next_id("silences")?],
+        [42, 6, 1]
+    );
+    Ok(())
+}
+
+#[test]
+fn tables_are_renamed_and_ids_go_on() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    with_transaction(&mut connection, assert_tables).unwrap();
+    let database = testkit::shared_server().create_database(None).unwrap();
+    let remote = PgStore::start(Dsn::parse(&database.url("postgres")).unwrap()).unwrap();
+    remote.begin_transaction(true).unwrap();
+    remote.execute_batch("CREATE SCHEMA sessionwatch").unwrap();
+    let db = Tx::Postgres(&remote);
+    assert_tables(db).unwrap();
+    // No index keeps a word of the earlier tables.
+    let old = "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'sessionwatch' AND (indexname NOT LIKE tablename || '%')";
+    let old = db.query_rows(old, &[]).unwrap();
+    assert_eq!(old.iter().map(|row| row.read_text(0).unwrap()).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 /// Asserts that everything written by versions up to `version` can be read.

@@ -71,11 +71,12 @@ pub fn enqueue_message(
     message: NewOutboxMessage<'_>,
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
+    let id = db.next_id("outbox")?;
     db.execute(
         "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at, set_at)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $6 FROM outbox WHERE true
-         ON CONFLICT (idempotency_key) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7) ON CONFLICT (idempotency_key) DO NOTHING",
         &[
+            id.into(),
             message.idempotency_key.into(),
             message.channel.into(),
             Param::Text(message.recipient),
@@ -319,6 +320,15 @@ pub fn list_dead_messages(db: Tx<'_>, limit: u32) -> Result<Vec<OutboxMessage>, 
     db.query_rows(&query, &[limit.into()])?.iter().map(dead).collect()
 }
 
+/// Counts the messages that were given up.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_dead_messages(db: Tx<'_>) -> Result<u64, StoreError> {
+    db.query_count("SELECT COUNT(*) FROM outbox WHERE state = 'dead'", &[])
+}
+
 /// Requeues the given-up messages of a channel. Returns their number.
 ///
 /// # Errors
@@ -434,6 +444,7 @@ mod tests {
             let hopeless = OutboxMessage { attempts: MAX_DELIVERY_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
             assert!(store.write(|db| mark_failed(db, &hopeless, "gone", None, at(200))).unwrap());
             assert_eq!(states(), [("chat".to_owned(), "dead".to_owned(), 1)]);
+            assert_eq!(store.read(count_dead_messages).unwrap(), 1);
             assert_eq!(
                 store.read(|db| list_dead_messages(db, 10)).unwrap()[0].last_error.as_deref(),
                 Some("gone")

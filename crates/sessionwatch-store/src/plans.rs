@@ -105,7 +105,7 @@ pub fn insert_plan_chunk(db: Tx<'_>, plan: &str, chunk: i64, rows: &[RowRef]) ->
     // Packed, because a plan may name millions of rows.
     let content = row_ref::encode_row_refs(rows);
     db.execute(
-        "INSERT INTO planned (plan, piece, content) VALUES ($1, $2, $3)",
+        "INSERT INTO plan_chunks (plan, piece, content) VALUES ($1, $2, $3)",
         &[plan.into(), chunk.into(), content.as_slice().into()],
     )?;
     Ok(())
@@ -123,7 +123,7 @@ pub fn find_next_plan_chunk(
 ) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
     let row = db.query_row(
         // One chunk at a time, so that applying a large plan needs little memory.
-        "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
+        "SELECT piece, content FROM plan_chunks WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
         &[plan.into(), after_chunk.into()],
     )?;
     row.map(plan_chunk_from_row).transpose()
@@ -140,7 +140,7 @@ pub fn find_previous_plan_chunk(
     before_chunk: i64,
 ) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
     let row = db.query_row(
-        "SELECT piece, content FROM planned WHERE plan = $1 AND piece < $2 ORDER BY piece DESC LIMIT 1",
+        "SELECT piece, content FROM plan_chunks WHERE plan = $1 AND piece < $2 ORDER BY piece DESC LIMIT 1",
         &[plan.into(), before_chunk.into()],
     )?;
     row.map(plan_chunk_from_row).transpose()
@@ -202,7 +202,10 @@ pub fn prune_plans(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
         &[before.into()],
     )?;
     // Also removes the rows of plans that the statement above has just deleted.
-    db.execute("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
+    db.execute(
+        "DELETE FROM plan_chunks WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')",
+        &[],
+    )?;
     Ok(())
 }
 

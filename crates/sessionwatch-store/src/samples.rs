@@ -89,7 +89,7 @@ pub fn record_sample(
         // Aligned to the bucket, so that all runs of a bucket update the same row.
         let mut merged = GaugeSample { at: start, ..point.clone() };
         let before = db.query_row(
-            "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at = $3",
+            "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = $2 AND at = $3",
             &[target.into(), resolution.into(), start.into()],
         )?;
         // Read and merged here, because the databases have no common JSON functions.
@@ -102,7 +102,7 @@ pub fn record_sample(
         let [looks, blind] =
             [merged.runs, merged.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         db.execute(
-            "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
             &[target.into(), resolution.into(), start.into(), looks.into(), blind.into(), gauges.as_str().into()],
         )?;
@@ -113,7 +113,7 @@ pub fn record_sample(
         // The configured retention also shortens the finer resolutions.
         let before = retention.confirmed_now - kept.min(retention.max_age);
         db.execute(
-            "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
+            "DELETE FROM samples WHERE target = $1 AND resolution = $2 AND at < $3",
             &[target.into(), resolution.into(), before.into()],
         )?;
     }
@@ -143,7 +143,7 @@ pub fn list_samples_between(
     let fine = FINE_RESOLUTIONS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
     let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
     let rows = db.query_rows(
-        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
+        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
         // Aligned, so that the bucket in which the period starts is included.
         &[target.into(), resolution.into(), bucket_start(from, resolution).into(), to.into()],
     )?;
@@ -162,7 +162,7 @@ pub fn find_last_successful_sample(
     Period { from, to }: Period,
 ) -> Result<Option<GaugeSample>, StoreError> {
     let row = db.query_row(
-        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
+        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
          ORDER BY at DESC LIMIT 1",
         &[target.into(), from.into(), to.into()],
     )?;
@@ -209,7 +209,7 @@ pub fn find_session_growth(
 /// If the store cannot be read.
 pub fn last_run_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     let row =
-        db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND resolution = 0", &[target.into()])?;
+        db.query_row("SELECT MAX(at) FROM samples WHERE target = $1 AND resolution = 0", &[target.into()])?;
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
@@ -229,7 +229,7 @@ pub struct LastRun {
 /// If the store cannot be read.
 pub fn find_last_run(db: Tx<'_>, target: &str) -> Result<Option<LastRun>, StoreError> {
     let row = db.query_row(
-        "SELECT at, CASE WHEN looks > blind THEN 1 ELSE 0 END FROM censuses
+        "SELECT at, CASE WHEN looks > blind THEN 1 ELSE 0 END FROM samples
          WHERE target = $1 AND resolution = 0 ORDER BY at DESC LIMIT 1",
         &[target.into()],
     )?;
@@ -244,7 +244,7 @@ pub fn find_last_run(db: Tx<'_>, target: &str) -> Result<Option<LastRun>, StoreE
 /// If the store cannot be read.
 pub fn last_success_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     let row =
-        db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND looks > blind", &[target.into()])?;
+        db.query_row("SELECT MAX(at) FROM samples WHERE target = $1 AND looks > blind", &[target.into()])?;
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
@@ -361,7 +361,7 @@ mod tests {
             let late = GaugeSample::from_run(at(0) + 20 * DAY, Some(&[("active", 1.0)]));
             store.write(|db| record_sample(db, "app", &late, keep(late.at, 400 * DAY))).unwrap();
             let left = |resolution: i64| {
-                let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
+                let query = "SELECT COUNT(*) FROM samples WHERE resolution = $1";
                 store
                     .read(|db| db.query_row(query, &[resolution.into()]))
                     .unwrap()

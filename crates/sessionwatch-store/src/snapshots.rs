@@ -45,8 +45,8 @@ pub fn upsert_snapshot(
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO ledgers (target, at, ledger) VALUES ($1, $2, $3)
-         ON CONFLICT (target) DO UPDATE SET at = excluded.at, ledger = excluded.ledger",
+        "INSERT INTO snapshots (target, at, snapshot) VALUES ($1, $2, $3)
+         ON CONFLICT (target) DO UPDATE SET at = excluded.at, snapshot = excluded.snapshot",
         &[target.into(), now.into(), snapshot.into()],
     )?;
     Ok(())
@@ -58,6 +58,6 @@ pub fn upsert_snapshot(
 ///
 /// If the store cannot be read.
 pub fn find_snapshot(db: Tx<'_>, target: &str) -> Result<Option<(UtcTimestamp, Vec<u8>)>, StoreError> {
-    let row = db.query_row("SELECT at, ledger FROM ledgers WHERE target = $1", &[target.into()])?;
+    let row = db.query_row("SELECT at, snapshot FROM snapshots WHERE target = $1", &[target.into()])?;
     row.map(|row| Ok((row.read_timestamp(0)?, row.read_bytes(1)?.to_vec()))).transpose()
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::{StoreError, tests::store_of_each_kind, transaction::Tx};
+use crate::{tests::store_of_each_kind, transaction::Tx};
 
 /// First words of SQL statements.
 const FIRST_WORDS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
@@ -25,7 +25,18 @@ const INSERTED: [(&str, &str, &[&str]); 8] = [
     (
         "transaction.rs",
         "{table}",
-        &["archived", "attestations", "audit", "drills", "incident_entries", "silences"],
+        &[
+            "archive_batches",
+            "attestations",
+            "audit",
+            "drills",
+            "events",
+            "log_events",
+            "outbox",
+            "restores",
+            "silences",
+            "timeline_entries",
+        ],
     ),
     ("events.rs", "{at}", &["at", "at + 0"]),
     ("outbox.rs", "{set}", &["state = 'sending'", "state = 'done', attempts = attempts + 1, error = NULL"]),
@@ -129,34 +140,6 @@ fn filled(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<S
     filled
 }
 
-/// Returns the types of parameters that PostgreSQL cannot infer: those in `INSERT … SELECT`.
-fn types(db: Tx<'_>, sql: &str) -> Result<String, StoreError> {
-    let Some((table, rest)) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(" (")) else {
-        return Ok(String::new());
-    };
-    let (columns, rest) = rest.split_once(')').unwrap();
-    let Some((values, _)) = rest.trim().strip_prefix("SELECT ").and_then(|rest| rest.split_once(" FROM"))
-    else {
-        return Ok(String::new());
-    };
-    // Removes the only comma inside parentheses, so that splitting at commas works.
-    let values = values.replace("(MAX(id), 0)", "");
-    let mut types = BTreeMap::new();
-    for (column, value) in columns.split(", ").zip(values.split(", ")) {
-        let Some(number) = value.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) else {
-            continue;
-        };
-        let kind = db.query_row(
-            "SELECT CAST(data_type AS TEXT) FROM information_schema.columns WHERE table_name = $1 AND column_name = $2",
-            &[table.into(), column.into()],
-        )?;
-        types.insert(number, kind.unwrap().read_text(0)?);
-    }
-    let last = types.keys().copied().max().unwrap_or(0);
-    let named = |number| types.get(&number).map_or("unknown", String::as_str);
-    Ok(format!("({})", (1..=last).map(named).collect::<Vec<_>>().join(", ")))
-}
-
 fn prepare(db: Tx<'_>, sql: &str) -> Result<(), String> {
     match db {
         Tx::Sqlite(connection) => {
@@ -167,8 +150,8 @@ fn prepare(db: Tx<'_>, sql: &str) -> Result<(), String> {
             let other = names.find(|name| !name.is_some_and(is_number));
             other.map_or(Ok(()), |name| Err(format!("{name:?} is not a numbered parameter")))
         }
-        Tx::Postgres(_) => types(db, sql)
-            .and_then(|types| db.execute_batch(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))
+        Tx::Postgres(_) => db
+            .execute_batch(&format!("PREPARE it AS {sql}; DEALLOCATE it"))
             .map_err(|error| error.to_string()),
     }
 }

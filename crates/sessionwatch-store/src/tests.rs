@@ -155,7 +155,7 @@ fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
         store
             .write(|db| {
                 let values = [name.as_str().into(), text.as_str().into()];
-                db.execute("INSERT INTO reports (target, at, report) VALUES ($1, 1, $2)", &values)
+                db.execute("INSERT INTO latest_reports (target, at, report) VALUES ($1, 1, $2)", &values)
             })
             .unwrap()
     };
@@ -171,7 +171,7 @@ fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
     if let StoreBackend::Sqlite(file) = &*other.lock_backend() {
         file.connection.busy_timeout(Duration::ZERO).unwrap();
     }
-    let refused = other.write(|db| db.execute("DELETE FROM reports", &[]));
+    let refused = other.write(|db| db.execute("DELETE FROM latest_reports", &[]));
     assert!(
         matches!(refused, Err(StoreError::Busy)),
         "rows written to the file now would be overwritten later"

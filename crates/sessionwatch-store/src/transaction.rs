@@ -78,6 +78,11 @@ impl Tx<'_> {
         Ok(self.query_rows(sql, values)?.into_iter().next())
     }
 
+    /// Returns the number in the first column of the first row.
+    pub(super) fn query_count(self, sql: &str, values: &[Param<'_>]) -> Result<u64, StoreError> {
+        self.query_row(sql, values)?.map_or(Ok(0), |row| row.read_u64(0))
+    }
+
     /// Runs several statements without parameters.
     ///
     /// # Errors
@@ -90,11 +95,19 @@ impl Tx<'_> {
         }
     }
 
-    /// Returns the id for the next row of a table.
+    /// Returns the id for the next row of a table. An id is never given again, even if its row is deleted: people saw
+    /// it, and the audit log names it.
     pub(super) fn next_id(self, table: &str) -> Result<i64, StoreError> {
         // Writers are serialized, so no two transactions get the same id.
-        let last = self.query_row(&format!("SELECT MAX(id) FROM {table}"), &[])?;
-        Ok(last.map_or(Ok(None), |row| row.read_optional_i64(0))?.unwrap_or(0) + 1)
+        let query = format!(
+            "INSERT INTO id_counters (name, last_id) VALUES ($1, (SELECT COALESCE(MAX(id), 0) + 1 FROM {table}))
+             ON CONFLICT (name) DO UPDATE SET last_id = CASE WHEN excluded.last_id > id_counters.last_id
+               THEN excluded.last_id ELSE id_counters.last_id + 1 END
+             RETURNING last_id"
+        );
+        let row = self.query_row(&query, &[table.into()])?;
+        let missing = || StoreError::Undecodable { table: "id_counters".into(), column: "last_id".into() };
+        row.ok_or_else(missing)?.read_i64(0)
     }
 }
 

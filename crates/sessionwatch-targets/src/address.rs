@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use super::{
     backend::DatabaseAddress as _,
     capabilities::Capabilities,
-    supported_databases::{ADDRESS_FORMS, UNSUPPORTED_SCHEMES, each},
+    supported_databases::{ADDRESS_FORMS, UnsupportedScheme, each},
 };
 pub use super::{
     backend::{AddressError, CertificateCheck, TransportSecurity},
@@ -51,8 +51,8 @@ impl TargetAddress {
     /// If the scheme is unknown or unsupported, or the rest is not a valid address of that scheme.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        if let Some((_, why)) = UNSUPPORTED_SCHEMES.iter().find(|(scheme, _)| text.starts_with(scheme)) {
-            return Err(AddressError::NotSupported(why));
+        if let Some(error) = UnsupportedScheme::find_error(text) {
+            return Err(error);
         }
         Self::parse_known_scheme(text).unwrap_or_else(|| Err(unknown_address_error()))
     }
@@ -79,7 +79,11 @@ mod tests {
             matches!(TargetAddress::parse("sqlite:app%20one.db"), Ok(TargetAddress::Sqlite(path)) if path.to_str() == Some("app one.db"))
         );
         assert!(matches!(TargetAddress::parse("app.sqlite3"), Ok(TargetAddress::Sqlite(_))));
-        assert!(matches!(TargetAddress::parse("mysql://u:hunter2@h/d"), Err(AddressError::NotSupported(_))));
+        for other in ["mysql://u:hunter2@h/d", "redis://:hunter2@h:6379/0"] {
+            let message = TargetAddress::parse(other).unwrap_err().to_string();
+            let expected = ["not supported yet; ", "PostgreSQL and SQLite", "`sessionwatch logs scan`"];
+            assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+        }
         let proxied = TargetAddress::parse("prisma+postgres://localhost:51213/?api_key=hunter2")
             .unwrap_err()
             .to_string();

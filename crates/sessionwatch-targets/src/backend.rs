@@ -502,8 +502,12 @@ pub(crate) trait WriteBackend: Sized {
 
     /// Returns the lag of the slowest replica in seconds, or 0 if there is none or the role may not see
     /// replicas.
-    async fn max_replica_lag_s(&mut self) -> f64 {
-        0.0
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or the lag cannot be decoded.
+    async fn max_replica_lag_s(&mut self) -> Result<f64, TargetError> {
+        Ok(0.0)
     }
 
     /// Returns `true` if the connection is known to be lost.

@@ -46,7 +46,7 @@ impl ReadSession {
     /// If the query fails.
     pub async fn count_expiries_in_other_unit(&self, scope: &QueryScope<'_>) -> Result<u64, TargetError> {
         match scope.query_builder().expiries_in_other_unit_query() {
-            Some(query) => self.try_fetch_number(&query).await?.ok_or(TargetError::ConnectionLost),
+            Some(query) => cells::parse_only_number(&self.fetch_rows(&query).await?, "a count"),
             None => Ok(0),
         }
     }
@@ -65,12 +65,11 @@ impl ReadSession {
         /// Minimum sample: fewer tokens may share a prefix by chance.
         const MIN_TOKENS: u64 = 5;
         let rows = self.fetch_rows(&scope.query_builder().token_prefix_range_query(sample)).await?;
-        let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
-        let enough = cells::parse_required_number::<u64>(&row, 2, "a count")? >= MIN_TOKENS;
-        let [first, last, _] =
-            <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::ConnectionLost)?;
+        let row = cells::only_row(&rows, "a token prefix")?;
+        let enough = cells::parse_required_number::<u64>(row, 2, "a count")? >= MIN_TOKENS;
+        let [first, last, _] = row.as_slice() else { return Err(TargetError::Undecodable("a token prefix")) };
         // The smallest and the largest prefix are equal only if all prefixes are.
-        Ok(first.filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
+        Ok(first.clone().filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
     }
 
     /// Lists the impersonators in active sessions older than an hour, those with the most sessions first.

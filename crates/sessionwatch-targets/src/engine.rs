@@ -167,6 +167,7 @@ async fn count_duplicates_at(
         }
         all.tokens += some.tokens;
         all.across_users += some.across_users;
+        all.rows += some.rows;
     }
     Ok(Some(all))
 }
@@ -179,10 +180,14 @@ async fn count_duplicates(
     subset: RowSubset<'_>,
 ) -> Result<(DuplicateTokens, u64), TargetError> {
     let rows = session.fetch_rows(&sql.count_duplicates_query(subset)).await?;
-    let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+    let row = cells::only_row(&rows, "a count")?;
     Ok((
-        DuplicateTokens { tokens: parse_count(row, 0)?, across_users: parse_count(row, 1)? },
-        parse_count(row, 2)?,
+        DuplicateTokens {
+            tokens: parse_count(row, 0)?,
+            across_users: parse_count(row, 1)?,
+            rows: parse_count(row, 2)?,
+        },
+        parse_count(row, 3)?,
     ))
 }
 

@@ -6,7 +6,7 @@ use sessionwatch_core::{
 };
 
 use super::{
-    cells::TextRow,
+    cells::{self, TextRow},
     engine::{parse_count, parse_timestamp},
     error::TargetError,
     evidence::EvidenceRow,
@@ -64,6 +64,32 @@ impl ListedSession {
     }
 }
 
+/// Users with the highest counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankedUsers {
+    /// The users, those with the highest count first, up to a limit.
+    pub users: Vec<EvidenceRow>,
+    /// Number of users that have such a count.
+    pub total: u64,
+}
+
+impl UserRankKey {
+    /// Returns the column of the per-user query.
+    const fn column(self) -> char {
+        match self {
+            Self::Active => 'a',
+            Self::Rows => 'n',
+            Self::Recent => 'r',
+        }
+    }
+}
+
+/// Reads a user and a count from a row of [`super::sql::QueryBuilder::top_users_query`].
+fn parse_user_total(row: &TextRow) -> Result<UserTotal, TargetError> {
+    let user = cells::required_text(row, 0, "a user ID")?.to_owned();
+    Ok(UserTotal { user, sessions: parse_count(row, 1)? })
+}
+
 impl ReadSession {
     /// Lists sessions.
     ///
@@ -79,6 +105,20 @@ impl ReadSession {
         rows.iter().map(ListedSession::from_row).collect()
     }
 
+    /// Counts the sessions of a list, up to `most`. Returns `None` if the query fails; the transaction stays usable.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn count_listed(
+        &self,
+        scope: &QueryScope<'_>,
+        list: SessionListQuery<'_>,
+        most: usize,
+    ) -> Result<Option<u64>, TargetError> {
+        self.try_fetch_number(&scope.query_builder().count_listed_query(list, most)).await
+    }
+
     /// Returns the users with the most active sessions, including those that an engine leaves out as
     /// unremarkable.
     ///
@@ -89,10 +129,12 @@ impl ReadSession {
         &self,
         scope: &QueryScope<'_>,
     ) -> Result<Vec<UserTotal>, TargetError> {
-        self.fetch_top_users(scope, UserRankKey::Active, MAX_EVIDENCE_ROWS).await
+        let query = scope.query_builder().top_users_query(UserRankKey::Active.column(), 0, MAX_EVIDENCE_ROWS);
+        self.fetch_rows(&query).await?.iter().map(parse_user_total).collect()
     }
 
-    /// Returns the users with the highest counts, with columns that help people recognize them.
+    /// Returns the users with the highest counts, with columns that help people recognize them, and the number of
+    /// users that have such a count.
     ///
     /// # Errors
     ///
@@ -102,29 +144,11 @@ impl ReadSession {
         scope: &QueryScope<'_>,
         rank: UserRankKey,
         limit: usize,
-    ) -> Result<Vec<EvidenceRow>, TargetError> {
-        let users = self.fetch_top_users(scope, rank, limit).await?;
-        self.describe_users(scope, &users).await
-    }
-
-    async fn fetch_top_users(
-        &self,
-        scope: &QueryScope<'_>,
-        rank: UserRankKey,
-        limit: usize,
-    ) -> Result<Vec<UserTotal>, TargetError> {
-        let tally = match rank {
-            // Column names of the per-user query.
-            UserRankKey::Active => 'a',
-            UserRankKey::Rows => 'n',
-            UserRankKey::Recent => 'r',
-        };
-        let rows = self.fetch_rows(&scope.query_builder().top_users_query(tally, 0, limit)).await?;
-        let parse_user_total = |row: &TextRow| {
-            let user = row.first().cloned().flatten().unwrap_or_default();
-            Ok(UserTotal { user, sessions: parse_count(row, 1)? })
-        };
-        rows.iter().map(parse_user_total).collect()
+    ) -> Result<RankedUsers, TargetError> {
+        let rows = self.fetch_rows(&scope.query_builder().ranked_users_query(rank.column(), limit)).await?;
+        let total = rows.first().map_or(Ok(0), |row| parse_count(row, 2))?;
+        let users = rows.iter().map(parse_user_total).collect::<Result<Vec<_>, _>>()?;
+        Ok(RankedUsers { users: self.describe_users(scope, &users).await?, total })
     }
 
     /// Adds the columns that help people recognize users.

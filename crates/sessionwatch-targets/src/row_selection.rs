@@ -121,7 +121,7 @@ impl ReadSession {
         implausible_before: UtcTimestamp,
     ) -> Result<TableTotals, TargetError> {
         let rows = self.fetch_rows(&scope.query_builder().totals_query(implausible_before)).await?;
-        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+        let row = cells::only_row(&rows, "a count")?;
         let count = |at: usize| cells::parse_required_number(row, at, "a count");
         let instant = |at: usize| cells::parse_timestamp(row, at, "a timestamp");
         Ok(TableTotals {
@@ -203,7 +203,7 @@ impl ReadSession {
     /// If the query fails.
     pub async fn count_users_in_other_form(&self, scope: &QueryScope<'_>) -> Result<u64, TargetError> {
         match scope.query_builder().users_in_other_form_query() {
-            Some(query) => self.try_fetch_number(&query).await?.ok_or(TargetError::ConnectionLost),
+            Some(query) => cells::parse_only_number(&self.fetch_rows(&query).await?, "a count"),
             None => Ok(0),
         }
     }

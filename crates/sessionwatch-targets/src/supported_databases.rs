@@ -21,19 +21,50 @@ pub const ALL_DIALECTS: [Dialect; 2] = [Dialect::POSTGRES, Dialect::SQLITE];
 pub(crate) const ADDRESS_FORMS: [&str; 3] =
     ["postgres://USER:PASSWORD@HOST:PORT/DATABASE", "sqlite:PATH", "the path of a SQLite file"];
 
-/// Schemes that people copy from their applications, and why each is unsupported.
-pub(crate) const UNSUPPORTED_SCHEMES: [(&str, &str); 10] = [
-    ("mysql://", "MySQL and MariaDB are not supported yet"),
-    ("mariadb://", "MySQL and MariaDB are not supported yet"),
-    ("redis://", "sessions in Redis are not supported yet"),
-    ("rediss://", "sessions in Redis are not supported yet"),
-    ("valkey://", "sessions in Valkey are not supported yet"),
-    ("mongodb://", "MongoDB is not supported"),
-    ("mongodb+srv://", "MongoDB is not supported"),
-    ("libsql://", "libsql:// servers are not supported; for a libSQL file, use sqlite:PATH"),
-    ("sqlserver://", "SQL Server is not supported"),
-    ("jdbc:", "JDBC URLs are not supported; use postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
-];
+/// Advice for sessions that are in none of the supported databases.
+const UNSUPPORTED_DATABASE_ADVICE: &str = "sessionwatch reads session tables in PostgreSQL and SQLite; keep the \
+    sessions in one of these, or check the application's logs with `sessionwatch logs scan`";
+
+/// A scheme that people copy from their applications, although it does not work here.
+pub(crate) struct UnsupportedScheme {
+    scheme: &'static str,
+    problem: &'static str,
+    advice: &'static str,
+}
+
+impl UnsupportedScheme {
+    const ALL: [Self; 10] = [
+        Self::database("mysql://", "MySQL and MariaDB are not supported yet"),
+        Self::database("mariadb://", "MySQL and MariaDB are not supported yet"),
+        Self::database("redis://", "sessions in Redis are not supported yet"),
+        Self::database("rediss://", "sessions in Redis are not supported yet"),
+        Self::database("valkey://", "sessions in Valkey are not supported yet"),
+        Self::database("mongodb://", "MongoDB is not supported"),
+        Self::database("mongodb+srv://", "MongoDB is not supported"),
+        Self::database("sqlserver://", "SQL Server is not supported"),
+        Self {
+            scheme: "libsql://",
+            problem: "libsql:// servers are not supported",
+            advice: "for a libSQL file, use sqlite:PATH",
+        },
+        Self {
+            scheme: "jdbc:",
+            problem: "JDBC URLs are not supported",
+            advice: "use postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        },
+    ];
+
+    const fn database(scheme: &'static str, problem: &'static str) -> Self {
+        Self { scheme, problem, advice: UNSUPPORTED_DATABASE_ADVICE }
+    }
+
+    /// Returns the error for an address with one of these schemes; `None` for any other address.
+    pub(crate) fn find_error(address: &str) -> Option<AddressError> {
+        let Self { problem, advice, .. } =
+            Self::ALL.iter().find(|unsupported| address.starts_with(unsupported.scheme))?;
+        Some(AddressError::NotSupported { problem, advice })
+    }
+}
 
 /// Address of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]

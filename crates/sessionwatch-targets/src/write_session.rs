@@ -338,7 +338,11 @@ impl WriteSession {
 
     /// Returns the lag of the slowest replica in seconds, or 0 if there is none or the role may not see
     /// replicas.
-    pub async fn max_replica_lag_s(&mut self) -> f64 {
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or the lag cannot be decoded.
+    pub async fn max_replica_lag_s(&mut self) -> Result<f64, TargetError> {
         each!(self, WriteSession, session => session.max_replica_lag_s().await)
     }
 

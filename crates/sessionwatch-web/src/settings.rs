@@ -9,7 +9,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use sessionwatch_app::app::{
-    AppError, AppState,
+    AppError, AppState, MIN_PASSWORD_LENGTH,
     accounts::{self as app_accounts, AccountRecord, AccountRole, PasswordChange},
     channels as app_channels,
     login_sessions::{self, CurrentUser, LoginSession},
@@ -64,7 +64,7 @@ fn render_account_section(
                 // Lets the browser's password manager know the account.
                 input type="text" name="name" value=(person.name) autocomplete="username" hidden;
                 label { "Current password" input type="password" name="password" autocomplete="current-password" required; }
-                label { "New password" input type="password" name="new" autocomplete="new-password" required minlength="15"; }
+                label { "New password" input type="password" name="new" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH); }
                 button { "Change password" }
             }
             p.dim { "Changing the password ends all your other login sessions." }
@@ -93,7 +93,7 @@ fn render_accounts_section(
                 (layout::render_csrf_field(person))
                 label { "Name" input name="name" required pattern="[A-Za-z0-9._@+\\-]{1,64}" autocomplete="off"; }
                 label { "Role" select name="role" { option value="viewer" { "Viewer: read-only" } option value="responder" { "Responder: can act" } option value="admin" { "Admin: manages accounts" } } }
-                label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
+                label { "Password" input type="password" name="password" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH); }
                 button { "Create account" }
             }
         }

@@ -245,7 +245,7 @@ pub(super) async fn show_check(
     let body = html! {
         p { (layout::render_status_badge(check_status(kept))) " " (layout::render_severity_badge(&kept.severity)) " on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } }
         p.lead { (layout::sanitize_text(&kept.summary)) }
-        @if !finding.is_null() { (render_finding(&target, &check, finding)) }
+        @if !finding.is_null() { (render_finding(&target, finding)) }
         (render_alert_actions(&person, kept, &details.silences, now))
         @if matches!(kept.alert.state, Alerting::Firing { .. }) && severity_rank(&kept.severity) >= 2 && person.role >= AccountRole::Responder {
             section aria-labelledby="incident" {
@@ -267,7 +267,7 @@ fn format_timestamp(document: &Value, key: &str) -> String {
 }
 
 /// Renders the finding of a failing check, with its evidence.
-fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
+fn render_finding(target: &Target, finding: &Value) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::sanitize_text).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
     let signals = finding["log_events"].as_array().cloned().unwrap_or_default();
@@ -292,7 +292,7 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
                     td { @for name in row["display"].as_array().into_iter().flatten() { (layout::sanitize_text(name.as_str().unwrap_or_default())) " " } }
                 } } }
             } }
-            @if let Some(cut) = sessionwatch_app::report::truncation_note(check, finding["value"].as_f64(), rows.len()) { p.dim { (cut) "." } }
+            @if let Some(cut) = sessionwatch_app::report::truncation_note(finding["evidence_total"].as_u64(), rows.len()) { p.dim { (cut) "." } }
         }
         @if !signals.is_empty() {
             h2 { "Log events" }

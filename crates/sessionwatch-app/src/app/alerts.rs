@@ -124,6 +124,15 @@ pub async fn search_events(app: &Arc<AppState>, search: EventSearch) -> Result<V
     app.read_store(move |db| events::search_events(db, &search)).await
 }
 
+/// Counts the events that a search finds without its limit.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_events(app: &Arc<AppState>, search: EventSearch) -> Result<u64, AppError> {
+    app.read_store(move |db| events::count_events(db, &search)).await
+}
+
 /// Acknowledges a firing alert, which stops reminders until the alert is resolved.
 ///
 /// # Errors

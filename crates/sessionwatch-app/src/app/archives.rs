@@ -70,6 +70,15 @@ pub async fn list_archived_rows(
     if rows.is_empty() { Err(ActionError::NoArchive(plan).into()) } else { Ok(rows) }
 }
 
+/// Counts the archived rows of a plan.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_archived_rows(app: &Arc<AppState>, plan: String) -> Result<u64, AppError> {
+    app.read_store(move |db| archive_batches::count_archived_rows(db, &plan)).await
+}
+
 /// Permanently deletes archived rows past their retention, or all rows of one plan.
 ///
 /// # Errors
@@ -149,6 +158,7 @@ mod tests {
         };
         assert_eq!(fates(10).await, [ArchivedRowState::Archived, ArchivedRowState::Restored]);
         assert_eq!(fates(1).await, [ArchivedRowState::Archived]);
+        assert_eq!(count_archived_rows(&app, "p1".into()).await.unwrap(), 2);
         let none = list_archived_rows(&app, "p2".into(), 10).await;
         assert!(matches!(none, Err(AppError::Action(ActionError::NoArchive(plan))) if plan == "p2"));
     }

@@ -21,6 +21,15 @@ pub async fn list_audit_entries(
     app.read_store(move |db| audit::list_audit_entries_between(db, period, limit)).await
 }
 
+/// Counts the entries of a period.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_audit_entries(app: &Arc<AppState>, period: Period) -> Result<u64, AppError> {
+    app.read_store(move |db| audit::count_audit_entries_between(db, period)).await
+}
+
 /// Lists the entries before entry `before`, the latest first.
 ///
 /// # Errors

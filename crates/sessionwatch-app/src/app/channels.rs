@@ -78,6 +78,15 @@ pub async fn list_failed_messages(app: &Arc<AppState>, limit: u32) -> Result<Vec
     .await
 }
 
+/// Counts the failed messages.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_failed_messages(app: &Arc<AppState>) -> Result<u64, AppError> {
+    app.read_store(outbox::count_dead_messages).await
+}
+
 /// Queues the failed messages of a channel again. Returns their number.
 ///
 /// # Errors

@@ -34,6 +34,34 @@ pub struct LogEventQuery {
     pub limit: u32,
 }
 
+impl LogEventQuery {
+    fn to_search(&self) -> LogEventSearch<'_> {
+        LogEventSearch {
+            kind: self.kind.as_deref(),
+            token_prefix: self.token_prefix.as_deref(),
+            user: self.user.as_deref(),
+            match_kind: None,
+            only_with_severity: self.only_warnings,
+            before_id: self.before,
+            limit: self.limit,
+        }
+    }
+}
+
+/// Counts the log events that a query finds without its limit.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_log_events(app: &Arc<AppState>, query: LogEventQuery) -> Result<u64, AppError> {
+    app.read_store(move |db| {
+        let search = query.to_search();
+        let counts = query.targets.iter();
+        counts.map(|target| log_events::count_found_log_events(db, target, query.period, &search)).sum()
+    })
+    .await
+}
+
 /// Searches log events, the latest first.
 ///
 /// # Errors
@@ -44,18 +72,9 @@ pub async fn search_log_events(
     query: LogEventQuery,
 ) -> Result<Vec<LogEventRecord>, AppError> {
     app.read_store(move |db| {
-        let search = LogEventSearch {
-            kind: query.kind.as_deref(),
-            token_prefix: query.token_prefix.as_deref(),
-            user: query.user.as_deref(),
-            match_kind: None,
-            only_with_severity: query.only_warnings,
-            before_id: query.before,
-            limit: query.limit,
-        };
         let mut found = vec![];
         for target in &query.targets {
-            found.extend(log_events::search_log_events(db, target, query.period, &search)?);
+            found.extend(log_events::search_log_events(db, target, query.period, &query.to_search())?);
         }
         // Sorted here, because the events of several targets were read one after the other.
         found.sort_by_key(|event| std::cmp::Reverse(event.id));

@@ -13,7 +13,7 @@ use sessionwatch_store::{
 };
 
 use super::{
-    AppError, AppState,
+    AppError, AppState, LiveEvent,
     accounts::{is_valid_account_name, upsert_account_audited},
     client::ClientInfo,
     error::ErrorKind,
@@ -87,7 +87,10 @@ enum AccountUpsert {
     /// Holds the account name.
     Saved(String),
     NameTaken,
-    NoRole,
+    NoRole {
+        /// `true` if an account was deleted.
+        is_deleted: bool,
+    },
 }
 
 /// Starts a login at the provider, after which the browser opens `next_path`.
@@ -246,6 +249,7 @@ async fn upsert_oidc_account(
         let known = accounts::find_account_by_oidc_subject(db, &account.oidc_subject)?;
         // Without a role, the provider has withdrawn access: old sessions and tokens must end with it.
         let Some(role) = role else {
+            let is_deleted = known.is_some();
             if let Some(known) = known {
                 let detail = json!({ "account": known.name, "why": "the identity provider grants no role" })
                     .to_string();
@@ -256,7 +260,7 @@ async fn upsert_oidc_account(
                     now,
                 )?;
             }
-            return Ok(AccountUpsert::NoRole);
+            return Ok(AccountUpsert::NoRole { is_deleted });
         };
         // Never linked by name alone: the provider's user could take over a local account that way.
         if known.is_none() && accounts::find_account(db, &account.name)?.is_some() {
@@ -273,9 +277,43 @@ async fn upsert_oidc_account(
     });
     match kept.await? {
         AccountUpsert::Saved(name) => Ok(name),
-        AccountUpsert::NoRole => Err(AppError::Forbidden),
+        AccountUpsert::NoRole { is_deleted } => {
+            if is_deleted {
+                // Open event streams of the account must end now, not at their next request.
+                app.publish(LiveEvent::LoginsEnded);
+            }
+            Err(AppError::Forbidden)
+        }
         AccountUpsert::NameTaken => Err(AppError::Conflict(
             "An account with this name already exists, for another user or with a password. An admin can delete the account.".into(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::test_app::TestApp;
+
+    #[tokio::test]
+    async fn a_user_without_a_role_is_deleted_and_logged_out_at_once() {
+        let scene = TestApp::with_config("");
+        let account = || AccountRecord {
+            name: "vic".into(),
+            role: AccountRole::Viewer,
+            password_hash: Secret::default(),
+            oidc_subject: "https://login.example.org 17".into(),
+            created_at: scene.clock.now(),
+        };
+        let mut events = scene.events.subscribe();
+        // Nobody is logged out where there is no account.
+        let unknown = upsert_oidc_account(&scene, account(), None).await;
+        assert!(matches!(unknown, Err(AppError::Forbidden)) && events.try_recv().is_err());
+        upsert_oidc_account(&scene, account(), Some(AccountRole::Viewer)).await.unwrap();
+        while events.try_recv().is_ok() {}
+        let refused = upsert_oidc_account(&scene, account(), None).await;
+        assert!(matches!(refused, Err(AppError::Forbidden)));
+        assert_eq!(events.try_recv().unwrap(), LiveEvent::LoginsEnded);
+        assert!(scene.store.read(|db| accounts::find_account(db, "vic")).unwrap().is_none());
     }
 }

@@ -29,7 +29,8 @@ use super::{
 
 /// Minimum length of a password, in characters (NIST SP 800-63B-4, 3.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 15;
-const MAX_PASSWORD_LENGTH: usize = 256;
+/// Maximum length of a password, in characters.
+pub const MAX_PASSWORD_LENGTH: usize = 256;
 // Few, because each thread keeps its 19 MiB of Argon2 memory for reuse.
 const HASHING_THREADS: usize = 2;
 const MAX_CONCURRENT_LOGINS: usize = 32;

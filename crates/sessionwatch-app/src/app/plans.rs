@@ -175,13 +175,16 @@ pub async fn approve_plan(app: &Arc<AppState>, actor: &Actor, id: &str) -> Resul
 ///
 /// If the plan must not be applied, or is already being applied.
 pub async fn start_apply(ops: TargetOps, plan: ActionPlan, request: ApplyRequest) -> Result<(), AppError> {
-    let name = plan.record.target.clone();
     // The executor checks everything again: this check only gives the user an immediate answer.
     prepare_apply(&ops, &plan, &request).await.map_err(|error| match error {
         // On the command line, the hint names an option; in a browser, the user types into the page.
-        AppError::Action(ActionError::LimitExceeded(..) | ActionError::NotConfirmed(_)) => {
+        AppError::Action(ActionError::LimitExceeded(reasons, name)) => {
+            AppError::Conflict(format!("This plan {reasons}. Type the target name ({name}) to confirm."))
+        }
+        AppError::Action(ActionError::NotConfirmed(typed)) => {
+            let name = plan.confirmation_name();
             AppError::Conflict(format!(
-                "This plan exceeds the safety limit. Type the target name ({name}) to confirm."
+                "“{typed}” is not the name of the target. Type the target name ({name}) to confirm."
             ))
         }
         AppError::Action(ActionError::Stale { .. }) => {
@@ -213,10 +216,9 @@ pub async fn prepare_apply(
     request: &ApplyRequest,
 ) -> Result<(), AppError> {
     // Before the incident is read: a plan that must not run needs no evidence.
-    authorize_apply(
-        plan,
-        &ApplyCircumstances::from_context(ops.action_context(), build_confirmation(request)),
-    )?;
+    let context = ops.action_context();
+    authorize_apply(plan, &ApplyCircumstances::from_context(context, build_confirmation(request)))?;
+    remediation::require_write_credentials(context)?;
     let Some(id) = request.incident_id.clone() else { return Ok(()) };
     let case = ops.app.read_store(move |db| IncidentWorkflow::load(db, &id)).await?;
     let mut case = case.ok_or_else(|| AppError::NotFound("Incident not found.".into()))?;

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use sessionwatch_core::{period::Period, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    period::Period,
+    plural::{ListTotal, format_count},
+    timestamp::UtcTimestamp,
+};
 use sessionwatch_store::{
     StoreError, events,
     log_events::{self, LogEventRecord, LogEventSearch},
@@ -28,8 +32,10 @@ pub use sessionwatch_targets::{
 };
 
 const MAX_USER_SESSIONS: usize = 100;
+/// Number up to which the sessions of a list are counted, to bound the load of a count.
+const MAX_COUNTED_SESSIONS: usize = 100_000;
 const MAX_USER_LOG_EVENTS: u32 = 100;
-const MAX_USER_EVENTS: u32 = 100;
+const MAX_USER_EVENTS: usize = 100;
 const LOG_EVENT_LOOKBACK: SignedDuration = SignedDuration::from_hours(30 * 24);
 const USER_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -82,6 +88,21 @@ impl SessionQuery {
             limit: MAX_USER_SESSIONS,
         }
     }
+
+    fn to_list_query(&self, sort: SessionSort) -> SessionListQuery<'_> {
+        SessionListQuery {
+            status: self.status,
+            sort,
+            ascending: self.ascending,
+            user: self.user.as_deref(),
+            user_like: self.user_like.as_deref(),
+            id_or_prefix: self.row_id_or_prefix.as_deref(),
+            after: self.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
+            is_paged: self.paged,
+            // One row more than requested shows if there are more.
+            ..SessionListQuery::all(self.limit + 1)
+        }
+    }
 }
 
 /// Result of a session query.
@@ -91,6 +112,8 @@ pub struct SessionList {
     pub rows: Vec<SessionRow>,
     /// `true` if there are more sessions.
     pub has_more: bool,
+    /// Number of matching sessions; `None` if not counted.
+    pub total: Option<ListTotal>,
     /// Sort order of the sessions.
     pub sort: SessionSort,
     /// Names of the users table's display columns.
@@ -117,12 +140,16 @@ pub struct UserEvent {
 }
 
 /// Stored activity of a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct UserActivity {
-    /// Log events of the last 30 days.
+    /// The latest log events of the last 30 days.
     pub log_events: Vec<LogEventRecord>,
-    /// Alert events and plans of the last 90 days, the latest first.
+    /// Number of log events of the last 30 days.
+    pub log_event_count: u64,
+    /// The latest alert events and plans of the last 90 days, the latest first.
     pub history: Vec<UserEvent>,
+    /// Number of alert events and plans of the last 90 days.
+    pub history_count: u64,
 }
 
 /// Lists sessions of a target.
@@ -161,22 +188,33 @@ pub(super) async fn query_sessions(
         None if request.paged && !is_narrow => scope.default_sort(),
         None => SessionSort::Expires,
     };
-    let list = SessionListQuery {
-        status: request.status,
-        sort,
-        ascending: request.ascending,
-        user: request.user.as_deref(),
-        user_like: request.user_like.as_deref(),
-        id_or_prefix: request.row_id_or_prefix.as_deref(),
-        after: request.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
-        is_paged: request.paged,
-        // One row more than requested shows if there are more.
-        ..SessionListQuery::all(request.limit + 1)
-    };
-    let mut rows = opened.session.list_sessions(&scope, list).await?;
+    let mut rows = opened.session.list_sessions(&scope, request.to_list_query(sort)).await?;
     let has_more = rows.len() > request.limit;
     rows.truncate(request.limit);
-    Ok(SessionList { rows, has_more, sort, display: display_columns(opened), now: opened.now })
+    let display = display_columns(opened);
+    Ok(SessionList { rows, has_more, total: None, sort, display, now: opened.now })
+}
+
+/// Counts the sessions of a query that found more than its limit.
+///
+/// # Errors
+///
+/// If the connection is lost.
+pub(super) async fn count_sessions(
+    opened: &ConnectedTarget,
+    config: &Config,
+    request: &SessionQuery,
+) -> Result<ListTotal, TargetError> {
+    let scope = opened.query_scope(false, &config.checks.thresholds);
+    let list = request.to_list_query(SessionSort::Expires);
+    let counted = opened.session.count_listed(&scope, list, MAX_COUNTED_SESSIONS + 1).await?;
+    let most = MAX_COUNTED_SESSIONS as u64;
+    Ok(match counted {
+        Some(count) if count <= most => ListTotal::Exactly(count),
+        Some(_) => ListTotal::MoreThan(most),
+        // The list is worth more than its number.
+        None => ListTotal::MoreThan(request.limit as u64),
+    })
 }
 
 /// Returns the names of the users table's display columns.
@@ -201,7 +239,11 @@ pub async fn load_user_activity(
             LogEventSearch { user: Some(&user), limit: MAX_USER_LOG_EVENTS, ..LogEventSearch::default() };
         let period = Period::ending_at(now, LOG_EVENT_LOOKBACK);
         let log_events = log_events::search_log_events(db, &target, period, &search)?;
-        Ok(UserActivity { log_events, history: list_user_history(db, &target, &user, now)? })
+        let log_event_count = log_events::count_found_log_events(db, &target, period, &search)?;
+        let mut history = list_user_history(db, &target, &user, now)?;
+        let history_count = history.len() as u64;
+        history.truncate(MAX_USER_EVENTS);
+        Ok(UserActivity { log_events, log_event_count, history, history_count })
     })
     .await
 }
@@ -213,14 +255,13 @@ fn list_user_history(
     now: UtcTimestamp,
 ) -> Result<Vec<UserEvent>, StoreError> {
     let from = now - USER_HISTORY_LOOKBACK;
-    let mut history: Vec<UserEvent> =
-        events::list_user_events(db, events::UserRef { target, user }, from, MAX_USER_EVENTS)?
-            .into_iter()
-            .map(|event| UserEvent {
-                at: event.at,
-                summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
-            })
-            .collect();
+    let mut history: Vec<UserEvent> = events::list_user_events(db, events::UserRef { target, user }, from)?
+        .into_iter()
+        .map(|event| UserEvent {
+            at: event.at,
+            summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
+        })
+        .collect();
     let applied = |plan: &plans::PlanRecord| {
         // A plan that was never begun has not touched the user's sessions.
         matches!(plan.state, plans::PlanState::Begun | plans::PlanState::Done) && plan.target == target

@@ -64,7 +64,7 @@ pub enum OpenStoreError {
 pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<OpenedStore, OpenStoreError> {
     // An unset variable must not silently open a store at another place.
     if let Some(problem) = &config.serve.store_unresolved {
-        return Err(OpenStoreError::Unresolved(problem.clone()));
+        return Err(OpenStoreError::Unresolved(problem.message.clone()));
     }
     let place = &config.serve.store;
     let found = Store::open_existing(place).map_err(|error| match error {

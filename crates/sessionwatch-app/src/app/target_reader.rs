@@ -3,7 +3,7 @@
 
 use std::time::Instant as Monotonic;
 
-use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_core::{plural::ListTotal, timestamp::UtcTimestamp};
 use sessionwatch_targets::{
     connect::ConnectedTarget,
     error::TargetError,
@@ -42,8 +42,8 @@ pub struct TargetReader<'a> {
 pub struct UserRanking {
     /// Users, up to the limit.
     pub users: Vec<RankedUser>,
-    /// `true` if there are more users.
-    pub has_more: bool,
+    /// Number of all users that have such sessions.
+    pub total: u64,
     /// Names of the users table's display columns.
     pub display: Vec<String>,
 }
@@ -66,13 +66,22 @@ impl<'a> TargetReader<'a> {
         Self { config, target }
     }
 
-    /// Lists sessions.
+    /// Lists and counts sessions.
     ///
     /// # Errors
     ///
     /// If the connection or the query fails or times out.
     pub async fn list_sessions(self, query: &SessionQuery) -> Result<SessionList, TargetError> {
-        self.with_connection(async |opened| sessions::query_sessions(opened, self.config, query).await).await
+        self.with_connection(async |opened| {
+            let mut listed = sessions::query_sessions(opened, self.config, query).await?;
+            listed.total = Some(if listed.has_more {
+                sessions::count_sessions(opened, self.config, query).await?
+            } else {
+                ListTotal::Exactly(listed.rows.len() as u64)
+            });
+            Ok(listed)
+        })
+        .await
     }
 
     /// Lists sessions created since `since`. The inner error is the reason why the table does not support this query.
@@ -115,13 +124,11 @@ impl<'a> TargetReader<'a> {
                 return Err(TargetError::Mapping(why.into()));
             }
             let scope = opened.query_scope(false, &self.config.checks.thresholds);
-            // One user more than requested shows if there are more.
-            let ranked = opened.session.rank_users(&scope, rank, limit + 1).await?;
-            let has_more = ranked.len() > limit;
+            let ranked = opened.session.rank_users(&scope, rank, limit).await?;
             let user =
                 |held: EvidenceRow| RankedUser { id: held.user, sessions: held.rows, display: held.display };
-            let users = ranked.into_iter().take(limit).map(user).collect();
-            Ok(UserRanking { users, has_more, display: sessions::display_columns(opened) })
+            let users = ranked.users.into_iter().map(user).collect();
+            Ok(UserRanking { users, total: ranked.total, display: sessions::display_columns(opened) })
         })
         .await
     }

@@ -46,9 +46,10 @@ pub(super) fn evaluate_checks(
         } else {
             (check.evaluate)(input)
         };
-        let caveat = facts.caveat.as_ref().filter(|caveat| caveat.makes_unknown);
-        if let (Some(caveat), CheckVerdict::Passing | CheckVerdict::Failing) = (caveat, &finding.verdict) {
-            downgrade_outcome(&mut finding, &caveat.reason, stats.sessions == 0);
+        if let (Some(caveat), CheckVerdict::Passing | CheckVerdict::Failing) =
+            (&facts.caveat, &finding.verdict)
+        {
+            downgrade_outcome(&mut finding, caveat, stats.sessions == 0);
         }
         apply_layout_doubt(&mut finding, layout.uncertainty.as_ref());
         CheckDecision { check, outcome: finding }

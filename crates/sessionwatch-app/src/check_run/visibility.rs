@@ -2,59 +2,50 @@
 //! that may not be the one in use.
 
 use sessionwatch_core::stats::SessionStats;
-use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError};
+use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError, layout::detect};
 
+use super::CheckRunRequest;
 use crate::target_history::TargetHistory;
 
-/// A reason why the stats may not describe every session.
-pub(super) struct VisibilityCaveat {
-    /// The reason, for the notes and the results.
-    pub(super) reason: String,
-    /// Passing results become unknown. Otherwise the reason is only a note.
-    pub(super) makes_unknown: bool,
-}
-
-/// Finds out why the stats of this target may not describe every session.
+/// Returns the reason why the stats of this target may not describe every session; passing results are unknown then.
 ///
-/// An empty table passes on a first run: no row is duplicated, orphaned or expired, and a new application has none
-/// yet. It is unknown where something says that sessions exist elsewhere, or existed before.
+/// An empty table passes only in an application without users: no row is duplicated, orphaned or expired, and a new
+/// application has none yet. It is unknown where something says that sessions exist elsewhere, or existed before. A
+/// single check and `serve` decide alike, except that only `serve` knows the previous run.
 pub(super) async fn find_visibility_caveat(
+    request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
     stats: &SessionStats,
-    history: Option<&TargetHistory>,
-) -> Result<Option<VisibilityCaveat>, TargetError> {
-    let caveat =
-        |reason: &str, makes_unknown| Ok(Some(VisibilityCaveat { reason: reason.into(), makes_unknown }));
-    let mapping = &opened.layout.candidate.mapping;
+) -> Result<Option<String>, TargetError> {
     if let Some(reason) = hidden_sessions_reason(opened) {
-        return caveat(&reason, true);
+        return Ok(Some(reason));
     }
     if stats.sessions > 0 {
         return Ok(None);
     }
+    let mapping = &opened.layout.candidate.mapping;
     if let Some(accounts) = &mapping.accounts
         && opened.session.has_rows(accounts).await?
     {
-        return caveat(
-            "the session table is empty beside accounts in use: the application probably uses JWT sessions, \
-             which no table shows",
-            true,
-        );
+        let reason = "the session table is empty beside accounts in use: the application probably uses JWT sessions, \
+                      which no table shows";
+        return Ok(Some(reason.into()));
     }
     if let Some(users) = &mapping.users
         && opened.session.has_rows(&users.table).await?
     {
-        return caveat(
-            "the session table is empty, but there are users: either nobody is logged in, or sessions are stored \
-             elsewhere, for example as JWTs",
-            // `serve` compares runs, and a table that loses all sessions must not pass from the second run on.
-            history.is_some(),
-        );
+        let reason = "the session table is empty, but there are users: either nobody is logged in, or sessions are \
+                      stored elsewhere, for example as JWTs";
+        return Ok(Some(reason.into()));
     }
-    if history.is_some_and(TargetHistory::had_sessions) {
-        return caveat("the session table is empty, and had sessions at the last check", true);
+    let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
+    if let Some(reason) = detect::unreadable_users_reason(&opened.layout.schema, mapping, profile) {
+        return Ok(Some(format!(
+            "the session table is empty, and {reason}: sessions of existing users may be stored elsewhere"
+        )));
     }
-    Ok(None)
+    let had_sessions = request.history.is_some_and(|(history, _)| TargetHistory::had_sessions(history));
+    Ok(had_sessions.then(|| "the session table is empty, and had sessions at the last check".into()))
 }
 
 /// Returns the reason why the role may not see every session; `None` if nothing hides any.

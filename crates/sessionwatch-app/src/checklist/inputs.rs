@@ -259,7 +259,7 @@ fn compute_coverage(
 
 /// Reads the expiry horizon from a report; `None` if the check run failed.
 fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
-    let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+    let undecodable = || StoreError::Undecodable { table: "latest_reports".into(), column: "report".into() };
     let census = match &report["stats"] {
         Value::Null => return Ok(None),
         census => census,

@@ -10,10 +10,16 @@ use serde::Deserialize;
 use sessionwatch_core::{suggest::did_you_mean, timestamp::UtcTimestamp};
 use sessionwatch_logs::pattern::Pattern;
 
-use super::{formats::ListenAddress, name_references::ConfigNames, section_reader::SectionReader};
+use super::{
+    formats::ListenAddress,
+    name_references::{ConfigNames, report_duplicate_names},
+    section_reader::SectionReader,
+};
 use crate::{
     checks::{LogCheck, LogCheckLimit},
-    config_file::{BoundedSeconds, SecretKeys, SecretLookup, SecretText, WithSpan},
+    config_file::{
+        BoundedSeconds, ConfigProblem, SecretKeys, SecretLookup, SecretText, UnresolvedSection, WithSpan,
+    },
 };
 
 pub use super::custom_log_check::CustomLogCheck;
@@ -145,8 +151,8 @@ pub struct LogsConfig {
     pub custom_checks: Vec<CustomLogCheck>,
     /// Limits of built-in checks that differ from the defaults, by check id.
     pub check_limits: BTreeMap<&'static str, LogCheckLimit>,
-    /// Sources that cannot be used, as pairs of name and reason.
-    pub unresolved_sources: Vec<(String, String)>,
+    /// Sources that refer to a missing variable or file.
+    pub unresolved_sources: Vec<UnresolvedSection>,
 }
 
 impl LogsConfig {
@@ -176,17 +182,27 @@ impl LogSourceConfig {
     }
 }
 
+/// Adds the sources to the log settings.
+pub(super) fn validate_sources(
+    sections: &[WithSpan<LogsSection>],
+    names: &ConfigNames,
+    logs: &mut LogsConfig,
+    reader: &mut SectionReader<'_, '_>,
+) {
+    report_duplicate_names(sections.iter().filter_map(|section| section.name.as_ref()), "log source", reader);
+    for section in sections {
+        validate_source(section, names, logs, reader);
+    }
+}
+
 /// Adds the source, or the reason why it cannot be used, to the log settings, unless the section is invalid.
-pub(super) fn validate_source(
+fn validate_source(
     section: &WithSpan<LogsSection>,
     names: &ConfigNames,
     logs: &mut LogsConfig,
     reader: &mut SectionReader<'_, '_>,
 ) {
     let Some(name) = section.name.as_ref() else { return };
-    if logs.sources.iter().any(|other| other.name == **name) {
-        reader.report_problem(name.span(), format!("duplicate log source name `{}`", **name));
-    }
     let Some(target) = resolve_target(section, names, reader) else { return };
     let Some(zone) = reader.parse_time_zone(&section.timezone) else { return };
     match validate_kind(section, reader) {
@@ -198,7 +214,9 @@ pub(super) fn validate_source(
             is_sampled: section.sampled,
             idle_after: section.idle_after.to_duration(),
         }),
-        Some(Err(missing)) => logs.unresolved_sources.push((name.to_string(), missing)),
+        Some(Err(problem)) => {
+            logs.unresolved_sources.push(UnresolvedSection { name: name.to_string(), problem });
+        }
         None => {}
     }
 }
@@ -229,7 +247,7 @@ fn resolve_target(
 fn validate_kind(
     section: &WithSpan<LogsSection>,
     reader: &mut SectionReader<'_, '_>,
-) -> Option<Result<LogSourceKind, String>> {
+) -> Option<Result<LogSourceKind, ConfigProblem>> {
     let span = section.span();
     let name = section.kind.as_deref().copied().unwrap_or_default();
     match name {
@@ -270,7 +288,7 @@ fn validate_kind(
 fn read_source_secret(
     section: &WithSpan<LogsSection>,
     reader: &mut SectionReader<'_, '_>,
-) -> Option<Result<Secret, String>> {
+) -> Option<Result<Secret, ConfigProblem>> {
     let keys =
         SecretKeys { name: "secret", text: section.secret.as_ref(), file: section.secret_file.as_ref() };
     match keys.read_secret(reader.folder, &mut reader.problems) {
@@ -279,7 +297,7 @@ fn read_source_secret(
             None
         }
         SecretLookup::Found(secret) => Some(Ok(secret.into_inner())),
-        SecretLookup::Unresolved(missing) => Some(Err(missing.into_inner())),
+        SecretLookup::Unresolved(missing) => Some(Err(missing)),
         SecretLookup::Absent => {
             report_missing_key(section, "requires the key `secret` or `secret_file`", reader)
         }

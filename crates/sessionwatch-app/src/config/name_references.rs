@@ -1,5 +1,7 @@
 //! Names defined in the file, and the resolution of references to them.
 
+use std::collections::BTreeSet;
+
 use sessionwatch_core::suggest::did_you_mean;
 
 use super::section_reader::SectionReader;
@@ -48,6 +50,21 @@ impl ConfigNames {
         known.extend([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
         known.extend(self.custom_checks.iter().chain(&self.log_patterns).map(String::as_str));
         require_known_names(list, "check", &known, reader)
+    }
+}
+
+/// Reports each name that an earlier section has too. Sections that cannot be used on this machine count as well: their
+/// names would clash as soon as the missing variable is set.
+pub(super) fn report_duplicate_names<'a>(
+    names: impl Iterator<Item = &'a WithSpan<String>>,
+    what: &str,
+    reader: &mut SectionReader<'_, '_>,
+) {
+    let mut earlier = BTreeSet::new();
+    for name in names {
+        if !earlier.insert(name.as_str()) {
+            reader.report_problem(name.span(), format!("duplicate {what} name `{}`", **name));
+        }
     }
 }
 

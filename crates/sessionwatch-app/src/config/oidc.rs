@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::section_reader::SectionReader;
-use crate::config_file::{SecretKeys, SecretLookup, SecretText, WithSpan, read_certificates};
+use crate::config_file::{ConfigProblem, SecretKeys, SecretLookup, SecretText, WithSpan, read_authorities};
 
 /// Identity provider for dashboard logins (OpenID Connect).
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub(super) struct OidcSection {
     label: String,
     /// PEM file with additional certificate authorities to trust.
     #[schemars(extend("x-otherwise" = "system CAs only"), example = &"/etc/ssl/company-ca.pem")]
-    ca_file: Option<String>,
+    ca_file: Option<WithSpan<String>>,
 }
 
 impl Default for OidcSection {
@@ -97,7 +97,7 @@ pub(super) fn validate_oidc(
     section: &WithSpan<OidcSection>,
     has_public_url: bool,
     reader: &mut SectionReader<'_, '_>,
-) -> Option<Result<OidcConfig, String>> {
+) -> Option<Result<OidcConfig, ConfigProblem>> {
     let issuer = section.issuer.as_ref()?;
     if !is_secure_url(issuer) {
         let message = "must start with https:// (http:// is allowed only for a provider on this machine)";
@@ -123,11 +123,11 @@ pub(super) fn validate_oidc(
     let client_secret = match secret.read_secret(reader.folder, &mut reader.problems) {
         SecretLookup::Found(secret) => Some(secret.into_inner()),
         SecretLookup::Absent | SecretLookup::Invalid => None,
-        SecretLookup::Unresolved(missing) => return Some(Err(missing.into_inner())),
+        SecretLookup::Unresolved(missing) => return Some(Err(missing)),
     };
-    let authorities = section.ca_file.as_ref().map(|file| read_certificates(&reader.folder.join(file)));
+    let authorities = read_authorities(section.ca_file.as_ref(), reader.folder, &reader.problems);
     let client_id = section.client_id.clone()?;
-    Some(authorities.transpose().map(|authorities| OidcConfig {
+    Some(authorities.map(|authorities| OidcConfig {
         issuer: issuer.trim_end_matches('/').to_owned(),
         client_id,
         client_secret,

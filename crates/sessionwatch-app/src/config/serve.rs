@@ -21,7 +21,7 @@ use super::{
     section_reader::SectionReader,
 };
 use crate::{
-    config_file::{SecretKeys, SecretLookup, SecretText, WithSpan},
+    config_file::{ConfigProblem, SecretKeys, SecretLookup, SecretText, UnresolvedSection, WithSpan},
     notify::NotificationChannel,
 };
 
@@ -91,7 +91,7 @@ pub struct ServeConfig {
     /// Location of the state store.
     pub store: StoreLocation,
     /// Missing variable or file to which the location refers.
-    pub store_unresolved: Option<String>,
+    pub store_unresolved: Option<ConfigProblem>,
     /// Address of the dashboard and the metrics.
     pub listen: SocketAddr,
     /// External URL of the dashboard, if it differs from `listen`.
@@ -116,8 +116,8 @@ pub struct ServeConfig {
     pub maintenance_windows: Vec<MaintenanceWindow>,
     /// Scheduled checklist report.
     pub scheduled_report: Option<ScheduledReport>,
-    /// Channels that cannot be used, as pairs of name and reason.
-    pub unresolved_channels: Vec<(String, String)>,
+    /// Channels that refer to a missing variable or file.
+    pub unresolved_channels: Vec<UnresolvedSection>,
 }
 
 impl Default for ServeConfig {
@@ -201,7 +201,7 @@ fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut 
             }
         }
         // Not an error: `check` and other commands that need no store still run.
-        SecretLookup::Unresolved(missing) => serve.store_unresolved = Some(missing.into_inner()),
+        SecretLookup::Unresolved(missing) => serve.store_unresolved = Some(missing),
         SecretLookup::Absent => serve.store = StoreLocation::File(reader.folder.join(DEFAULT_STORE_FILE)),
         SecretLookup::Invalid => {}
     }

@@ -18,9 +18,12 @@ use sessionwatch_targets::{
     limits::TimeLimits,
 };
 
-use super::section_reader::{RunInterval, SectionReader};
+use super::{
+    name_references::report_duplicate_names,
+    section_reader::{RunInterval, SectionReader},
+};
 use crate::{
-    config_file::{BoundedSeconds, ConfigProblem, SecretText, WithSpan},
+    config_file::{BoundedSeconds, ConfigProblem, SecretText, UnresolvedSection, WithSpan},
     schedule::Schedule,
 };
 
@@ -202,32 +205,15 @@ pub enum SchedulePreset {
     ScaleToZero,
 }
 
-/// Target whose address refers to a variable that is not set, or to a file that cannot be read.
-#[derive(Clone, Debug)]
-pub struct UnresolvedTarget {
-    /// Name of the target.
-    pub name: String,
-    /// The missing variable or file, as a problem of the configuration file.
-    pub problem: ConfigProblem,
-}
-
 /// Validates the targets and returns the usable and the unresolved ones.
 pub(super) fn validate_targets(
     sections: &[WithSpan<TargetSection>],
     catalogue: &[Profile],
     reader: &mut SectionReader<'_, '_>,
-) -> (Vec<Target>, Vec<UnresolvedTarget>) {
-    let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<UnresolvedTarget>::new());
+) -> (Vec<Target>, Vec<UnresolvedSection>) {
+    let (mut targets, mut unresolved) = (vec![], vec![]);
+    report_duplicate_names(sections.iter().filter_map(|section| section.name.as_ref()), "target", reader);
     for section in sections {
-        let name = section.name.as_ref();
-        // Unresolved targets count too: their names would clash as soon as the variable is set.
-        let is_taken = |other: &str| name.is_some_and(|name| name.as_str() == other);
-        if targets.iter().any(|target| is_taken(&target.name))
-            || unresolved.iter().any(|target| is_taken(&target.name))
-        {
-            let span = WithSpan::span_or(name, &section.span());
-            reader.report_problem(span, "duplicate target name");
-        }
         match validate_target(section, catalogue, reader) {
             Some(Ok(target)) => targets.push(target),
             Some(Err(missing)) => unresolved.push(missing),
@@ -242,10 +228,10 @@ fn validate_target(
     section: &WithSpan<TargetSection>,
     catalogue: &[Profile],
     reader: &mut SectionReader<'_, '_>,
-) -> Option<Result<Target, UnresolvedTarget>> {
+) -> Option<Result<Target, UnresolvedSection>> {
     let name = section.name.as_ref().map(|name| name.to_string()).unwrap_or_default();
     let storage = validate_profile_source(section, catalogue, reader);
-    let unresolved = |problem| Some(Err(UnresolvedTarget { name: name.clone(), problem }));
+    let unresolved = |problem| Some(Err(UnresolvedSection { name: name.clone(), problem }));
     let url = match address::read_target_url(section, reader)? {
         Ok(url) => url,
         Err(problem) => return unresolved(problem),

@@ -161,6 +161,17 @@ fn debug_output_contains_no_secret() {
 }
 
 #[test]
+fn sections_that_cannot_be_used_here_still_take_their_names() {
+    let source = |secret: &str| format!("[[logs]]\nname = \"web\"\nkind = \"http\"\nsecret = \"{secret}\"\n");
+    let target = |url: &str| format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n");
+    let missing = "${SESSIONWATCH_TEST_UNSET}";
+    let sources = format!("{}{}{}", target("app.db"), source(missing), source("0123456789abcdef"));
+    assert_eq!(problems(&sources), ["9:8: logs.name: duplicate log source name `web`"]);
+    let targets = format!("{}{}", target(missing), target("app.db"));
+    assert_eq!(problems(&targets), ["5:8: target.name: duplicate target name `app`"]);
+}
+
+#[test]
 fn all_problems_of_the_daemon_are_reported() {
     let found = problems(INVALID_DAEMON);
     for (line, part) in [

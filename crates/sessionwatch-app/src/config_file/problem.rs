@@ -19,6 +19,15 @@ pub struct ConfigProblem {
     pub excerpt: Option<SourceExcerpt>,
 }
 
+/// Section that is valid, but refers to a variable that is not set, or to a file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedSection {
+    /// Name of the target, channel or log source.
+    pub name: String,
+    /// The missing variable or file.
+    pub problem: ConfigProblem,
+}
+
 /// Line of a file, with `…` in place of every value that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceExcerpt {

@@ -6,7 +6,7 @@ use credentials::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-use super::{ProblemCollector, WithSpan, schema::SECRET_KEYWORD};
+use super::{ConfigProblem, ProblemCollector, WithSpan, schema::SECRET_KEYWORD};
 use crate::environment;
 
 /// String that may be a secret, as written in the file: `${NAME}` variables are not expanded yet.
@@ -67,9 +67,9 @@ pub enum SecretLookup {
     Invalid,
     /// The secret.
     Found(WithSpan<Secret>),
-    /// A variable is not set, or the file cannot be read; holds the message. Kept apart from [`SecretLookup::Invalid`],
+    /// A variable is not set, or the file cannot be read. Kept apart from [`SecretLookup::Invalid`],
     /// because a command that does not need the secret can still run.
-    Unresolved(WithSpan<String>),
+    Unresolved(ConfigProblem),
 }
 
 impl SecretKeys<'_> {
@@ -94,17 +94,28 @@ impl SecretKeys<'_> {
         };
         match found {
             Ok(secret) => SecretLookup::Found(WithSpan::new(span, secret)),
-            Err(missing) => SecretLookup::Unresolved(WithSpan::new(span, missing)),
+            Err(missing) => SecretLookup::Unresolved(problems.build_problem(&span, &missing)),
         }
     }
 }
 
-/// Reads a PEM file of certificates.
+/// Reads the PEM file of additional certificate authorities that a section names; paths are relative to `folder`.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, or contains no certificate.
-pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_authorities(
+    file: Option<&WithSpan<String>>,
+    folder: &Path,
+    problems: &ProblemCollector<'_>,
+) -> Result<Option<Vec<u8>>, ConfigProblem> {
+    let Some(file) = file else { return Ok(None) };
+    let read = read_certificates(&folder.join(file.as_str()));
+    read.map(Some).map_err(|problem| problems.build_problem(&file.span(), &problem))
+}
+
+/// Reads a PEM file of certificates.
+fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
     const PEM_CERTIFICATE_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = std::fs::read(path).map_err(|_| format!("cannot read {}", path.display()))?;
     // Searched and not parsed: a file of another format is the usual mistake.

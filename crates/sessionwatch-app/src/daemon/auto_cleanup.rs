@@ -142,11 +142,6 @@ impl CleanupTask {
     async fn run_cleanup(&self, store: &Store) -> Result<Option<ApplyReport>, ActionError> {
         let Self { state, config, target, cleanup, .. } = self;
         let context = ActionContext { config, target, store, clock: &state.app.clock, actor: CLEANUP_ACTOR };
-        // First, because rows must never be deleted that cannot be archived.
-        let (recipient, made) = archive_keys::load_or_create_recipient(config)?;
-        if let Some(path) = made {
-            tracing::warn!("{}", archive_keys::new_identity_advice(&recipient, &path));
-        }
         let selection = Selection::Expired { grace: cleanup.grace };
         let Some(plan) = self.stop.run_until_cancelled(remediation::create_plan(context, &selection)).await
         else {
@@ -176,6 +171,11 @@ impl CleanupTask {
                 remediation::error::ConfirmationReasons(braked),
                 target.name.clone(),
             ));
+        }
+        // After every refusal, so that a refused cleanup creates no key.
+        let (recipient, made) = archive_keys::load_or_create_recipient(config)?;
+        if let Some(path) = made {
+            tracing::warn!("{}", archive_keys::new_identity_advice(&recipient, &path));
         }
         // On shutdown, the executor stops after its current batch.
         let control = JobControl::stopped_by(&self.stop);

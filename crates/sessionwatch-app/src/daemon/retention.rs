@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::duration::HOUR;
-use sessionwatch_store::{archive_batches, audit, events, log_events, outbox};
+use sessionwatch_store::{archive_batches, audit, events, log_events, outbox, restores};
 use tokio_util::sync::CancellationToken;
 
 use super::{DaemonState, tasks::wait_until};
@@ -12,6 +12,8 @@ use crate::{app::leadership::DELIVERY_LEASE, blocking};
 
 /// Retention of log events.
 const LOG_EVENT_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Retention of the record of restores: longer than ended sessions are remembered.
+const RESTORE_RETENTION: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// The actor in the audit log.
 const RETENTION_ACTOR: &str = "sessionwatch";
 
@@ -40,6 +42,7 @@ async fn remove_old_records(state: &Arc<DaemonState>) {
     let removed = blocking::write_store(&state.app.store, move |db| {
         events::prune_events(db, passed - keep)?;
         outbox::prune_messages(db, passed - keep)?;
+        restores::prune_restores(db, passed - RESTORE_RETENTION)?;
         log_events::prune_log_events(db, passed - LOG_EVENT_RETENTION)
     });
     if let Err(error) = removed.await {

@@ -38,7 +38,7 @@ use crate::{
     incident,
     sanitize::sanitize_text,
     schedule::{self, DueRun, RunScheduler},
-    target_history::TargetHistory,
+    target_history::{RestoreRecord, TargetHistory},
     target_layouts,
 };
 
@@ -164,7 +164,9 @@ impl TargetMonitor {
         let memory =
             // Without a snapshot, the time of the last run says nothing about the sessions that existed
             // then.
-            TargetHistory::from_stored(key, history).with_last_run(snapshot.as_ref().and(last_run), growth);
+            TargetHistory::from_stored(key, history)
+                .with_last_run(snapshot.as_ref().and(last_run), growth)
+                .with_restores(RestoreRecord { store: self.state.app.store.clone(), target: name.clone() });
         let (number, of) = self.position;
         // By position, not at random: an even spread keeps the runs of all targets from bunching up.
         let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);

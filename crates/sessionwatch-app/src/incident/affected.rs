@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::row_selection::LeakRow;
 
+use super::evidence_bundle::MAX_EVIDENCE_ROWS;
 use crate::remediation::{self, ActionContext, ActionError};
 
 /// Describes the affected users, as far as the session table shows them.
 pub(super) async fn describe_affected(context: ActionContext<'_>) -> Result<String, ActionError> {
-    /// Maximum number of rows read.
-    const MAX_AFFECTED_ROWS: usize = 1_000;
-    let affected = remediation::find_leaked_rows(context, MAX_AFFECTED_ROWS).await?;
-    let said = summarize_affected(&affected.rows);
+    let affected = remediation::find_leaked_rows(context, MAX_EVIDENCE_ROWS).await?;
+    let said = summarize_affected(&affected.rows, affected.is_cut);
     Ok(match affected.gaps.as_slice() {
         [] => said,
         gaps => format!("{said}; the list may be incomplete: {}", gaps.join("; ")),
@@ -20,8 +19,8 @@ pub(super) async fn describe_affected(context: ActionContext<'_>) -> Result<Stri
 }
 
 /// Groups users by what must be done for them: users who share a token, users with several rows of one token, and ids
-/// of users who do not exist.
-fn summarize_affected(rows: &[LeakRow]) -> String {
+/// of users who do not exist. If the rows are cut, the counts are lower bounds.
+fn summarize_affected(rows: &[LeakRow], is_cut: bool) -> String {
     let mut tokens: BTreeMap<&str, Vec<&LeakRow>> = BTreeMap::new();
     for row in rows {
         if let Some(token) = row.fingerprint.as_deref() {
@@ -44,7 +43,11 @@ fn summarize_affected(rows: &[LeakRow]) -> String {
     ];
     let said = all.into_iter().filter(|(users, _)| !users.is_empty());
     let said: Vec<String> = said.map(|(users, [one, many])| format_user_list(users, one, many)).collect();
-    if said.is_empty() { "no shared tokens and no orphaned sessions".into() } else { said.join("; ") }
+    match said.as_slice() {
+        [] => "no shared tokens and no orphaned sessions".into(),
+        said if is_cut => format!("at least {}", said.join("; at least ")),
+        said => said.join("; "),
+    }
 }
 
 /// Formats the number of users and the first ids, numeric ids first and in numeric order.
@@ -76,17 +79,21 @@ mod tests {
 
     #[test]
     fn sharing_repeating_and_missing_users_are_listed_apart() {
-        assert_eq!(summarize_affected(&[]), "no shared tokens and no orphaned sessions");
+        assert_eq!(summarize_affected(&[], false), "no shared tokens and no orphaned sessions");
         // A token that one user has twice is not shared.
         let own = [row("1", "7", false), row("1", "7", false), row("2", "10", true), row("3", "9", true)];
         assert_eq!(
-            summarize_affected(&own),
+            summarize_affected(&own, false),
             "1 user has several rows with one token: 7; 2 orphaned user IDs: 9, 10"
         );
         let shared = [row("1", "30", false), row("1", "4", true)];
         assert_eq!(
-            summarize_affected(&shared),
+            summarize_affected(&shared, false),
             "2 users share tokens with each other: 4, 30; 1 orphaned user ID: 4"
+        );
+        assert_eq!(
+            summarize_affected(&shared, true),
+            "at least 2 users share tokens with each other: 4, 30; at least 1 orphaned user ID: 4"
         );
     }
 }

@@ -24,8 +24,8 @@ use crate::{
     remediation::{self, ActionContext, ActionError},
 };
 
-/// Maximum number of rows of each kind.
-const MAX_EVIDENCE_ROWS: usize = 100_000;
+/// Maximum number of leaked rows, in the evidence and in the list of affected users.
+pub(super) const MAX_EVIDENCE_ROWS: usize = 100_000;
 /// Maximum number of audit log entries and log events.
 const MAX_EVIDENCE_ENTRIES: u32 = 100_000;
 /// Part with the leaked rows.

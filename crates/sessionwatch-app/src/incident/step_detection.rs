@@ -70,7 +70,7 @@ pub async fn check_step(
             EvidenceStatus::Incomplete(said) => outcome(false, said),
             EvidenceStatus::Missing => outcome(false, "no evidence has been written yet".into()),
         },
-        "way-back" => match remediation::check_readiness(context).await {
+        "rollback" => match remediation::check_readiness(context).await {
             Ok(said) => outcome(true, said),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();

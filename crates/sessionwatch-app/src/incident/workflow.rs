@@ -28,7 +28,7 @@ use crate::remediation::{ActionContext, ActionError, ActionPlan, ApplyReport, Se
 pub const REPORT_FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
 
 /// Steps that query the target. Their findings go on the timeline even while the step is not done.
-const CHECK_RUN_STEPS: [&str; 4] = ["confirm", "affected", "way-back", "verify"];
+const CHECK_RUN_STEPS: [&str; 4] = ["confirm", "affected", "rollback", "verify"];
 
 /// Id of the step that freezes the evidence.
 const EVIDENCE_STEP_ID: &str = "evidence";

@@ -386,6 +386,7 @@ impl WindowedEvents {
                 summary,
                 proving_constraint: None,
                 user_limit: None,
+                evidence_total: Some(count),
                 is_informational: false,
             },
             latest,
@@ -483,6 +484,7 @@ fn evaluate_idle_sources(states: &[SourceState<'_>]) -> CheckOutcome {
         summary,
         proving_constraint: None,
         user_limit: None,
+        evidence_total: None,
         is_informational: false,
     }
 }
@@ -512,6 +514,7 @@ fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimes
         summary,
         proving_constraint: None,
         user_limit: None,
+        evidence_total: None,
         is_informational: false,
     }
 }

@@ -11,6 +11,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource, NoKeys},
     truncate_utf16,
 };
+use crate::config_file::ConfigProblem;
 
 /// `endsAt` of a firing alert, from now. A resolved message normally ends the alert long before; this only bounds how
 /// long an alert survives an uninstalled daemon.
@@ -28,7 +29,7 @@ impl ChannelService for Alertmanager {
     const KIND_NAME: &'static str = "alertmanager";
     const IS_FOR_PROGRAMS: bool = true;
 
-    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, ConfigProblem>> {
         Some(Ok(Self))
     }
 

@@ -11,7 +11,8 @@ use super::{
     template::MessageTemplate,
 };
 use crate::config_file::{
-    self, ProblemCollector, SecretKeys, SecretLookup, field_names, read_certificates, schema_for,
+    self, ConfigProblem, ProblemCollector, SecretKeys, SecretLookup, UnresolvedSection, field_names,
+    read_authorities, schema_for,
 };
 
 /// A configured notification channel.
@@ -46,8 +47,8 @@ impl NotificationChannel {
 pub struct ConfiguredChannels {
     /// Channels that can be used.
     pub usable: Vec<NotificationChannel>,
-    /// Names of channels that refer to a missing file or variable, each with the reason.
-    pub unresolved: Vec<(String, String)>,
+    /// Channels that refer to a missing variable or file.
+    pub unresolved: Vec<UnresolvedSection>,
     /// The names of all channels, including invalid ones, so that a route to an invalid channel is not reported too.
     pub names: Vec<String>,
 }
@@ -75,7 +76,9 @@ pub fn read_channels(
             Some(Ok(channel)) => {
                 channels.usable.push(NotificationChannel { name: name.to_string(), ..channel })
             }
-            Some(Err(missing)) => channels.unresolved.push((name.to_string(), missing)),
+            Some(Err(problem)) => {
+                channels.unresolved.push(UnresolvedSection { name: name.to_string(), problem });
+            }
             None => {}
         }
     }
@@ -88,7 +91,7 @@ fn build_channel(
     common: &ChannelSection,
     own: Spanned<DeTable<'_>>,
     mut source: ChannelSource<'_, '_, '_>,
-) -> Option<Result<NotificationChannel, String>> {
+) -> Option<Result<NotificationChannel, ConfigProblem>> {
     // Counted before, to detect whether this section adds problems of its own.
     let before = source.problems.count();
     let word = common.kind.as_deref()?;
@@ -115,15 +118,14 @@ fn build_channel(
     let url = match url {
         SecretLookup::Found(url) => url.into_inner(),
         // A missing variable disables only this channel, so that the others still get their alerts.
-        SecretLookup::Unresolved(missing) => return Some(Err(missing.into_inner())),
+        SecretLookup::Unresolved(missing) => return Some(Err(missing)),
         SecretLookup::Absent | SecretLookup::Invalid => Secret::from(facts.default_url.unwrap_or_default()),
     };
     let kind = match kind? {
         Ok(kind) => kind,
         Err(missing) => return Some(Err(missing)),
     };
-    let authorities = common.ca_file.as_ref().map(|file| read_certificates(&source.folder.join(file)));
-    let authorities = match authorities.transpose() {
+    let authorities = match read_authorities(common.ca_file.as_ref(), source.folder, source.problems) {
         Ok(authorities) => authorities,
         Err(missing) => return Some(Err(missing)),
     };

@@ -18,7 +18,7 @@ use super::{
     telegram::Telegram,
     webhook::Webhook,
 };
-use crate::config_file;
+use crate::config_file::{self, ConfigProblem};
 
 /// Generates [`ChannelKind`] and its methods from the list of services.
 macro_rules! kinds {
@@ -69,7 +69,7 @@ macro_rules! kinds {
                 name: &str,
                 own: Spanned<DeTable<'_>>,
                 source: &mut ChannelSource<'_, '_, '_>,
-            ) -> Option<Result<Self, String>> {
+            ) -> Option<Result<Self, ConfigProblem>> {
                 $(if name == $kind::KIND_NAME {
                     let config = config_file::read_table(own, source.problems)?;
                     return Some($kind::new(config, source)?.map(Self::$kind));

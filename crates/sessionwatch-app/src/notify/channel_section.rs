@@ -25,7 +25,7 @@ pub(super) struct ChannelSection {
     pub(super) url_file: Option<WithSpan<String>>,
     /// PEM file of additional trusted certificate authorities.
     #[schemars(extend("x-otherwise" = "those of the system alone"), example = &"company-ca.pem")]
-    pub(super) ca_file: Option<String>,
+    pub(super) ca_file: Option<WithSpan<String>>,
     /// Message text, as a Jinja template.
     #[schemars(
         extend("x-otherwise" = "the usual text"),

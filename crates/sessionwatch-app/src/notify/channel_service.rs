@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{DeliveryError, HttpRequest, NotificationBatch};
-use crate::config_file::{ProblemCollector, SecretKeys, SecretLookup, SecretText, WithSpan};
+use crate::config_file::{ConfigProblem, ProblemCollector, SecretKeys, SecretLookup, SecretText, WithSpan};
 
 /// A kind of channel. Each implementation has its own file and an entry in `ChannelKind`.
 pub(super) trait ChannelService: Sized {
@@ -25,7 +25,10 @@ pub(super) trait ChannelService: Sized {
 
     /// Builds the service from its keys. Returns `None` if they are invalid (already reported), or an error if they
     /// refer to a missing file or variable.
-    fn new(config: Self::Config, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>>;
+    fn new(
+        config: Self::Config,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>>;
 
     /// Builds the request that delivers a batch to `url`.
     ///
@@ -57,12 +60,12 @@ impl ChannelSource<'_, '_, '_> {
         &mut self,
         text: Option<&WithSpan<SecretText>>,
         file: Option<&WithSpan<String>>,
-    ) -> Option<Result<Option<Secret>, String>> {
+    ) -> Option<Result<Option<Secret>, ConfigProblem>> {
         match (SecretKeys { name: "secret", text, file }).read_secret(self.folder, self.problems) {
             SecretLookup::Absent => Some(Ok(None)),
             SecretLookup::Invalid => None,
             SecretLookup::Found(secret) => Some(Ok(Some(secret.into_inner()))),
-            SecretLookup::Unresolved(missing) => Some(Err(missing.into_inner())),
+            SecretLookup::Unresolved(missing) => Some(Err(missing)),
         }
     }
 
@@ -71,7 +74,7 @@ impl ChannelSource<'_, '_, '_> {
         &mut self,
         text: Option<&WithSpan<SecretText>>,
         file: Option<&WithSpan<String>>,
-    ) -> Option<Result<Secret, String>> {
+    ) -> Option<Result<Secret, ConfigProblem>> {
         match self.optional_secret(text, file)? {
             Ok(Some(secret)) => Some(Ok(secret)),
             Err(missing) => Some(Err(missing)),

@@ -9,6 +9,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource, NoKeys},
     escape_markdown, truncate_utf16,
 };
+use crate::config_file::ConfigProblem;
 
 /// Discord's limits for the title and description of an embed, in UTF-16 units.
 const MAX_EMBED_TITLE_LEN: usize = 256;
@@ -27,7 +28,7 @@ impl ChannelService for Discord {
     type Config = NoKeys;
     const KIND_NAME: &'static str = "discord";
 
-    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, ConfigProblem>> {
         Some(Ok(Self))
     }
 

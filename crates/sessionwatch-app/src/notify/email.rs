@@ -18,7 +18,7 @@ use super::{
     delivery_error::tls_failure,
     truncate_utf16,
 };
-use crate::config_file::WithSpan;
+use crate::config_file::{ConfigProblem, WithSpan};
 
 /// The maximum length of an email's text, in UTF-16 units.
 const MAX_TEXT_LEN: usize = 100_000;
@@ -49,7 +49,10 @@ impl ChannelService for Email {
     const KIND_NAME: &'static str = "email";
     const URL_SCHEMES: &'static [&'static str] = &["smtps://", "smtp://"];
 
-    fn new(config: EmailConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(
+        config: EmailConfig,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>> {
         let is_address = |text: &String| text.parse::<Mailbox>().is_ok();
         let message = "must be an email address such as \"ops@example.org\" or \"Ops <ops@example.org>\"";
         for from in config.from.iter().filter(|from| !is_address(from)) {

@@ -11,7 +11,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource},
     fit_to_bytes,
 };
-use crate::config_file::{SecretText, WithSpan};
+use crate::config_file::{ConfigProblem, SecretText, WithSpan};
 
 /// The maximum size of a request. ntfy turns a text above 4,096 bytes into an attachment, and rejects JSON above twice
 /// that.
@@ -39,7 +39,10 @@ impl ChannelService for Ntfy {
     type Config = NtfyConfig;
     const KIND_NAME: &'static str = "ntfy";
 
-    fn new(config: NtfyConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(
+        config: NtfyConfig,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>> {
         let token = source.optional_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
         Some(token.map(|token| Self { token }))
     }

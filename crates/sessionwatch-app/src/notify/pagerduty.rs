@@ -11,7 +11,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource},
     truncate_utf16,
 };
-use crate::config_file::{SecretText, WithSpan};
+use crate::config_file::{ConfigProblem, SecretText, WithSpan};
 
 // Limits of the Events API v2, in characters and bytes.
 const MAX_SUMMARY_LEN: usize = 1_024;
@@ -43,7 +43,10 @@ impl ChannelService for PagerDuty {
     const IS_FOR_PROGRAMS: bool = true;
     const DEFAULT_URL: Option<&'static str> = Some("https://events.pagerduty.com/v2/enqueue");
 
-    fn new(config: PagerDutyConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(
+        config: PagerDutyConfig,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>> {
         let key = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
         Some(key.map(|routing_key| Self { routing_key }))
     }

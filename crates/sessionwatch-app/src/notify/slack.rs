@@ -9,6 +9,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource, NoKeys},
     truncate_utf16,
 };
+use crate::config_file::ConfigProblem;
 
 /// The maximum length of the text before escaping. Slack accepts 40,000 characters; an escape is up to 5 characters
 /// long.
@@ -22,7 +23,7 @@ impl ChannelService for Slack {
     type Config = NoKeys;
     const KIND_NAME: &'static str = "slack";
 
-    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, ConfigProblem>> {
         Some(Ok(Self))
     }
 

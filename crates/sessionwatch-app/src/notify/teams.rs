@@ -9,6 +9,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource, NoKeys},
     escape_markdown, fit_to_bytes,
 };
+use crate::config_file::ConfigProblem;
 
 /// The maximum size of a message. Teams accepts 28 KB, and may count two bytes for each character.
 const MAX_MESSAGE_BYTES: usize = 14_000;
@@ -23,7 +24,7 @@ impl ChannelService for Teams {
     type Config = NoKeys;
     const KIND_NAME: &'static str = "teams";
 
-    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, ConfigProblem>> {
         Some(Ok(Self))
     }
 

@@ -11,7 +11,7 @@ use super::{
     channel_service::{ChannelService, ChannelSource},
     truncate_utf16,
 };
-use crate::config_file::{SecretText, WithSpan};
+use crate::config_file::{ConfigProblem, SecretText, WithSpan};
 
 /// Telegram's limit for a message, in UTF-16 units.
 const MAX_MESSAGE_LEN: usize = 4_096;
@@ -43,7 +43,10 @@ impl ChannelService for Telegram {
     const KIND_NAME: &'static str = "telegram";
     const DEFAULT_URL: Option<&'static str> = Some("https://api.telegram.org");
 
-    fn new(config: TelegramConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(
+        config: TelegramConfig,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>> {
         let token = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref());
         let chat = config.chat?;
         Some(token?.map(|token| Self { token, chat }))

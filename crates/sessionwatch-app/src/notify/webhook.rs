@@ -13,7 +13,7 @@ use super::{
     DeliveryError, HttpRequest, NotificationBatch,
     channel_service::{ChannelService, ChannelSource},
 };
-use crate::config_file::{SecretText, WithSpan};
+use crate::config_file::{ConfigProblem, SecretText, WithSpan};
 
 /// An HTTP endpoint that receives JSON
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -38,7 +38,10 @@ impl ChannelService for Webhook {
     const KIND_NAME: &'static str = "webhook";
     const IS_FOR_PROGRAMS: bool = true;
 
-    fn new(config: WebhookConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(
+        config: WebhookConfig,
+        source: &mut ChannelSource<'_, '_, '_>,
+    ) -> Option<Result<Self, ConfigProblem>> {
         let secret = source.optional_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
         Some(secret.map(|secret| Self { secret }))
     }

@@ -259,7 +259,7 @@ impl<'a> ApplyRun<'a> {
                 continue;
             }
             if asked.elapsed() > REPLICA_LAG_CHECK_INTERVAL {
-                self.wait_for_replicas(session).await;
+                self.wait_for_replicas(session).await?;
                 asked = Monotonic::now();
             }
             let size = lock_mutex(&self.batch_size).size();
@@ -283,15 +283,16 @@ impl<'a> ApplyRun<'a> {
     }
 
     /// Waits until no replica lags by more than [`MAX_REPLICA_LAG_S`].
-    async fn wait_for_replicas(&self, session: &mut WriteSession) {
+    async fn wait_for_replicas(&self, session: &mut WriteSession) -> Result<(), ActionError> {
         while !self.control.stop.is_cancelled() {
-            let lag = session.max_replica_lag_s().await;
+            let lag = session.max_replica_lag_s().await?;
             self.control.is_waiting_for_replica.store(lag > MAX_REPLICA_LAG_S, Ordering::Relaxed);
             if lag <= MAX_REPLICA_LAG_S {
-                return;
+                return Ok(());
             }
             clock::sleep(LOCK_RETRY_DELAY).await;
         }
+        Ok(())
     }
 
     /// Returns up to `size` rows of the plan that no earlier run finished; empty at the end.

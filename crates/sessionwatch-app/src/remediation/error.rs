@@ -129,8 +129,8 @@ pub enum ActionError {
         /// Validity of plans, in minutes.
         minutes: i64,
     },
-    /// The plan exceeds the safety limit; the second field is the name to confirm with.
-    #[error("the plan exceeds the safety limit: it {0}")]
+    /// The plan must be confirmed; the second field is the name to confirm with.
+    #[error("the plan {}: it {}", .0.consequence(), .0)]
     LimitExceeded(ConfirmationReasons, String),
     /// A second person has not approved the plan.
     #[error("a second person must approve the plan first: it {0}")]
@@ -291,6 +291,16 @@ pub enum ActionError {
 /// Reasons why a plan must be confirmed; at least one. Displayed as the predicate of a sentence about the plan.
 #[derive(Clone, Debug)]
 pub struct ConfirmationReasons(pub Vec<LimitExceeded>);
+
+impl ConfirmationReasons {
+    /// Returns what the reasons mean for the plan: the safety limit is about its size only.
+    fn consequence(&self) -> &'static str {
+        let is_size = |reason: &LimitExceeded| {
+            !matches!(reason, LimitExceeded::SideEffects(_) | LimitExceeded::SharedTokens(_))
+        };
+        if self.0.iter().any(is_size) { "exceeds the safety limit" } else { "must be confirmed" }
+    }
+}
 
 impl std::fmt::Display for ConfirmationReasons {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,6 +1,6 @@
 //! Read-only queries for incidents, as the watch role: leaked rows, users, and revoked sessions that reappeared.
 
-use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_core::{plural::format_number, row_ref::RowRef};
 use sessionwatch_store::{
     archive_batches::{self, ArchivedRowState},
     plans,
@@ -32,6 +32,8 @@ pub struct LeakedRows {
     pub rows: Vec<LeakRow>,
     /// Reasons why there may be more rows; empty if the list is complete.
     pub gaps: Vec<String>,
+    /// `true` if there are more rows than the limit.
+    pub is_cut: bool,
 }
 
 /// Lists up to `limit` rows whose token occurs more than once or whose user does not exist.
@@ -52,11 +54,12 @@ pub async fn find_leaked_rows(context: ActionContext<'_>, limit: usize) -> Resul
     let mut gaps = visibility_gaps(&view, context);
     view.connected.session.close().await;
     let mut rows = found?;
-    if rows.len() > limit {
+    let is_cut = rows.len() > limit;
+    if is_cut {
         rows.truncate(limit);
-        gaps.push(format!("there are more than {limit} such rows"));
+        gaps.push(format!("there are more than {} such rows", format_number(limit as u64)));
     }
-    Ok(LeakedRows { rows, gaps })
+    Ok(LeakedRows { rows, gaps, is_cut })
 }
 
 /// Returns the reasons why the watch role may not see every leaked row.

@@ -158,6 +158,15 @@ pub fn write_address<'a>(context: ActionContext<'a>) -> Result<&'a TargetAddress
     }
 }
 
+/// Rejects a change without the credentials of the write role.
+///
+/// # Errors
+///
+/// Fails if no such credentials are configured, or they are not available on this machine.
+pub fn require_write_credentials(context: ActionContext<'_>) -> Result<(), ActionError> {
+    write_address(context).map(drop)
+}
+
 /// Rejects a table that may be the wrong one, until the configuration names it.
 pub(super) fn require_certain_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
     match &opened.layout.uncertainty {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sessionwatch_core::row_ref::RowRef;
 use sessionwatch_store::{
     archive_batches::{self, ArchivedBatch, ArchivedRowState, BatchState},
-    plans,
+    plans, restores,
 };
 use sessionwatch_targets::{
     mapping::RevokeMethod,
@@ -53,9 +53,7 @@ pub(super) async fn recover_on(
         let revoke = plan.summary.revoke;
         let fates =
             row_states(target, &revoke, session, &batch).await?.ok_or(ActionError::TransactionRunning)?;
-        context
-            .store
-            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
+        context.store.write(|db| restores::settle_batch(db, &batch, &fates, context.clock.now()))?;
     }
     Ok(())
 }

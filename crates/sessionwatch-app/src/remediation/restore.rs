@@ -10,7 +10,7 @@ use sessionwatch_core::{row_ref::RowRef, safety_limit::RecentImpact, timestamp::
 use sessionwatch_store::{
     StoreError,
     archive_batches::{self, ArchivedBatch, ArchivedRowState, BatchState},
-    audit, plans,
+    audit, plans, restores,
 };
 use sessionwatch_targets::{
     mapping::{RevokeMethod, TableName},
@@ -316,7 +316,7 @@ impl RestoreRun<'_> {
         let detail =
             serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
         context.store.write(|db| {
-            archive_batches::set_batch_state(db, id, BatchState::Kept, None, &fates)?;
+            restores::settle_batch(db, &batch, &fates, context.clock.now())?;
             if restored.is_empty() {
                 return Ok(());
             }

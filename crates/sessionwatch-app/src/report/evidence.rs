@@ -37,6 +37,8 @@ impl EvidenceWords {
                 user,
                 expiry: describe_expiry(evidence.expires_at, now),
             },
+            // Evidence from logs counts no rows.
+            None if evidence.rows == 0 => Self { session: String::new(), user, expiry: String::new() },
             // Without a token the row stands for all sessions of its user.
             None => Self {
                 session: format_count(evidence.rows, "session", "sessions"),
@@ -125,5 +127,6 @@ mod tests {
         assert_eq!(line(&unreadable), "token ab\u{fffd}c…, has no readable expiry");
         let user = EvidenceRow { token_prefix: None, rows: 2_100, display: vec![], ..session };
         assert_eq!(line(&user), "2,100 sessions, user a\u{fffd}da");
+        assert_eq!(line(&EvidenceRow { rows: 0, ..user }), "user a\u{fffd}da");
     }
 }

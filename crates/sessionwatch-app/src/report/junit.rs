@@ -110,7 +110,7 @@ fn describe_finding(report: &CheckReport, result: &CheckResult) -> String {
     let now = report.observation.as_ref().map_or(UtcTimestamp::UNIX_EPOCH, |seen| seen.stats.taken_at);
     let mut lines = vec![format!("Threshold: {}", finding.threshold)];
     lines.extend(result.evidence.iter().map(|row| EvidenceWords::new(row, now).to_line()));
-    lines.extend(truncation_note(&result.id, finding.value, result.evidence.len()));
+    lines.extend(truncation_note(finding.evidence_total, result.evidence.len()));
     if !result.action.is_empty() {
         lines.push(format!("Action: {}", result.action));
     }

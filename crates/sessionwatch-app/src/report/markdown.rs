@@ -56,7 +56,7 @@ impl CheckReport {
             let cells = [&words.session, &words.user, &words.expiry].map(|cell| escape_markdown(cell));
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
-        if let Some(cut) = truncation_note(&result.id, finding.value, result.evidence.len()) {
+        if let Some(cut) = truncation_note(finding.evidence_total, result.evidence.len()) {
             let _ = writeln!(text, "\n{cut}");
         }
         if !result.action.is_empty() {

@@ -13,6 +13,7 @@ fn outcome(verdict: CheckVerdict, is_aside: bool) -> CheckResult {
         summary: "3 rows | \"x\"\u{1b}[31m".into(),
         proving_constraint: None,
         user_limit: None,
+        evidence_total: None,
         is_informational: is_aside,
     };
     CheckResult {
@@ -188,19 +189,33 @@ fn only_what_counts_makes_a_report_fail_at_a_severity() {
 #[test]
 fn evidence_that_is_cut_says_so() {
     let full = MAX_EVIDENCE_ROWS;
-    let exactly = |count: usize| Some(f64::from(u32::try_from(count).unwrap()));
-    for (check, value, shown, said) in [
-        ("orphaned-sessions", exactly(full), full, None),
-        ("orphaned-sessions", exactly(full + 5), full, Some(format!("{full} of {} shown", full + 5))),
-        ("orphaned-sessions", exactly(1_180), full, Some(format!("{full} of 1,180 shown"))),
-        ("orphaned-sessions", exactly(full + 5), full - 1, None),
-        // The value counts tokens, and what is listed are rows.
-        ("duplicate-tokens", exactly(2), full, Some(format!("{full} shown; there may be more"))),
-        ("expired-backlog", None, full, Some(format!("{full} shown; there may be more"))),
-        ("custom", exactly(full + 5), full, None),
+    for (total, shown, said) in [
+        (Some(10), full, None),
+        (Some(15), full, Some(format!("{full} of 15 shown"))),
+        (Some(1_180), full, Some(format!("{full} of 1,180 shown"))),
+        (Some(15), full - 1, None),
+        (None, full, Some(format!("{full} shown; there may be more"))),
+        (None, 0, None),
     ] {
-        assert_eq!(truncation_note(check, value, shown), said, "{check} {value:?} {shown}");
+        assert_eq!(truncation_note(total, shown), said, "{total:?} {shown}");
     }
+}
+
+#[test]
+fn stored_evidence_reads_as_in_a_report() {
+    let now = UtcTimestamp::UNIX_EPOCH;
+    let row = EvidenceRow {
+        token_prefix: Some("1a2b3c4d".into()),
+        id: Some("7".into()),
+        user: Some("42".into()),
+        expires_at: Some(now + 3 * HOUR),
+        rows: 1,
+        display: vec![Some("Ada".into()), None, Some("ada@example.org".into())],
+    };
+    assert_eq!(
+        describe_evidence_json(&evidence_json(&row), now),
+        "token 1a2b3c4d…, user 42 (Ada, ada@example.org), expires in 3 h (1970-01-01 03:00:00 UTC)"
+    );
 }
 
 #[test]

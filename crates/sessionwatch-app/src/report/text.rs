@@ -66,7 +66,7 @@ impl CheckReport {
         for row in &result.evidence {
             let _ = writeln!(text, "    {}", EvidenceWords::new(row, now).to_line());
         }
-        if let Some(cut) = truncation_note(&result.id, finding.value, result.evidence.len()) {
+        if let Some(cut) = truncation_note(finding.evidence_total, result.evidence.len()) {
             let _ = writeln!(text, "    {cut}");
         }
         let _ = writeln!(text, "  Threshold: {}", finding.threshold);

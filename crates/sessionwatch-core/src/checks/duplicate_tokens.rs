@@ -64,7 +64,10 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
             };
             let summary =
                 format!("{}, {owners}", format_count(found.tokens, "duplicate token", "duplicate tokens"));
-            CheckOutcome::from_count(found.tokens > max, found.tokens, threshold, summary)
+            CheckOutcome {
+                evidence_total: Some(found.rows),
+                ..CheckOutcome::from_count(found.tokens > max, found.tokens, threshold, summary)
+            }
         }
     }
 }
@@ -81,7 +84,8 @@ mod tests {
     fn one_token_on_two_rows_fails() {
         let sample = |tokens| {
             CheckSample::with_stats(|stats| {
-                stats.duplicates = Measured::Counted(DuplicateTokens { tokens, across_users: 0 })
+                stats.duplicates =
+                    Measured::Counted(DuplicateTokens { tokens, across_users: 0, rows: 2 * tokens })
             })
         };
         assert!(!sample(0).is_failing(evaluate_check));

@@ -73,7 +73,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let limit = thresholds.max_for_rows(stats.sessions);
     let days = format_count(thresholds.max_age_days.into(), "day", "days");
     let threshold = format!("> {limit}, or older than {days}");
-    CheckOutcome::from_count(stats.expired > limit || is_old, stats.expired, threshold, summary)
+    CheckOutcome::from_listed_count(stats.expired > limit || is_old, stats.expired, threshold, summary)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
                 0 => "every session has an existing user".to_owned(),
                 _ => format!("{} whose user does not exist", format_count(*rows, "session", "sessions")),
             };
-            CheckOutcome::from_count(*rows > max, *rows, threshold, summary)
+            CheckOutcome::from_listed_count(*rows > max, *rows, threshold, summary)
         }
     }
 }

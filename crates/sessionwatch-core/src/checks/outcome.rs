@@ -34,6 +34,8 @@ pub struct CheckOutcome {
     pub proving_constraint: Option<String>,
     /// Number of sessions above which a user is reported, for checks about users.
     pub user_limit: Option<u64>,
+    /// Number of rows, users or log events that the evidence could list; `None` if unknown.
+    pub evidence_total: Option<u64>,
     /// The outcome describes the check run rather than the sessions, and does not affect the target's result.
     pub is_informational: bool,
 }
@@ -76,6 +78,16 @@ impl CheckOutcome {
         Self::from_value(is_failing, value as f64, threshold, summary)
     }
 
+    /// Creates the outcome of a count of all rows that the evidence could list.
+    pub(super) fn from_listed_count(
+        is_failing: bool,
+        value: u64,
+        threshold: String,
+        summary: String,
+    ) -> Self {
+        Self { evidence_total: Some(value), ..Self::from_count(is_failing, value, threshold, summary) }
+    }
+
     /// Creates the outcome of a number.
     #[must_use]
     pub fn from_value(is_failing: bool, value: f64, threshold: String, summary: String) -> Self {
@@ -87,6 +99,7 @@ impl CheckOutcome {
             summary,
             proving_constraint: None,
             user_limit: None,
+            evidence_total: None,
             is_informational: false,
         }
     }
@@ -103,6 +116,7 @@ impl CheckOutcome {
             summary,
             proving_constraint: None,
             user_limit: None,
+            evidence_total: None,
             is_informational: false,
         }
     }

@@ -56,7 +56,11 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let who = if users == 0 { "no user".to_owned() } else { format_count(users, "user", "users") };
     let limit_text = format_count(limit, "session", "sessions");
     let summary = format!("{who} created more than {limit_text} in the last hour{seen}");
-    CheckOutcome { user_limit: Some(limit), ..CheckOutcome::from_count(users > 0, most, threshold, summary) }
+    CheckOutcome {
+        user_limit: Some(limit),
+        evidence_total: Some(users),
+        ..CheckOutcome::from_count(users > 0, most, threshold, summary)
+    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         0 => "no ended session reappeared".to_owned(),
         count => format!("{} reappeared", format_count(count, "ended session", "ended sessions")),
     };
-    CheckOutcome::from_count(reappeared > max, reappeared, threshold, summary)
+    CheckOutcome::from_listed_count(reappeared > max, reappeared, threshold, summary)
 }
 
 #[cfg(test)]

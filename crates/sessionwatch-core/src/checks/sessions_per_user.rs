@@ -44,7 +44,10 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         "{ratio:.2} active sessions per user ({})",
         format_count(input.stats.active_users(), "user", "users")
     );
-    CheckOutcome::from_value(ratio > max, ratio, format!("> {max:.1}"), summary)
+    CheckOutcome {
+        evidence_total: Some(input.stats.active_users()),
+        ..CheckOutcome::from_value(ratio > max, ratio, format!("> {max:.1}"), summary)
+    }
 }
 
 #[cfg(test)]

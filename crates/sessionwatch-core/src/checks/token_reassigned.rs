@@ -34,7 +34,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
             format!("{changed} since the previous run")
         }
     };
-    CheckOutcome::from_count(reassigned > 0, reassigned, threshold, summary)
+    CheckOutcome::from_listed_count(reassigned > 0, reassigned, threshold, summary)
 }
 
 #[cfg(test)]

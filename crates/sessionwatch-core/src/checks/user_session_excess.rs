@@ -57,7 +57,11 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let bound_text = format_count(bound, "active session", "active sessions");
     let summary = format!("{who} more than {bound_text} (highest: {})", format_number(most));
     let threshold = if bound < max { format!("> {bound} (outlier)") } else { format!("> {bound}") };
-    CheckOutcome { user_limit: Some(bound), ..CheckOutcome::from_count(users > 0, most, threshold, summary) }
+    CheckOutcome {
+        user_limit: Some(bound),
+        evidence_total: Some(users),
+        ..CheckOutcome::from_count(users > 0, most, threshold, summary)
+    }
 }
 
 #[cfg(test)]

@@ -131,6 +131,30 @@ fn another_layout_starts_a_new_history_and_a_lagging_replica_changes_nothing() {
 }
 
 #[test]
+fn a_restored_session_did_not_reappear_unless_it_ended_again() {
+    let [first, gone, back] = [START, START + MINUTE, START + MINUTE * 2].map(run_timestamps);
+    let history = |rows: &[(u64, &str)], moment: RunTimestamps, changes: Option<SessionChanges>| {
+        let history = SessionHistory::from_run(1, build_snapshot(rows), moment.now, changes);
+        // As after a restart.
+        SessionHistory::from_bytes(&history.to_bytes()).unwrap()
+    };
+    let none: &[(u64, &str)] = &[];
+    let before = history(&[(1, "a"), (2, "a"), (3, "b")], first, None);
+    let ended = before.compare_snapshot(&build_snapshot(none), 1, gone, false);
+    let after = history(none, gone, ended);
+    let now = build_snapshot(&[(1, "a"), (2, "a"), (3, "b"), (4, "b")]);
+    let mut changes = after.compare_snapshot(&now, 1, back, false).unwrap();
+    assert_eq!((changes.created, changes.reappeared.as_slice()), (4, &[1, 2, 3][..]));
+    changes.exclude_restored(|token| match token {
+        1 => Some(time_after(START + MINUTE)),
+        // Restored before it was found to have ended: it ended once more since.
+        2 => Some(time_after(START)),
+        _ => None,
+    });
+    assert_eq!((changes.created, changes.reappeared.as_slice()), (3, &[2, 3][..]));
+}
+
+#[test]
 fn a_clock_jump_changes_only_the_rates() {
     let all_changes = compare_runs(&[
         (5 * HOUR, &[(1, "a")]),

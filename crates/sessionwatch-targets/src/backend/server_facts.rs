@@ -8,8 +8,13 @@ use crate::{cells::TextRow, error::TargetError, sql::RowKeyKind};
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// The scheme is known but not supported, or leads to something other than a database.
-    #[error("{0}")]
-    NotSupported(&'static str),
+    #[error("{problem}; {advice}")]
+    NotSupported {
+        /// What is not supported.
+        problem: &'static str,
+        /// What to use instead.
+        advice: &'static str,
+    },
     /// Neither a known scheme nor a file; the text lists the accepted forms.
     #[error("not a database address; expected {0}")]
     Unknown(String),

@@ -30,7 +30,7 @@ impl PushdownEngine {
         sql: &QueryBuilder<'_>,
     ) -> Result<EngineObservation, TargetError> {
         let rows = session.fetch_rows(&sql.session_stats_query()).await?;
-        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+        let row = cells::only_row(&rows, "a count")?;
         let has_created = sql.mapping.created.is_some();
         let mut stats = SessionStats {
             taken_at: sql.now,
@@ -93,8 +93,10 @@ async fn observe_users(
     for row in session.fetch_rows(&sql.per_user_query(MAX_EVIDENCE_ROWS, MAX_NAMED_SUSPECTS + 1)).await? {
         let (held, active, recent) = (parse_count(&row, 2)?, parse_count(&row, 3)?, parse_count(&row, 4)?);
         let (is_orphan, users) = (parse_count(&row, 5)? > 0, parse_count(&row, 6)?);
-        let user_total =
-            |sessions| UserTotal { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
+        let user_total = |sessions| {
+            let user = cells::required_text(&row, 1, "a user ID")?.to_owned();
+            Ok::<_, TargetError>(UserTotal { user, sessions })
+        };
         match row.first().and_then(Option::as_deref) {
             // Users that do not exist count in the histogram of active sessions only.
             Some("users") if is_orphan => {
@@ -108,10 +110,11 @@ async fn observe_users(
                     add_to_histogram(histogram, recent, users);
                 }
             }
-            Some("active") => tops.active.push(user_total(active)),
-            Some("recent") => tops.created_last_hour.push(user_total(recent)),
-            Some("rows") => tops.created_last_hour.push(user_total(held)),
-            _ => orphans.push(user_total(held).user),
+            Some("active") => tops.active.push(user_total(active)?),
+            Some("recent") => tops.created_last_hour.push(user_total(recent)?),
+            Some("rows") => tops.created_last_hour.push(user_total(held)?),
+            Some("orphan") => orphans.push(user_total(held)?.user),
+            _ => return Err(TargetError::Undecodable("a kind of user")),
         }
     }
     stats.orphaned = orphans_without_scan(sql).unwrap_or(Measured::Counted(orphaned));
@@ -145,8 +148,9 @@ async fn search_duplicates(
     let queried = if few { &suspects[..] } else { shown };
     let mut addressed = vec![];
     if let Some(query) = sql.addresses_by_fingerprint_query(queried) {
-        addressed
-            .extend(session.fetch_rows(&query).await?.iter().filter_map(|row| sql.parse_address_row(row)));
+        for row in session.fetch_rows(&query).await? {
+            addressed.extend(sql.parse_address_row(&row)?);
+        }
     }
     let all: Vec<RowAddress> = addressed.iter().map(|(_, address)| address.clone()).collect();
     let by_address = if few && (1..=ADDRESSES_PER_QUERY).contains(&all.len()) {

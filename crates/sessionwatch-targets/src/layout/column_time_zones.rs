@@ -13,7 +13,7 @@ use sessionwatch_core::{
 
 use super::Layout;
 use crate::{
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     read_session::ReadSession,
     sql::{
@@ -99,7 +99,8 @@ async fn sample_clock_rows(
     let sql =
         QueryBuilder::for_sampling(mapping, &layout.schema, now).comparison_query(compared, SAMPLE_ROWS);
     let fetched = session.fetch_rows(&sql).await?;
-    let mut rows: Vec<SampledRow> = fetched.iter().map(|row| parse_clock_row(row, documents.len())).collect();
+    let rows = fetched.iter().map(|row| parse_clock_row(row, documents.len()));
+    let mut rows: Vec<SampledRow> = rows.collect::<Result<_, _>>()?;
     let mut read = Vec::new();
     for (number, other) in others.into_iter().enumerate() {
         let at = 2 + 2 * documents.len() + 2 * number;
@@ -150,22 +151,22 @@ fn find_json_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> 
 }
 
 /// Parses expiry and creation of a row, and the expiry in its JSON columns.
-fn parse_clock_row(row: &TextRow, documents: usize) -> SampledRow {
+fn parse_clock_row(row: &TextRow, documents: usize) -> Result<SampledRow, TargetError> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
-    let micros = |at: usize| text(at)?.parse().ok().and_then(UtcTimestamp::from_micros);
+    let micros = |at: usize| cells::parse_timestamp(row, at, "a timestamp");
     let named = (0..documents).find_map(|number| {
         let end = Decoder::IsoText.decode(RawValue::Text(text(2 + 2 * number)?.as_bytes()));
         if let DecodedTime::At(end) = end { Some(end) } else { None }
     });
     let lifetime = (0..documents).find_map(|number| text(3 + 2 * number)?.parse::<i64>().ok());
-    SampledRow {
-        expires: micros(0),
-        created: micros(1),
+    Ok(SampledRow {
+        expires: micros(0)?,
+        created: micros(1)?,
         others: vec![],
         named_expiry: named,
         // Cookies store milliseconds; a session cookie without a lifetime stores none.
         lifetime_us: lifetime.filter(|lifetime| *lifetime > 0).and_then(|millis| millis.checked_mul(1_000)),
-    }
+    })
 }
 
 /// Storage of a timestamp column other than expiry and creation.

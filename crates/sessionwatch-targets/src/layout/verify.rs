@@ -185,11 +185,11 @@ impl<'a> ValueSampler<'a> {
             .session
             .fetch_rows(&QueryBuilder::for_sampling(mapping, self.schema, self.now).future_expiries_query())
             .await?;
-        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
-        let count = |at: usize| cells::parse_number::<u64>(row, at, "a count");
+        let row = cells::only_row(&rows, "a count")?;
+        let count = |at: usize| cells::parse_required_number::<u64>(row, at, "a count");
         match (count(0)?, count(1)?) {
             // An empty table says nothing about the column.
-            (Some(1..), Some(0)) => Err(TargetError::LastUseColumn(column.clone())),
+            (1.., 0) => Err(TargetError::LastUseColumn(column.clone())),
             _ => Ok(()),
         }
     }
@@ -207,8 +207,8 @@ pub(super) async fn rule_out_signed_tokens(
     while let Some(best) = candidates.first() {
         let table = best.mapping.sessions.clone();
         let rows = session.fetch_rows(&sql::token_shapes_query(&best.mapping, SAMPLED_TOKENS)).await?;
-        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
-        let count = |at: usize| cells::parse_number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
+        let row = cells::only_row(&rows, "a count")?;
+        let count = |at: usize| cells::parse_required_number::<u64>(row, at, "a count");
         let (tokens, jwts) = (count(0)?, count(1)?);
         // A few JWTs may be left over from a migration, so a majority is required.
         if jwts == 0 || jwts < tokens.div_ceil(2) {

@@ -22,9 +22,10 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<Dsn, AddressError>> {
         return Some(parse_dsn(text));
     }
     ["prisma://", "prisma+postgres://"].iter().any(|scheme| text.starts_with(scheme)).then(|| {
-        let direct = prisma_direct_url(text).ok_or(AddressError::NotSupported(
-            "prisma+postgres:// is not a PostgreSQL connection; use the direct connection URL of the database (postgres://…)",
-        ));
+        let direct = prisma_direct_url(text).ok_or(AddressError::NotSupported {
+            problem: "prisma+postgres:// is not a PostgreSQL connection",
+            advice: "use the direct connection URL of the database (postgres://…)",
+        });
         parse_dsn(&direct?)
     })
 }

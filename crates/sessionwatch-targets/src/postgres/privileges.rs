@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     backend::{HiddenRows, WriteBackend as _},
+    cells,
     error::TargetError,
     mapping::TableName,
     side_effects::CascadingTable,
@@ -69,9 +70,14 @@ impl PostgresWrite {
         }
         let asked: Vec<&str> = needed.iter().map(|(held, _)| held.as_str()).collect();
         let rows = self.fetch_rows(&format!("SELECT {}", asked.join(", "))).await?;
-        let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
-        let lacking = needed.into_iter().zip(row).filter(|(_, held)| held.as_deref() != Some("t"));
-        Ok(lacking.map(|((_, what), _)| what).collect())
+        let row = cells::only_row(&rows, "a privilege")?;
+        let mut lacking = Vec::new();
+        for (at, (_, privilege)) in needed.into_iter().enumerate() {
+            if !cells::parse_flag(row, at, "a privilege")? {
+                lacking.push(privilege);
+            }
+        }
+        Ok(lacking)
     }
 
     pub(super) async fn find_hidden_tables(
@@ -99,10 +105,14 @@ impl PostgresWrite {
         let mut asked = vec![sessions, users];
         asked.extend(dependents.iter().map(|dependent| hides(&dependent.table, commands)));
         let rows = self.fetch_rows(&format!("SELECT {}", asked.join(", "))).await?;
-        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
-        let flag = |at: usize| row.get(at).and_then(Option::as_deref) == Some("t");
-        let named = dependents.iter().zip(2..).filter(|(_, at)| flag(*at));
-        let dependents = named.map(|(dependent, _)| dependent.sql_name.clone()).collect();
-        Ok(HiddenRows { sessions: flag(0), users: flag(1), dependents })
+        let row = cells::only_row(&rows, "row-level security")?;
+        let flag = |at: usize| cells::parse_flag(row, at, "row-level security");
+        let mut hidden = HiddenRows { sessions: flag(0)?, users: flag(1)?, dependents: vec![] };
+        for (dependent, at) in dependents.iter().zip(2..) {
+            if flag(at)? {
+                hidden.dependents.push(dependent.sql_name.clone());
+            }
+        }
+        Ok(hidden)
     }
 }

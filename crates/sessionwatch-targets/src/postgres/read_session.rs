@@ -22,7 +22,7 @@ use crate::{
         RowIdSequence, RowKeySupport, ServerInfo,
     },
     capabilities::Capabilities,
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     limits::TimeLimits,
     mapping::TableName,
@@ -105,8 +105,8 @@ impl ReadBackend for PostgresRead {
 
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
         let rows = self.query_rows("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
-        let micros = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        micros.and_then(UtcTimestamp::from_micros).ok_or(TargetError::Undecodable("the time"))
+        let micros = cells::parse_only_number(&rows, "the time")?;
+        UtcTimestamp::from_micros(micros).ok_or(TargetError::Undecodable("the time"))
     }
 
     async fn replication_position(&self) -> Result<Option<u64>, TargetError> {
@@ -140,7 +140,7 @@ impl ReadBackend for PostgresRead {
         match rows {
             Err(TargetError::ConnectionLost) => Err(TargetError::ConnectionLost),
             Err(_) => Ok(None),
-            Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok())),
+            Ok(rows) => cells::parse_only_optional_number(&rows, "a number"),
         }
     }
 
@@ -268,6 +268,27 @@ mod tests {
         assert!(!is_pglite(
             "PostgreSQL 18.4 on x86_64-pc-linux-gnu, compiled by gcc (Ubuntu 7.5.0) 7.5.0, 64-bit"
         ));
+    }
+
+    #[tokio::test]
+    async fn a_number_that_cannot_be_decoded_is_an_error_and_not_none() {
+        let database = testkit::empty_database();
+        let limits = TimeLimits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
+        for url in database.urls("postgres") {
+            let options = ReadOptions { limits, ignore_constraints: false, fingerprint_key: 1 };
+            let session = PostgresRead::open(&Dsn::parse(&url).unwrap(), options).await.unwrap();
+            assert_eq!(session.try_fetch_number("SELECT 7").await.unwrap(), Some(7));
+            for none in ["SELECT NULL", "SELECT 1 WHERE false", "SELECT n FROM missing"] {
+                assert_eq!(session.try_fetch_number(none).await.unwrap(), None, "{none}");
+            }
+            for query in ["SELECT 'seven'", "SELECT -7", "SELECT 7.5"] {
+                let undecodable = session.try_fetch_number(query).await;
+                assert!(matches!(undecodable, Err(TargetError::Undecodable(_))), "{query}: {undecodable:?}");
+            }
+            // The transaction stays usable.
+            assert_eq!(session.try_fetch_number("SELECT 8").await.unwrap(), Some(8));
+            session.close().await;
+        }
     }
 
     #[tokio::test]

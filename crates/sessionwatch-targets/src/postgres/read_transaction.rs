@@ -73,8 +73,9 @@ impl PostgresRead {
     /// Returns a number that some servers do not provide, or `None` if the query fails.
     pub(super) async fn query_optional_number(&self, query: &str) -> Result<Option<f64>, TargetError> {
         match self.query_number_guarded("", &first_number_query(query)).await {
-            Err(TargetError::ConnectionLost) => Err(TargetError::ConnectionLost),
-            told => Ok(told.ok().flatten()),
+            Err(error @ (TargetError::ConnectionLost | TargetError::Undecodable(_))) => Err(error),
+            Err(_) => Ok(None),
+            Ok(number) => Ok(number),
         }
     }
 
@@ -107,12 +108,13 @@ impl PostgresRead {
             let rows = client.query_typed(query, &[]).await;
             // Also after success, which resets the search path.
             client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
-            let first = rows?.into_iter().next();
-            first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
+            rows
         };
-        guarded
-            .await
-            .map_err(|error| explain_overflow(self.connection.row_sink_slot(), classify_query_error(&error)))
+        let rows = guarded.await.map_err(|error| {
+            explain_overflow(self.connection.row_sink_slot(), classify_query_error(&error))
+        })?;
+        let number = rows.first().map(|row| row.try_get::<_, Option<f64>>(0)).transpose();
+        Ok(number.map_err(|_| TargetError::Undecodable("a number"))?.flatten())
     }
 
     /// Returns `true` unless the connection uses a local socket.

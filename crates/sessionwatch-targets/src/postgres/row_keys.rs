@@ -3,6 +3,7 @@
 use super::PostgresRead;
 use crate::{
     backend::RowKeySupport,
+    cells,
     error::TargetError,
     mapping::TableName,
     sql::{self, Dialect, RowKeyKind},
@@ -28,11 +29,11 @@ impl PostgresRead {
              FROM pg_catalog.pg_class AS c LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam WHERE c.oid = {name}::regclass"
         );
         let rows = self.query_rows(&query).await?;
-        let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
-        let is = |at: usize| row.get(at).and_then(|cell| cell.as_deref()) == Some("t");
-        let (one_heap, inherited, places, heaps) = (is(0), is(1), is(2), is(3));
-        if let Some(Some(child)) = row.into_iter().nth(4) {
-            return Ok(RowKeySupport::ExtraChildColumns(child));
+        let row = cells::only_row(&rows, "the storage of a table")?;
+        let is = |at: usize| cells::parse_flag(row, at, "the storage of a table");
+        let (one_heap, inherited, places, heaps) = (is(0)?, is(1)?, is(2)?, is(3)?);
+        if let Some(Some(child)) = row.get(4) {
+            return Ok(RowKeySupport::ExtraChildColumns(child.clone()));
         }
         Ok(match (one_heap, places, heaps) {
             (true, true, _) => RowKeySupport::Unique(RowKeyKind::Place),

@@ -3,7 +3,7 @@
 use super::PostgresRead;
 use crate::{
     backend::{DatabaseRole, SchemaCreator, ServerInfo},
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     mapping::TableName,
     sql::{self, Dialect},
@@ -32,10 +32,10 @@ async fn find_schema_creators(
          AND (a.grantee = 0 OR NOT r.rolsuper)\nORDER BY 2, 1"
     );
     let read = |row: TextRow| {
-        let mut cells = row.into_iter();
-        Some(SchemaCreator { role: cells.next()??, schema: cells.next()?? })
+        let name = |at: usize| cells::required_text(&row, at, "the privileges on a schema");
+        Ok(SchemaCreator { role: name(0)?.to_owned(), schema: name(1)?.to_owned() })
     };
-    Ok(session.query_rows(&query).await?.into_iter().filter_map(read).collect())
+    session.query_rows(&query).await?.into_iter().map(read).collect()
 }
 
 pub(super) async fn read_server_info(
@@ -53,18 +53,18 @@ pub(super) async fn read_server_info(
          FROM pg_catalog.pg_class AS c WHERE c.oid = {table}::regclass"
     );
     let rows = session.query_rows(&query).await?;
-    let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
-    let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-    let flag = |at: usize| text(at) == "t";
+    let row = cells::only_row(&rows, "the server information")?;
+    let text = |at: usize| cells::required_text(row, at, "the server information");
+    let flag = |at: usize| cells::parse_flag(row, at, "the server information");
     Ok(ServerInfo {
-        server: format!("PostgreSQL {}", text(0)),
-        time_zone: Some(text(1)),
-        is_replica: flag(2),
+        server: format!("PostgreSQL {}", text(0)?),
+        time_zone: Some(text(1)?.to_owned()),
+        is_replica: flag(2)?,
         role: Some(DatabaseRole {
-            name: text(3),
-            is_superuser: flag(4),
-            can_write: flag(5),
-            can_create: flag(6),
+            name: text(3)?.to_owned(),
+            is_superuser: flag(4)?,
+            can_write: flag(5)?,
+            can_create: flag(6)?,
         }),
         is_encrypted: session.is_remote().then(|| session.is_encrypted()),
         journal_mode: None,

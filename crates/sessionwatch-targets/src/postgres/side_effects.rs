@@ -61,43 +61,42 @@ pub(super) async fn read_catalog(
     mut fetch: impl AsyncFnMut(&str) -> Result<Vec<TextRow>, TargetError>,
 ) -> Result<SideEffectCatalog, TargetError> {
     let mut catalog = SideEffectCatalog::default();
-    let columns = fetch(&foreign_keys_query()).await?;
-    columns.iter().filter_map(parse_foreign_key_column).for_each(|column| catalog.add_reference(column));
+    for row in fetch(&foreign_keys_query()).await? {
+        catalog.add_reference(parse_foreign_key_column(&row)?);
+    }
     for row in fetch(TRIGGERS_AND_RULES_QUERY).await? {
         catalog.add_triggers(parse_triggers(&row)?);
     }
     for row in fetch(INHERITANCE_QUERY).await? {
-        if let [Some(schema), Some(name), Some(parents), Some(parent), partitioned] = row.as_slice() {
-            let is_partitioned = partitioned.as_deref() == Some("t");
-            catalog.add_inheritance(
-                quote_qualified_name(schema, name),
-                quote_qualified_name(parents, parent),
-                is_partitioned,
-            );
-        }
+        let table = |at: usize| parse_qualified_name(&row, at, "an inheriting table");
+        let is_partitioned = cells::parse_flag(&row, 4, "an inheriting table")?;
+        catalog.add_inheritance(table(0)?, table(2)?, is_partitioned);
     }
     Ok(catalog)
 }
 
 /// Reads a row of [`foreign_keys_query`].
-fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
-    let text = |at: usize| row.get(at).and_then(Option::as_deref);
-    let table = |schema: usize| Some(quote_qualified_name(text(schema)?, text(schema + 1)?));
-    Some(ForeignKeyColumn {
-        kind: SideEffectKind::from_action(text(7).unwrap_or_default()),
+fn parse_foreign_key_column(row: &TextRow) -> Result<ForeignKeyColumn, TargetError> {
+    let text = |at: usize| cells::required_text(row, at, "a foreign key");
+    let table = |at: usize| parse_qualified_name(row, at, "a foreign key");
+    Ok(ForeignKeyColumn {
+        kind: SideEffectKind::from_action(text(7)?),
         name: text(6)?.to_owned(),
         from: table(0)?,
         from_column: text(2)?.to_owned(),
-        child: TableName { schema: text(0).map(str::to_owned), name: text(1)?.to_owned() },
+        child: TableName { schema: Some(text(0)?.to_owned()), name: text(1)?.to_owned() },
         to: table(3)?,
         to_column: text(5)?.to_owned(),
-        equals: text(9).unwrap_or("=").to_owned(),
-        readable: text(8) == Some("t"),
+        // Compatible servers do not list the operators of a key.
+        equals: row.get(9).and_then(Option::as_deref).unwrap_or("=").to_owned(),
+        readable: cells::parse_flag(row, 8, "a foreign key")?,
     })
 }
 
-fn quote_qualified_name(schema: &str, name: &str) -> String {
-    sql::quote_table(&TableName { schema: Some(schema.to_owned()), name: name.to_owned() })
+/// Returns the quoted name of a table, from the cells of its schema and name.
+fn parse_qualified_name(row: &TextRow, at: usize, what: &'static str) -> Result<String, TargetError> {
+    let text = |at: usize| Ok::<_, TargetError>(cells::required_text(row, at, what)?.to_owned());
+    Ok(sql::quote_table(&TableName { schema: Some(text(at)?), name: text(at + 1)? }))
 }
 
 /// Reads a row of [`TRIGGERS_AND_RULES_QUERY`].
@@ -106,12 +105,14 @@ fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
     const TGTYPE_BEFORE: i64 = 2;
     const TGTYPE_DELETE: i64 = 8;
     const TGTYPE_UPDATE: i64 = 16;
-    let text = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let number: i64 = cells::parse_required_number(row, 3, "the type of a trigger or rule")?;
-    let (events, kind) = if text(4) == "t" {
+    const WHAT: &str = "a trigger or rule";
+    let number: i64 = cells::parse_required_number(row, 3, WHAT)?;
+    let (table, name) = (parse_qualified_name(row, 0, WHAT)?, cells::required_text(row, 2, WHAT)?);
+    let is_instead = cells::parse_flag(row, 5, WHAT)?;
+    let (events, kind) = if cells::parse_flag(row, 4, WHAT)? {
         // Command numbers in `pg_rewrite`.
         let events = [(number == 4, RowEvent::Delete), (number == 2, RowEvent::Update)];
-        (events, if text(5) == "t" { SideEffectKind::RuleInstead } else { SideEffectKind::Rule })
+        (events, if is_instead { SideEffectKind::RuleInstead } else { SideEffectKind::Rule })
     } else {
         let events = [
             (number & TGTYPE_DELETE != 0, RowEvent::Delete),
@@ -120,11 +121,6 @@ fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
         let keeps = number & (TGTYPE_ROW | TGTYPE_BEFORE) == TGTYPE_ROW | TGTYPE_BEFORE;
         (events, if keeps { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger })
     };
-    let hook = |event| TriggerOrRule {
-        kind,
-        table: quote_qualified_name(text(0), text(1)),
-        name: text(2).to_owned(),
-        event,
-    };
+    let hook = |event| TriggerOrRule { kind, table: table.clone(), name: name.to_owned(), event };
     Ok(events.into_iter().filter(|(is_one, _)| *is_one).map(|(_, event)| hook(event)).collect())
 }

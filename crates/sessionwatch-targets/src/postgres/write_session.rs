@@ -152,9 +152,10 @@ impl WriteBackend for PostgresWrite {
     async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
         let query =
             "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
-        let row = self.fetch_rows(query).await?.into_iter().next().ok_or(TargetError::ConnectionLost)?;
-        let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        Ok(Some(WriteRole { name: text(0), is_superuser: text(1) == "t" }))
+        let rows = self.fetch_rows(query).await?;
+        let row = cells::only_row(&rows, "the role")?;
+        let name = cells::required_text(row, 0, "the role")?.to_owned();
+        Ok(Some(WriteRole { name, is_superuser: cells::parse_flag(row, 1, "the role")? }))
     }
 
     async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
@@ -167,10 +168,10 @@ impl WriteBackend for PostgresWrite {
             ))
             .await?;
         let column = |row: TextRow| {
-            let mut cells = row.into_iter();
-            Some(ColumnDecl { name: cells.next()??, kind: cells.next()?? })
+            let text = |at: usize| cells::required_text(&row, at, "a column");
+            Ok(ColumnDecl { name: text(0)?.to_owned(), kind: text(1)?.to_owned() })
         };
-        Ok(rows.into_iter().filter_map(column).collect())
+        rows.into_iter().map(column).collect()
     }
 
     async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError> {
@@ -196,7 +197,7 @@ impl WriteBackend for PostgresWrite {
                  WHERE r.ev_type = '{rule_event}' AND r.ev_enabled <> 'D')"
             ))
             .await?;
-        Ok(rows.first().and_then(|row| row.first()?.as_deref()) != Some("f"))
+        cells::parse_flag(cells::only_row(&rows, "the triggers")?, 0, "the triggers")
     }
 
     async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError> {
@@ -217,8 +218,8 @@ impl WriteBackend for PostgresWrite {
             error => error,
         })?;
         // The last of the statements returned the transaction id.
-        let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        number.map(Some).ok_or(TargetError::Undecodable("the transaction ID"))
+        let last = rows.last().ok_or(TargetError::Undecodable("the transaction ID"))?;
+        cells::parse_required_number(last, 0, "the transaction ID").map(Some)
     }
 
     async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
@@ -266,7 +267,9 @@ impl WriteBackend for PostgresWrite {
             TargetError::Query(code) if code == "0A000" => TargetError::HiddenByRule,
             error => error,
         })?;
-        let locators = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
+        // Without a changed row, the locators are NULL.
+        let row = cells::only_row(&rows, "the changed rows")?;
+        let locators = row.first().and_then(Option::as_deref).unwrap_or_default();
         let mut changed = BTreeMap::<&str, usize>::new();
         locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
         // Identical rows share a locator; each occurrence counts once.
@@ -294,8 +297,7 @@ impl WriteBackend for PostgresWrite {
                  + pg_catalog.pg_stat_get_xact_tuples_updated(oid)), 0)::bigint FROM heaps"
             ))
             .await?;
-        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or(TargetError::Undecodable("the transaction statistics"))
+        cells::parse_only_number(&rows, "the transaction statistics")
     }
 
     async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
@@ -339,8 +341,7 @@ impl WriteBackend for PostgresWrite {
                 tables.join(", ")
             ))
             .await?;
-        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.map(Some).ok_or(TargetError::Undecodable("the transaction statistics"))
+        cells::parse_only_number(&rows, "the transaction statistics").map(Some)
     }
 
     async fn inheriting_tables(
@@ -399,7 +400,8 @@ impl WriteBackend for PostgresWrite {
             let position = usize::try_from(number.wrapping_sub(1)).ok();
             match (RestoreObstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
                 (Some(obstacle), Some(left)) => *left = Some(obstacle),
-                _ => row_hashes.push(number),
+                (None, _) if what == "back" => row_hashes.push(number),
+                _ => return Err(TargetError::Undecodable("a restored row")),
             }
         }
         // Identical rows share a row hash; each occurrence counts once.
@@ -465,11 +467,15 @@ impl WriteBackend for PostgresWrite {
         })
     }
 
-    async fn max_replica_lag_s(&mut self) -> f64 {
+    async fn max_replica_lag_s(&mut self) -> Result<f64, TargetError> {
         let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
         // A role without the privilege sees NULL, and a server without replicas has no row.
-        let rows = self.fetch_rows(query).await.unwrap_or_default();
-        rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0.0)
+        match self.fetch_rows(query).await {
+            Ok(rows) => cells::parse_only_number(&rows, "the lag of the replicas"),
+            // Some servers lack the view, and with it replicas of this kind.
+            Err(TargetError::Query(_) | TargetError::Unsupported | TargetError::Permission) => Ok(0.0),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_lost(&self) -> bool {

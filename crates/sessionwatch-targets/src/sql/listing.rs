@@ -74,6 +74,19 @@ impl QueryBuilder<'_> {
         )
     }
 
+    /// Returns the query for the number of sessions in a list, counted up to `most`. Page and limit of the list do
+    /// not matter.
+    #[must_use]
+    pub fn count_listed_query(&self, list: SessionListQuery<'_>, most: usize) -> String {
+        let expiry = self.timestamp_expr(&self.mapping.expires);
+        let created = self.mapping.created.as_ref().map(|created| self.timestamp_expr(created));
+        format!(
+            "SELECT COUNT(*)\nFROM (SELECT 1 AS one FROM {sessions}{conditions}\nLIMIT {most}) AS counted",
+            sessions = self.sessions_source(),
+            conditions = where_clause(&self.list_conditions(list, &expiry, created.as_ref())),
+        )
+    }
+
     /// Returns the conditions of a list.
     fn list_conditions(
         &self,

@@ -8,7 +8,7 @@ use super::{
     quote_identifier, quote_table,
     row_changes::{LocateBy, Mutation, ReadRows, RowChange},
 };
-use crate::mapping::RevokeMethod;
+use crate::{mapping::RevokeMethod, sql::tables::TableInfo};
 
 impl QueryBuilder<'_> {
     /// Returns the query for planned rows in full: locator, version, row hash, then every column.
@@ -61,10 +61,10 @@ impl QueryBuilder<'_> {
         if self.has_rowid() { "s.rowid".into() } else { self.row_hash_expr() }
     }
 
-    /// Returns `true` unless the table is a SQLite table WITHOUT ROWID.
+    /// Returns `true` unless this is a SQLite table without a usable `rowid`.
     #[must_use]
     pub fn has_rowid(&self) -> bool {
-        self.schema.table(&self.mapping.sessions).is_none_or(|table| !table.without_rowid)
+        self.schema.table(&self.mapping.sessions).is_none_or(TableInfo::has_rowid)
     }
 
     fn located_rows_condition(&self, locate_by: LocateBy, rows: &[&RowRef]) -> String {

@@ -3,7 +3,11 @@
 use sessionwatch_core::{row_addresses::RowAddress, row_ref};
 
 use super::{QueryBuilder, dialect::join_numbers};
-use crate::sql::tables::{ColumnKind, Equality, TableKind};
+use crate::{
+    cells,
+    error::TargetError,
+    sql::tables::{ColumnKind, Equality, TableKind},
+};
 
 /// The address of a row within one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,21 +170,31 @@ impl QueryBuilder<'_> {
         ))
     }
 
-    /// Reads a row of [`Self::addresses_by_fingerprint_query`].
-    #[must_use]
-    pub fn parse_address_row(&self, row: &[Option<String>]) -> Option<(u64, RowAddress)> {
-        let fingerprint: i64 = row.first()?.as_deref()?.parse().ok()?;
-        let first = row.get(1)?.as_deref()?;
+    /// Reads a row of [`Self::addresses_by_fingerprint_query`]. Returns `None` if the row has no address.
+    ///
+    /// # Errors
+    ///
+    /// If a cell cannot be decoded.
+    pub(crate) fn parse_address_row(
+        &self,
+        row: &[Option<String>],
+    ) -> Result<Option<(u64, RowAddress)>, TargetError> {
+        let fingerprint: i64 = cells::parse_required_number(row, 0, "a fingerprint")?;
+        // Rows of views have no position, and ids may be NULL.
+        let Some(Some(first)) = row.get(1) else { return Ok(None) };
+        let position = |text: &str| {
+            row_ref::parse_locator(text).ok_or(TargetError::Undecodable("the position of a row"))
+        };
         let address = match self.row_addressing() {
-            RowAddressing::Position => RowAddress::Position(row_ref::parse_locator(first)?),
+            RowAddressing::Position => RowAddress::Position(position(first)?),
             RowAddressing::HeapAndPosition => RowAddress::HeapAndPosition {
-                heap: first.parse().ok()?,
-                position: row_ref::parse_locator(row.get(2)?.as_deref()?)?,
+                heap: cells::parse_required_number(row, 1, "the OID of a table")?,
+                position: position(cells::required_text(row, 2, "the position of a row")?)?,
             },
             RowAddressing::Id => RowAddress::Id(first.to_owned()),
-            RowAddressing::Unavailable => return None,
+            RowAddressing::Unavailable => return Ok(None),
         };
-        Some((fingerprint.cast_unsigned(), address))
+        Ok(Some((fingerprint.cast_unsigned(), address)))
     }
 
     /// Returns `true` if rows of given users can be found by comparing the user column with their IDs.

@@ -88,15 +88,16 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// Returns the query for one row: tokens on several rows, those of several users, and the rows found
-    /// among suspects.
+    /// Returns the query for one row: tokens on several rows, those of several users, the rows of these
+    /// tokens, and the rows found among suspects.
     #[must_use]
     pub fn count_duplicates_query(&self, subset: RowSubset<'_>) -> String {
         let user = self.user_key();
         // Suspects are fetched by address: all groups are kept to verify the number of rows found.
         let having = if let RowSubset::Suspects(..) = subset { "" } else { "\n  HAVING COUNT(*) > 1" };
         format!(
-            "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \
+            "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), \
+             CAST(COALESCE(SUM(CASE WHEN d.n > 1 THEN d.n END), 0) AS bigint), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \
              SELECT COUNT(*) AS n, COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
              FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}{having}\n) AS d",
             sessions = self.sessions_source(),

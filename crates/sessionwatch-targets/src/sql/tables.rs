@@ -181,6 +181,22 @@ impl TableInfo {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// Returns `true` for a SQLite table in which `rowid` names the position of a row: one that is not WITHOUT
+    /// ROWID, and has no column of its own with that name.
+    #[must_use]
+    pub fn has_rowid(&self) -> bool {
+        // A column declared INTEGER PRIMARY KEY is the position itself.
+        let is_position = |column: &ColumnInfo| {
+            column.declared_type == "integer"
+                && self.indexes.iter().any(|index| index.primary && index.columns == [column.name.as_str()])
+        };
+        let is_hidden = self
+            .columns
+            .iter()
+            .any(|column| column.name.eq_ignore_ascii_case("rowid") && !is_position(column));
+        !self.without_rowid && !is_hidden
+    }
+
     /// Returns `true` if all rows are in the table itself, and none in partitions, chunks or inheriting
     /// tables.
     #[must_use]

@@ -126,6 +126,17 @@ impl QueryBuilder<'_> {
     /// Returns the query for users with more than `above` of one count (`n`, `a` or `r`), highest first.
     #[must_use]
     pub fn top_users_query(&self, tally: char, above: u64, limit: usize) -> String {
+        self.select_top_users(&tally.to_string(), tally, above, limit)
+    }
+
+    /// Returns the query for users with a count (`n`, `a` or `r`), highest first: the user, the count, and the number
+    /// of all users with such a count.
+    #[must_use]
+    pub fn ranked_users_query(&self, tally: char, limit: usize) -> String {
+        self.select_top_users(&format!("{tally}, COUNT(*) OVER ()"), tally, 0, limit)
+    }
+
+    fn select_top_users(&self, columns: &str, tally: char, above: u64, limit: usize) -> String {
         let (mut sql, _) = self.user_tally_cte();
         // Users that do not exist still count as holders of active sessions.
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
@@ -136,7 +147,7 @@ impl QueryBuilder<'_> {
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
-            "\nSELECT {shown}, {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+            "\nSELECT {shown}, {columns} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
         );
         sql
     }

@@ -90,7 +90,7 @@ impl ReadBackend for SqliteRead {
 
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
         match self.query_rows(sql) {
-            Ok(rows) => rows.first().map_or(Ok(None), |row| cells::parse_number(row, 0, "a number")),
+            Ok(rows) => cells::parse_only_optional_number(&rows, "a number"),
             Err(TargetError::Query(_)) => Ok(None),
             // After a timeout or on a damaged file, every further query would fail as well.
             Err(error) => Err(error),
@@ -122,21 +122,23 @@ impl ReadBackend for SqliteRead {
         let address_at = orphan_at + usize::from(looks_for_orphans);
         let addressing = sql.row_addressing();
         while let Some(row) = rows.next().map_err(|error| classify_query_error(&error))? {
-            let value = |at: usize| row.get_ref(at).unwrap_or(ValueRef::Null);
-            let integer =
-                |at: usize| if let ValueRef::Integer(value) = value(at) { Some(value) } else { None };
+            let created = match created {
+                Some(decoder) => decoder.decode(raw_value(cell(row, 3, "a creation time")?)),
+                None => DecodedTime::Never,
+            };
             builder.insert(SessionRow {
-                fingerprint: integer(0).map(i64::cast_unsigned),
-                user: if let ValueRef::Text(user) = value(1) { Some(UserIdRef::Text(user)) } else { None },
-                expiry: sql.mapping.expires.decoder.decode(raw_value(value(2))),
-                created: created.map_or(DecodedTime::Never, |decoder| decoder.decode(raw_value(value(3)))),
-                orphan: looks_for_orphans && integer(orphan_at) == Some(1),
-                address: match (addressing, value(address_at)) {
-                    (RowAddressing::Position, ValueRef::Integer(row)) => {
-                        Some(RowAddressRef::Position(row.cast_unsigned()))
+                fingerprint: integer_cell(row, 0, "a fingerprint")?.map(i64::cast_unsigned),
+                user: text_cell(row, 1, "a user ID")?.map(UserIdRef::Text),
+                expiry: sql.mapping.expires.decoder.decode(raw_value(cell(row, 2, "an expiry")?)),
+                created,
+                orphan: looks_for_orphans && integer_cell(row, orphan_at, "an orphan flag")? == Some(1),
+                address: match addressing {
+                    RowAddressing::Position => integer_cell(row, address_at, "the position of a row")?
+                        .map(|position| RowAddressRef::Position(position.cast_unsigned())),
+                    RowAddressing::Id => {
+                        text_cell(row, address_at, "the ID of a row")?.map(RowAddressRef::Id)
                     }
-                    (RowAddressing::Id, ValueRef::Text(id)) => Some(RowAddressRef::Id(id)),
-                    _ => None,
+                    RowAddressing::HeapAndPosition | RowAddressing::Unavailable => None,
                 },
             });
             progress.count_row();
@@ -177,7 +179,7 @@ impl ReadBackend for SqliteRead {
         _: &TableName,
         found: Option<&TableInfo>,
     ) -> Result<RowKeySupport, TargetError> {
-        let has_rowid = found.is_some_and(|table| !table.without_rowid);
+        let has_rowid = found.is_some_and(TableInfo::has_rowid);
         Ok(RowKeySupport::Unique(if has_rowid { RowKeyKind::Place } else { RowKeyKind::Id }))
     }
 
@@ -190,15 +192,60 @@ impl ReadBackend for SqliteRead {
             let rows = self.query_rows(sql)?;
             Ok::<_, TargetError>(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
         };
-        let version = first("SELECT sqlite_version()")?.unwrap_or_default();
+        let version =
+            first("SELECT sqlite_version()")?.ok_or(TargetError::Undecodable("the version of SQLite"))?;
         let journal = first("PRAGMA journal_mode")?;
         Ok(ServerInfo { server: format!("SQLite {version}"), journal_mode: journal, ..ServerInfo::default() })
+    }
+}
+
+/// Returns a cell of a row.
+fn cell<'a>(row: &'a rusqlite::Row<'_>, at: usize, what: &'static str) -> Result<ValueRef<'a>, TargetError> {
+    row.get_ref(at).map_err(|_| TargetError::Undecodable(what))
+}
+
+/// Returns the integer in a cell, or `None` for NULL.
+fn integer_cell(row: &rusqlite::Row<'_>, at: usize, what: &'static str) -> Result<Option<i64>, TargetError> {
+    match cell(row, at, what)? {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(value) => Ok(Some(value)),
+        _ => Err(TargetError::Undecodable(what)),
+    }
+}
+
+/// Returns the text in a cell, or `None` for NULL.
+fn text_cell<'a>(
+    row: &'a rusqlite::Row<'_>,
+    at: usize,
+    what: &'static str,
+) -> Result<Option<&'a [u8]>, TargetError> {
+    match cell(row, at, what)? {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(text) => Ok(Some(text)),
+        _ => Err(TargetError::Undecodable(what)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_of_another_type_is_an_error_and_not_null() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut statement = connection.prepare("SELECT 7, 'seven', NULL, x'07'").unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let row = rows.next().unwrap().unwrap();
+        assert_eq!((integer_cell(row, 0, "x").unwrap(), integer_cell(row, 2, "x").unwrap()), (Some(7), None));
+        assert_eq!(text_cell(row, 1, "x").unwrap(), Some(&b"seven"[..]));
+        assert_eq!(text_cell(row, 2, "x").unwrap(), None);
+        for at in [1, 3, 4] {
+            assert!(matches!(integer_cell(row, at, "x"), Err(TargetError::Undecodable("x"))), "{at}");
+        }
+        for at in [0, 3, 4] {
+            assert!(matches!(text_cell(row, at, "x"), Err(TargetError::Undecodable("x"))), "{at}");
+        }
+    }
 
     #[tokio::test]
     async fn a_number_that_cannot_be_fetched_is_none_only_if_the_query_is_at_fault() {

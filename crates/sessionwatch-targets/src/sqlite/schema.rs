@@ -169,52 +169,119 @@ fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
 /// Analyzes the definition of a view by its keywords: base table, condition, and whether the view may drop or
 /// join rows.
 fn describe_view(definition: &str, view: &mut TableInfo) {
-    let upper = definition.to_uppercase();
-    let words: Vec<&str> = upper
-        .split(|character: char| !character.is_alphanumeric() && character != '_')
-        .filter(|word| !word.is_empty())
-        .collect();
-    // Erring on the side of caution: a keyword inside a string or an identifier counts too.
-    let reducing =
+    /// Keywords after which a view may have fewer or other rows than its table, at any depth. `MIN` and `MAX`
+    /// are aggregates unless they have several arguments.
+    const REDUCING: [&str; 10] =
         ["DISTINCT", "GROUP", "HAVING", "LIMIT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MIN", "MAX"];
-    let selects = words.iter().filter(|word| **word == "SELECT").count();
-    let listed = upper.split_once(" FROM ").is_some_and(|(_, from)| from.contains(','));
-    if selects > 1 || listed || reducing.iter().any(|word| words.contains(word)) {
+    /// Keywords that end the list of tables.
+    const AFTER_TABLES: [&str; 8] =
+        ["WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "INTERSECT", "EXCEPT"];
+    let tokens = split_tokens(definition);
+    let count = |word: &str| tokens.iter().filter(|token| token.is_keyword(word)).count();
+    let from = tokens.iter().position(|token| token.depth == 0 && token.is_keyword("FROM"));
+    let tables = from.map_or(&[][..], |from| &tokens[from + 1..]);
+    let end = tables
+        .iter()
+        .position(|token| token.depth == 0 && AFTER_TABLES.iter().any(|word| token.is_keyword(word)));
+    let tables = &tables[..end.unwrap_or(tables.len())];
+    let is_list = tables.iter().any(|token| token.is_mark(","));
+    if count("SELECT") != 1 || is_list || REDUCING.iter().any(|word| count(word) > 0) {
         view.visibility_caveat = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
     }
-    view.is_filtered = words.contains(&"WHERE");
-    if selects == 1 {
-        view.base_tables.extend(find_base_table(definition).map(|name| name.to_lowercase()));
+    view.is_filtered = count("WHERE") > 0;
+    if count("SELECT") == 1 {
+        view.base_tables.extend(base_table(tables).map(|name| name.to_lowercase()));
     }
 }
 
-/// Returns the name after the first `FROM` of a definition, without its schema.
-fn find_base_table(definition: &str) -> Option<String> {
-    let is_word = |character: char| character.is_alphanumeric() || character == '_';
-    let upper = definition.to_ascii_uppercase();
-    let from = upper.match_indices("FROM").find(|(at, word)| {
-        !upper[..*at].ends_with(is_word) && !upper[at + word.len()..].starts_with(is_word)
-    });
-    let (first, rest) = split_name(&definition[from?.0 + "FROM".len()..])?;
-    match rest.trim_start().strip_prefix('.') {
-        Some(qualified) => split_name(qualified).map(|(name, _)| name),
-        None => Some(first),
-    }
-}
-
-/// Splits a text after a name at its start, which may be quoted.
-fn split_name(text: &str) -> Option<(String, &str)> {
-    let text = text.trim_start();
-    let close = match text.chars().next()? {
-        '[' => ']',
-        quote @ ('"' | '\'' | '`') => quote,
-        _ => {
-            let is_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
-            let (name, rest) = text.split_at(text.find(|other| !is_word(other)).unwrap_or(text.len()));
-            return (!name.is_empty()).then(|| (name.to_owned(), rest));
+/// Returns the first name in a list of tables, without its schema.
+fn base_table(tables: &[Token]) -> Option<String> {
+    match tables {
+        [schema, dot, name, ..] if schema.is_name() && dot.is_mark(".") => {
+            name.is_name().then(|| name.text.clone())
         }
-    };
-    let (mut name, mut rest) = (String::new(), &text[1..]);
+        [name, ..] if name.is_name() => Some(name.text.clone()),
+        _ => None,
+    }
+}
+
+/// What a token of a statement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenKind {
+    /// A keyword or an unquoted name.
+    Word,
+    /// A quoted name or a string. SQLite accepts either for the other.
+    Quoted,
+    /// A single character of any other kind.
+    Mark,
+}
+
+/// A token of a statement.
+#[derive(Debug)]
+struct Token {
+    kind: TokenKind,
+    text: String,
+    /// Number of parentheses around it.
+    depth: usize,
+}
+
+impl Token {
+    fn is_keyword(&self, word: &str) -> bool {
+        self.kind == TokenKind::Word && self.text.eq_ignore_ascii_case(word)
+    }
+
+    fn is_name(&self) -> bool {
+        self.kind != TokenKind::Mark
+    }
+
+    fn is_mark(&self, mark: &str) -> bool {
+        self.kind == TokenKind::Mark && self.text == mark
+    }
+}
+
+/// Splits a statement into tokens, without comments. Text after an unclosed quote is left out, which SQLite
+/// would not have accepted.
+fn split_tokens(statement: &str) -> Vec<Token> {
+    let (mut tokens, mut rest, mut depth) = (Vec::new(), statement.trim_start(), 0_usize);
+    while let Some(first) = rest.chars().next() {
+        let (kind, text, behind) = if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once('\n').map_or("", |(_, behind)| behind).trim_start();
+            continue;
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, behind)| behind).trim_start();
+            continue;
+        } else if let Some(close) = closing_quote(first) {
+            let Some((text, behind)) = split_quoted(&rest[1..], close) else { break };
+            (TokenKind::Quoted, text, behind)
+        } else {
+            let is_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
+            let length = rest.find(|other| !is_word(other)).unwrap_or(rest.len());
+            let kind = if length == 0 { TokenKind::Mark } else { TokenKind::Word };
+            let (text, behind) = rest.split_at(length.max(first.len_utf8()));
+            (kind, text.to_owned(), behind)
+        };
+        if kind == TokenKind::Mark && text == ")" {
+            depth = depth.saturating_sub(1);
+        }
+        let opens = kind == TokenKind::Mark && text == "(";
+        tokens.push(Token { kind, text, depth });
+        depth += usize::from(opens);
+        rest = behind.trim_start();
+    }
+    tokens
+}
+
+fn closing_quote(open: char) -> Option<char> {
+    match open {
+        '[' => Some(']'),
+        '"' | '\'' | '`' => Some(open),
+        _ => None,
+    }
+}
+
+/// Splits a text after the end of a quoted part whose start was cut off. Returns `None` without an end.
+fn split_quoted(text: &str, close: char) -> Option<(String, &str)> {
+    let (mut name, mut rest) = (String::new(), text);
     loop {
         let (part, behind) = rest.split_once(close)?;
         name.push_str(part);
@@ -279,6 +346,66 @@ mod tests {
     }
 
     #[test]
+    fn only_a_list_of_tables_makes_a_view_join_rows() {
+        // Every definition is one that SQLite accepts.
+        let describe = |select: &str| {
+            let schema = schema(&format!(
+                "CREATE TABLE sessions (id TEXT, \"a, b\" TEXT, \"from\" TEXT, \"group\" TEXT);
+                 CREATE TABLE \"one, two\" (id TEXT, \"from\" TEXT);
+                 CREATE TABLE users (id TEXT);
+                 CREATE VIEW v AS {select};"
+            ));
+            let view = schema.find_table(None, "v").unwrap();
+            (view.visibility_caveat.is_some(), view.is_filtered, view.base_tables.clone())
+        };
+        for (select, table, is_filtered) in [
+            ("SELECT id, \"a, b\" FROM sessions", "sessions", false),
+            ("SELECT id, \"from\" FROM sessions WHERE id IN ('a', 'b')", "sessions", true),
+            ("SELECT id FROM sessions WHERE coalesce(id, \"a, b\") <> 'x, y'", "sessions", true),
+            ("SELECT id FROM sessions -- one, two\nWHERE id <> 'x'", "sessions", true),
+            ("SELECT id FROM /* users, */ sessions ORDER BY id, \"group\"", "sessions", false),
+            ("SELECT id, 'join, where it''s' AS text FROM sessions", "sessions", false),
+            ("SELECT id, [from] FROM [one, two]", "one, two", false),
+            (
+                "SELECT id, (substr(id, 1, 2)) AS `select, x` FROM main . sessions AS \"s, t\"",
+                "sessions",
+                false,
+            ),
+            ("SELECT trim(id), \"from\" FROM \"one, two\"", "one, two", false),
+        ] {
+            assert_eq!(describe(select), (false, is_filtered, vec![table.to_owned()]), "{select}");
+        }
+        for select in [
+            "SELECT s.id FROM sessions s, users u",
+            "SELECT s.id\nFROM\nsessions AS s\n,users",
+            "SELECT s.id FROM \"one, two\" AS s, users",
+            "SELECT s.id FROM (sessions AS s, users)",
+            "SELECT id FROM sessions UNION ALL SELECT id FROM users",
+            "SELECT id FROM sessions/* */LIMIT 5",
+            "SELECT id FROM sessions WHERE id IN (SELECT id FROM users)",
+            "WITH one AS (SELECT id FROM sessions) SELECT id FROM one",
+        ] {
+            assert!(describe(select).0, "{select}");
+        }
+        // Values of a view without a table could come from anywhere.
+        assert_eq!(describe("VALUES (1), (2)"), (true, false, vec![]));
+    }
+
+    #[test]
+    fn a_column_named_rowid_hides_the_position_of_a_row() {
+        for (table, has_rowid) in [
+            ("(id TEXT)", true),
+            ("(id TEXT, RowId TEXT)", false),
+            ("(id TEXT, rowid INTEGER)", false),
+            ("(rowid INTEGER PRIMARY KEY, id TEXT)", true),
+            ("(id TEXT PRIMARY KEY) WITHOUT ROWID", false),
+        ] {
+            let schema = schema(&format!("CREATE TABLE sessions {table};"));
+            assert_eq!(schema.find_table(None, "sessions").unwrap().has_rowid(), has_rowid, "{table}");
+        }
+    }
+
+    #[test]
     fn a_composite_foreign_key_stays_whole() {
         let schema = schema(
             "CREATE TABLE users (tenant TEXT, id TEXT, PRIMARY KEY (tenant, id));
@@ -301,7 +428,9 @@ mod tests {
             ("`a``b`", "a`b"),
         ] {
             let definition = format!("CREATE VIEW v AS SELECT valid_from, id\nFROM {from}");
-            assert_eq!(find_base_table(&definition).unwrap().to_lowercase(), table, "{definition}");
+            let mut view = TableInfo::default();
+            describe_view(&definition, &mut view);
+            assert_eq!(view.base_tables, [table], "{definition}");
         }
         let schema =
             schema("CREATE TABLE sessions (id TEXT); CREATE VIEW v AS SELECT id FROM main.sessions;");

@@ -1,7 +1,7 @@
 //! Foreign keys and triggers from the schema of a file.
 
 use crate::{
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     mapping::TableName,
     side_effects::{ForeignKeyColumn, RowEvent, SideEffectCatalog, SideEffectKind, TriggerOrRule},
@@ -26,40 +26,45 @@ pub(super) fn read_catalog(
     mut fetch: impl FnMut(&str) -> Result<Vec<TextRow>, TargetError>,
 ) -> Result<SideEffectCatalog, TargetError> {
     let mut catalog = SideEffectCatalog::default();
-    fetch(FOREIGN_KEYS_QUERY)?
-        .iter()
-        .filter_map(parse_foreign_key_column)
-        .for_each(|column| catalog.add_reference(column));
-    catalog.add_triggers(fetch(TRIGGERS_QUERY)?.iter().filter_map(parse_trigger));
+    for row in fetch(FOREIGN_KEYS_QUERY)? {
+        if let Some(column) = parse_foreign_key_column(&row)? {
+            catalog.add_reference(column);
+        }
+    }
+    for row in fetch(TRIGGERS_QUERY)? {
+        catalog.add_triggers(parse_trigger(&row)?);
+    }
     Ok(catalog)
 }
 
-/// Reads a row of [`FOREIGN_KEYS_QUERY`].
-fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
-    let text = |at: usize| row.get(at).and_then(Option::as_deref);
-    let table = |at: usize| Some(TableName { schema: None, name: text(at)?.to_owned() });
+/// Reads a row of [`FOREIGN_KEYS_QUERY`]. Returns `None` if the key refers to a primary key that does not
+/// exist.
+fn parse_foreign_key_column(row: &TextRow) -> Result<Option<ForeignKeyColumn>, TargetError> {
+    let text = |at: usize| cells::required_text(row, at, "a foreign key");
+    let table = |at: usize| Ok::<_, TargetError>(TableName { schema: None, name: text(at)?.to_owned() });
+    let Some(Some(to_column)) = row.get(5) else { return Ok(None) };
     let child = table(1)?;
-    Some(ForeignKeyColumn {
-        kind: SideEffectKind::from_action(text(7).unwrap_or_default()),
+    Ok(Some(ForeignKeyColumn {
+        kind: SideEffectKind::from_action(text(7)?),
         name: text(6)?.to_owned(),
         from: Dialect::SQLITE.catalog_name(&child),
         from_column: text(2)?.to_owned(),
         child,
         to: Dialect::SQLITE.catalog_name(&table(4)?),
-        to_column: text(5)?.to_owned(),
-        equals: text(9).unwrap_or("=").to_owned(),
-        readable: text(8) == Some("t"),
-    })
+        to_column: to_column.clone(),
+        equals: text(9)?.to_owned(),
+        readable: cells::parse_flag(row, 8, "a foreign key")?,
+    }))
 }
 
-/// Reads a row of [`TRIGGERS_QUERY`].
-fn parse_trigger(row: &TextRow) -> Option<TriggerOrRule> {
-    let text = |at: usize| row.get(at).and_then(Option::as_deref);
+/// Reads a row of [`TRIGGERS_QUERY`]. Returns `None` for triggers on INSERT or on views.
+fn parse_trigger(row: &TextRow) -> Result<Option<TriggerOrRule>, TargetError> {
+    let text = |at: usize| cells::required_text(row, at, "a trigger");
     // Catalog names of SQLite are in lower case, since names are case-insensitive.
     let (table, name) = (text(0)?.to_lowercase(), text(1)?.to_owned());
-    let (before, event) = parse_trigger_event(text(2)?)?;
+    let Some((before, event)) = parse_trigger_event(text(2)?) else { return Ok(None) };
     let kind = if before { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger };
-    Some(TriggerOrRule { kind, table: quote_identifier(&table), name, event })
+    Ok(Some(TriggerOrRule { kind, table: quote_identifier(&table), name, event }))
 }
 
 /// Parses timing and event of a trigger: `true` for a BEFORE trigger. Returns `None` for triggers on INSERT

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     backend::{ChangeOutcome, RowsToRestore, WriteBackend},
     capabilities::Capabilities,
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     full_rows::{DependentRows, FullRows},
     limits::TimeLimits,
@@ -106,10 +106,10 @@ impl WriteBackend for SqliteWrite {
         // pragma_table_info omits generated and hidden columns.
         let rows = self.query_rows(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
         let column = |row: TextRow| {
-            let mut cells = row.into_iter();
-            Some(ColumnDecl { name: cells.next()??, kind: cells.next().flatten().unwrap_or_default() })
+            let text = |at: usize| cells::required_text(&row, at, "a column");
+            Ok(ColumnDecl { name: text(0)?.to_owned(), kind: text(1)?.to_owned() })
         };
-        Ok(rows.into_iter().filter_map(column).collect())
+        rows.into_iter().map(column).collect()
     }
 
     async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError> {
@@ -194,8 +194,7 @@ impl WriteBackend for SqliteWrite {
         // The update hook does not fire for WITHOUT ROWID tables, so the rows are counted.
         let rows =
             self.query_rows(&format!("SELECT -COUNT(*) FROM {}", sql::quote_table(&sql.mapping.sessions)))?;
-        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or(TargetError::Undecodable("a row count"))
+        cells::parse_only_number(&rows, "a row count")
     }
 
     async fn delete_dependents(
@@ -247,7 +246,8 @@ impl WriteBackend for SqliteWrite {
             let found =
                 asked.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, Option<String>>(0));
             let found = found.map_err(|error| classify_query_error(&error))?;
-            Ok(Some(found.as_deref().and_then(RestoreObstacle::parse).unwrap_or(RestoreObstacle::Refused)))
+            let Some(found) = found else { return Ok(Some(RestoreObstacle::Refused)) };
+            RestoreObstacle::parse(&found).map(Some).ok_or(TargetError::Undecodable("a restored row"))
         };
         wanted.iter().map(one).collect()
     }

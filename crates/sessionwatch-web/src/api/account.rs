@@ -8,14 +8,17 @@ use sessionwatch_app::{
     access_names::{RoleName, ScopeName},
     api_types::{AccountDto, AuditEntryDto, Rfc3339, TokenDto},
     app::{
-        AppError, AppState,
+        AppError, AppState, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH,
         accounts::{self as app_accounts, AccountName, AccountRole, PasswordHash},
         audit as audit_trail, channels as app_channels,
         login_sessions::{self, LoginSession as StoredLogin},
         tokens::{self as app_tokens, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, TokenOwner, TokenScope},
     },
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type},
+};
 
 use super::{
     ApiCaller, ApiResult,
@@ -197,8 +200,17 @@ pub(super) struct CreateAccountRequest {
     name: String,
     #[schema(value_type = RoleName)]
     role: AccountRole,
-    #[schema(min_length = 15, max_length = 256, format = Password)]
+    #[schema(schema_with = password_schema)]
     password: String,
+}
+
+fn password_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(MIN_PASSWORD_LENGTH))
+        .max_length(Some(MAX_PASSWORD_LENGTH))
+        .build()
 }
 
 /// Create an account

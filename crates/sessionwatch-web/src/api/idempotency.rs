@@ -149,7 +149,7 @@ fn is_storable(headers: &HeaderMap, is_secret: bool) -> bool {
 }
 
 fn replay_response(status: u16, content: String) -> Result<Response, ProblemDetails> {
-    let undecodable = |_| StoreError::Undecodable { table: "answers".into(), column: "status".into() };
+    let undecodable = |_| StoreError::Undecodable { table: "keyed_requests".into(), column: "status".into() };
     let status = StatusCode::from_u16(status).map_err(undecodable)?;
     // Secrets are not stored, so a retry can only learn that the request has been done.
     if content.is_empty() && status != StatusCode::NO_CONTENT {

@@ -1,5 +1,5 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_app::app::{MIN_PASSWORD_LENGTH, accounts::AccountRole};
 
 use super::{
     super::test_dashboard::{HOSTILE_TEXT, TestDashboard},
@@ -75,7 +75,10 @@ async fn a_setup_link_shows_a_form_and_any_other_is_not_found() {
     let token = dashboard.app.auth.create_setup_link(dashboard.now());
     let page = dashboard.anonymous_visitor().get(&format!("/setup/{token}")).await;
     assert_eq!(page.select_text("form.stack button"), "Create account");
-    assert_eq!(page.select_attributes("input[name=password]", "minlength"), ["15"]);
+    assert_eq!(
+        page.select_attributes("input[name=password]", "minlength"),
+        [MIN_PASSWORD_LENGTH.to_string()]
+    );
     assert_eq!(dashboard.anonymous_visitor().get("/setup/x").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -15,12 +15,14 @@ use sessionwatch_app::{
         silences::{self, NewSilence, SilenceRecord},
     },
     output::{OutputFormat, table::OutputTable},
+    report,
     sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
     alert::AlertState,
     duration::{MINUTE, from_days},
+    timestamp::UtcTimestamp,
 };
 
 use super::{
@@ -40,7 +42,7 @@ pub(super) enum AlertsCommand {
         /// Only alerts of this target
         #[arg(long, value_name = "TARGET")]
         target: Option<String>,
-        /// Include passing checks
+        /// Include passing and unknown checks
         #[arg(long)]
         all: bool,
         /// Output format
@@ -231,18 +233,17 @@ fn describe_alert(
     if format != OutputFormat::Table {
         return Ok(build_alert_table(&[kept])?.render(format));
     }
-    render_alert(&kept)
+    render_alert(&kept, clock::now())
 }
 
 /// Renders an alert with its latest finding for a person.
-fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
+fn render_alert(kept: &AlertRecord, now: UtcTimestamp) -> Result<String, Failure> {
     let mut text = format!(
-        "{} on {} ({}): {}{}\n{}\n",
+        "{} on {} ({}): {}\n{}\n",
         kept.check,
         kept.target,
         kept.severity,
-        kept.alert.state.name(),
-        if kept.alert.is_stale { ", currently unknown" } else { "" },
+        describe_state(kept),
         sanitize_text(&kept.summary)
     );
     // Writing to a String cannot fail, here and below.
@@ -263,21 +264,31 @@ fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
             _ => {}
         }
     }
-    for row in finding["evidence"].as_array().into_iter().flatten() {
-        let said = |key: &str| row[key].as_str().map(sanitize_text);
-        let token = said("token_prefix").map(|prefix| format!("token {prefix}…"));
-        let user = said("user").map(|user| format!("user {user}"));
-        let parts: Vec<String> = [token, user, said("expires_at").map(|end| format!("expires {end}"))]
-            .into_iter()
-            .flatten()
-            .collect();
-        let _ = writeln!(text, "  {}", parts.join(" "));
+    let list = |key: &str| finding[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (evidence, signals) = (list("evidence"), list("log_events"));
+    for row in evidence {
+        let _ = writeln!(text, "  {}", report::describe_evidence_json(row, now));
     }
-    for signal in finding["log_events"].as_array().into_iter().flatten() {
+    for signal in signals {
         let said = |key: &str| sanitize_text(signal[key].as_str().unwrap_or_default());
         let _ = writeln!(text, "  {} {}: {}", said("recorded_at"), said("source"), said("text"));
     }
+    let shown = evidence.len().max(signals.len());
+    if let Some(cut) = report::truncation_note(finding["evidence_total"].as_u64(), shown) {
+        let _ = writeln!(text, "  {cut}");
+    }
     Ok(text)
+}
+
+/// Describes the state of an alert; without an alert, the result of the check.
+fn describe_state(kept: &AlertRecord) -> String {
+    match (&kept.alert.state, kept.verdict.as_deref()) {
+        // Resolved by a person while the check still failed.
+        (AlertState::Resolved, Some("failing")) => AlertState::Resolved.name().to_owned(),
+        (AlertState::Resolved, verdict) => verdict.unwrap_or("unknown").to_owned(),
+        (state, _) if kept.alert.is_stale => format!("{}, currently unknown", state.name()),
+        (state, _) => state.name().to_owned(),
+    }
 }
 
 fn create_silence(args: &SilenceArgs) -> Result<String, Failure> {
@@ -298,16 +309,12 @@ fn build_alert_table(found: &[AlertRecord]) -> Result<OutputTable, StoreError> {
     let since = |kept: &AlertRecord| {
         if let AlertState::Firing { since, .. } = kept.alert.state { Some(since) } else { None }
     };
-    let state = |kept: &AlertRecord| {
-        let stale = if kept.alert.is_stale { " (stale)" } else { "" };
-        format!("{}{stale}", kept.alert.state.name())
-    };
     let row = |kept: &AlertRecord| {
         vec![
             kept.target.clone(),
             kept.check.clone(),
             kept.severity.clone(),
-            state(kept),
+            describe_state(kept),
             since(kept).map(clock::format_utc).unwrap_or_default(),
             kept.acknowledged_by.clone().unwrap_or_default(),
             kept.summary.clone(),

@@ -14,12 +14,16 @@ use sessionwatch_app::{
     output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{plural::format_count, row_ref::RowRef, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    plural::{ListTotal, format_count},
+    row_ref::RowRef,
+    timestamp::UtcTimestamp,
+};
 
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::{note_if_more, render_list},
+    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening::open_existing_app,
     remediation::{self, ApplyOptions, RemediationArgs},
     target::ConfigArgs,
@@ -95,13 +99,15 @@ pub(super) fn run(args: &ArchiveCommand) -> Result<ExitCode, Failure> {
         ArchiveCommand::List { config, format } => list_archives(config, *format),
         ArchiveCommand::Show { plan, config, limit, format } => {
             let app = open_existing_app(config)?;
-            let limit = *limit as usize;
             let mut rows = super::block_on(async {
                 // One more than shown, to learn whether the list is cut.
-                Ok(archives::list_archived_rows(&app, plan.clone(), limit + 1).await?)
+                Ok(archives::list_archived_rows(&app, plan.clone(), *limit as usize + 1).await?)
             })?;
-            note_if_more(rows.len() > limit, limit);
-            rows.truncate(limit);
+            if cut_list(&mut rows, *limit) {
+                let counted = archives::count_archived_rows(&app, plan.clone());
+                let total = super::block_on(async { Ok(counted.await?) })?;
+                note_if_cut("rows", rows.len(), ListTotal::Exactly(total), RAISE_LIMIT);
+            }
             super::print_text(&render_list(&build_row_table(&rows), *format, "rows"))?;
             Ok(ExitCode::SUCCESS)
         }

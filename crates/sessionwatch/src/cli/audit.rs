@@ -12,11 +12,15 @@ use sessionwatch_app::{
     output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{duration::from_days, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    duration::from_days,
+    plural::{ListTotal, format_count},
+    timestamp::UtcTimestamp,
+};
 
 use super::{
     Failure,
-    lists::{note_if_more, render_list},
+    lists::{RAISE_LIMIT, note_if_cut, render_list},
     opening,
     target::ConfigArgs,
     values::{Since, parse_instant, parse_since},
@@ -78,7 +82,14 @@ pub(super) fn run(args: &AuditCommand) -> Result<ExitCode, Failure> {
                     && action.as_ref().is_none_or(|action| entry.action.starts_with(action.as_str()))
             });
             let limit = *limit as usize;
-            note_if_more(found.len() > limit, limit);
+            if found.len() > limit {
+                let all = if is_filtered {
+                    found.len() as u64
+                } else {
+                    super::block_on(async { Ok(audit::count_audit_entries(&app, period).await?) })?
+                };
+                note_if_cut("audit entries", limit, ListTotal::Exactly(all), RAISE_LIMIT);
+            }
             let found = found.split_off(found.len().saturating_sub(limit));
             super::print_text(&render_list(&build_entry_table(&found)?, *format, "audit entries"))?;
             Ok(ExitCode::SUCCESS)

@@ -20,19 +20,22 @@ use sessionwatch_app::{
     sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{incident::IncidentSeverity, plural::format_count};
+use sessionwatch_core::{
+    incident::IncidentSeverity,
+    plural::{ListTotal, format_count},
+};
 
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::render_list,
+    lists::{cut_list, note_if_cut, render_list},
     opening,
     remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
     target::{ConfigArgs, TargetArgs, require_known_filter},
 };
 
 /// Users that a search lists.
-const USER_SEARCH_LIMIT: usize = 100;
+const USER_SEARCH_LIMIT: u32 = 100;
 
 /// Guided incident response
 #[derive(Debug, clap::Subcommand)]
@@ -355,12 +358,13 @@ fn plan_containment(
 
 fn search_users(part: &str, incident: &IncidentArgs) -> Result<ExitCode, Failure> {
     let ops = incident.read_only_ops(StoreRequirement::EmptyIfMissing)?;
-    let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT + 1);
+    let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT as usize + 1);
     let mut users = super::block_on(async { Ok(search.await?) })?;
-    if users.len() > USER_SEARCH_LIMIT {
-        super::print_note(&format!("list cut at {USER_SEARCH_LIMIT}; search for a longer text"));
+    if cut_list(&mut users, USER_SEARCH_LIMIT) {
+        // Counting all matches would read the whole table of users again.
+        let total = ListTotal::MoreThan(USER_SEARCH_LIMIT.into());
+        note_if_cut("users", users.len(), total, "search for a longer text");
     }
-    users.truncate(USER_SEARCH_LIMIT);
     if users.is_empty() {
         return Err(Failure::Usage(format!(
             "no user ID, name, handle or email address contains `{}`",

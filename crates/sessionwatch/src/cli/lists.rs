@@ -1,6 +1,10 @@
-//! Lists for people: one sentence where a list is empty, and a note where it is cut.
+//! Lists for people: one sentence where a list is empty, and a note of how many there are where it is cut.
 
 use sessionwatch_app::output::{OutputFormat, table::OutputTable};
+use sessionwatch_core::plural::ListTotal;
+
+/// Advice for a list with the option `--limit`.
+pub(super) const RAISE_LIMIT: &str = "raise --limit to see more";
 
 /// Renders a list. For people, an empty one is a sentence; for programs it stays an empty list.
 pub(super) fn render_list(list: &OutputTable, format: OutputFormat, plural: &str) -> String {
@@ -13,16 +17,16 @@ pub(super) fn empty_list(plural: &str) -> String {
     format!("No matching {plural}.\n")
 }
 
-/// Prints a note on stderr if a list shows fewer rows than there are.
-pub(super) fn note_if_cut(shown: usize, total: usize) {
-    if shown < total {
-        super::print_note(&format!("{shown} of {total} shown; raise --limit to see more"));
+/// Prints a note on stderr if a list shows fewer items than there are. `advice` says how to see the others.
+pub(super) fn note_if_cut(plural: &str, shown: usize, total: ListTotal, advice: &str) {
+    if let Some(cut) = total.describe_cut(shown as u64) {
+        super::print_note(&format!("{plural}: {cut}; {advice}"));
     }
 }
 
-/// Prints a note on stderr if there are more rows than `--limit` shows. Counting them all would cost a second query.
-pub(super) fn note_if_more(has_more: bool, limit: usize) {
-    if has_more {
-        super::print_note(&format!("list cut at {limit}; raise --limit to see more"));
-    }
+/// Removes items of a list beyond the limit. Returns `true` if there were any.
+pub(super) fn cut_list<T>(list: &mut Vec<T>, limit: u32) -> bool {
+    let is_cut = list.len() > limit as usize;
+    list.truncate(limit as usize);
+    is_cut
 }

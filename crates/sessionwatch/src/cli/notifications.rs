@@ -10,12 +10,18 @@ use sessionwatch_app::{
     preflight,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{plural::format_count, suggest::did_you_mean};
+use sessionwatch_core::{
+    plural::{ListTotal, format_count},
+    suggest::did_you_mean,
+};
 
-use super::{Failure, actor::ActorArgs, lists::render_list, opening, target::ConfigArgs};
-
-/// Failed messages that are listed.
-const MAX_LISTED_MESSAGES: u32 = 100;
+use super::{
+    Failure,
+    actor::ActorArgs,
+    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
+    opening,
+    target::ConfigArgs,
+};
 
 /// Test channels; list and retry failed notifications
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +36,9 @@ pub(super) enum NotificationsCommand {
     },
     /// List messages that could not be delivered
     Failed {
+        /// Maximum number of messages: the latest
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
         /// Output format
         #[arg(long, value_enum, default_value = "table")]
         format: OutputFormat,
@@ -51,14 +60,14 @@ pub(super) enum NotificationsCommand {
 pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
         NotificationsCommand::Test { channel, config } => send_test_message(channel, config)?,
-        NotificationsCommand::Failed { config, format } => {
+        NotificationsCommand::Failed { limit, config, format } => {
             let app = opening::open_existing_app(config)?;
-            let failed = super::block_on(async {
-                Ok(channels::list_failed_messages(&app, MAX_LISTED_MESSAGES).await?)
-            })?;
-            let is_cut = failed.len() >= MAX_LISTED_MESSAGES as usize;
-            if is_cut {
-                super::print_note(&format!("only the first {MAX_LISTED_MESSAGES} failed messages are shown"));
+            // One more than shown, to learn whether the list is cut.
+            let listed = channels::list_failed_messages(&app, *limit + 1);
+            let mut failed = super::block_on(async { Ok(listed.await?) })?;
+            if cut_list(&mut failed, *limit) {
+                let total = super::block_on(async { Ok(channels::count_failed_messages(&app).await?) })?;
+                note_if_cut("failed messages", failed.len(), ListTotal::Exactly(total), RAISE_LIMIT);
             }
             render_list(&build_message_table(&failed), *format, "failed messages")
         }
@@ -78,9 +87,8 @@ pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
 /// Returns the channel of that name.
 fn find_channel<'a>(config: &'a Config, name: &str) -> Result<&'a NotificationChannel, Failure> {
     let serve = &config.serve;
-    if let Some((name, problem)) = serve.unresolved_channels.iter().find(|(unresolved, _)| unresolved == name)
-    {
-        return Err(Failure::Usage(format!("channel `{name}`: {problem}")));
+    if let Some(channel) = serve.unresolved_channels.iter().find(|channel| channel.name == name) {
+        return Err(Failure::Usage(format!("channel `{name}`: {}", channel.problem.message)));
     }
     serve.channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
         let hint = did_you_mean(name, serve.channels.iter().map(|known| known.name.as_str()));

@@ -13,12 +13,13 @@ use sessionwatch_app::{
     sanitize::quote_for_shell,
 };
 use sessionwatch_clock as clock;
+use sessionwatch_core::plural::ListTotal;
 
 use super::{
     Failure,
     apply::unknown_plan,
     choices::DocumentFormat,
-    lists::{note_if_cut, render_list},
+    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening::open_existing_app,
     remediation,
     target::{ConfigArgs, require_known_filter},
@@ -58,12 +59,12 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
     let text = match args {
         PlansCommand::List { target, limit, format, config } => {
             let app = open_existing_app(config)?;
-            let limit = *limit as usize;
             let mut found = super::block_on(async { Ok(plans::list_plans(&app, usize::MAX).await?) })?;
             found.retain(|plan| target.as_ref().is_none_or(|name| plan.record.target == *name));
             require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
-            note_if_cut(limit, found.len());
-            found.truncate(limit);
+            let total = ListTotal::Exactly(found.len() as u64);
+            cut_list(&mut found, *limit);
+            note_if_cut("plans", found.len(), total, RAISE_LIMIT);
             render_list(&build_plan_table(&app.config(), &found)?, *format, "plans")
         }
         PlansCommand::Show { plan: id, format, config } => {

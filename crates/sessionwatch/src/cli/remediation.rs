@@ -214,11 +214,12 @@ pub(super) fn apply_plan(
     };
     let control = JobControl::default();
     let PlanOutcome { report: applied, incident_recorded } = super::block_on(async {
+        // First of all: a refused plan creates no key.
+        plans::prepare_apply(ops, plan, &request).await?;
         let keys = plans::load_plan_keys(ops, plan, options.identity)?;
         if let Some(advice) = &keys.advice {
             super::print_note(advice);
         }
-        plans::prepare_apply(ops, plan, &request).await?;
         let applying = plans::apply_plan(ops, plan, &keys, &request, &control);
         run_with_signals(applying, &control, plan.record.row_count).await
     })?;

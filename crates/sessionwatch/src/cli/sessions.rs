@@ -7,7 +7,7 @@ use sessionwatch_app::{
     api_types,
     app::{
         error::StoreError,
-        logs::{LogEventQuery, search_log_events},
+        logs::{LogEventQuery, count_log_events, search_log_events},
         sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
         state_store,
         target_reader::{RankedUser, TargetReader, UserRanking},
@@ -18,12 +18,12 @@ use sessionwatch_app::{
     report,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
+use sessionwatch_core::{period::Period, plural::ListTotal, timestamp::UtcTimestamp};
 
 use super::{
     Failure,
     choices::{RankChoice, SortChoice, StatusChoice},
-    lists::{note_if_more, render_list},
+    lists::{RAISE_LIMIT, empty_list, note_if_cut, render_list},
     target::TargetArgs,
 };
 
@@ -172,10 +172,17 @@ fn find_sessions(
     let (config, target) = target.choose_one_located()?;
     let reads = TargetReader::new(&config, &target);
     let listed = super::block_on(async { Ok(reads.list_sessions(query).await?) })?;
-    note_if_more(listed.has_more, query.limit);
+    note_if_cut_sessions(&listed, RAISE_LIMIT);
     let prefixes = listed.rows.iter().filter_map(|row| row.token_prefix.clone()).collect();
     let table = build_session_table(&listed, written)?;
     Ok(FoundSessions { config, target: target.name, prefixes, table })
+}
+
+/// Prints a note on stderr if there are more sessions than listed.
+pub(super) fn note_if_cut_sessions(listed: &SessionList, advice: &str) {
+    if let Some(total) = listed.total {
+        note_if_cut("sessions", listed.rows.len(), total, advice);
+    }
 }
 
 /// Renders sessions, and the log events with their tokens if `serve` reads logs of the target.
@@ -185,7 +192,7 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
         return Ok(text);
     }
     let Some(app) = state_store::find_store(&found.config)? else { return Ok(text) };
-    let mut events = Vec::new();
+    let (mut events, mut count) = (Vec::new(), 0);
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {
         let query = LogEventQuery {
@@ -198,8 +205,11 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
             before: None,
             limit: MAX_SHOWN_LOG_EVENTS,
         };
-        events.extend(super::block_on(async { Ok(search_log_events(&app, query).await?) })?);
+        events.extend(super::block_on(async { Ok(search_log_events(&app, query.clone()).await?) })?);
+        count += super::block_on(async { Ok(count_log_events(&app, query).await?) })?;
     }
+    let advice = "`sessionwatch logs events --token PREFIX` lists more";
+    note_if_cut("log events", events.len(), ListTotal::Exactly(count), advice);
     match format {
         OutputFormat::Json => {
             let unwritable = |_| StoreError::NotSerializable("the list of sessions");
@@ -208,7 +218,8 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
             text = format!("{document:#}\n");
         }
         OutputFormat::Table | OutputFormat::Markdown => {
-            text.push_str(if events.is_empty() { "\nNo matching log events.\n" } else { "\nLog events:\n" });
+            text.push('\n');
+            text.push_str(&if events.is_empty() { empty_list("log events") } else { "Log events:\n".into() });
             for event in &events {
                 text.push_str(&format!("  {}\n", describe_log_event(event)));
             }
@@ -223,7 +234,7 @@ fn rank_users(args: &TopUsersArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     let (reads, limit) = (TargetReader::new(&config, &target), args.shown.limit as usize);
     let ranking = super::block_on(async { Ok(reads.rank_users(args.by.into(), limit).await?) })?;
-    note_if_more(ranking.has_more, limit);
+    note_if_cut("users", ranking.users.len(), ListTotal::Exactly(ranking.total), RAISE_LIMIT);
     Ok(render_list(&build_ranking_table(&ranking), args.shown.format, "users"))
 }
 

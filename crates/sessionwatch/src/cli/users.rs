@@ -5,21 +5,22 @@ use std::{fmt::Write as _, process::ExitCode};
 use serde_json::{Value, json};
 use sessionwatch_app::{
     app::{
-        sessions::{self, SessionQuery, UserActivity},
+        sessions::{self, SessionList, SessionQuery, UserActivity},
         state_store,
         target_reader::TargetReader,
     },
     logs::{describe_log_event, log_event_json},
     output::OutputFormat,
-    sanitize::sanitize_text,
+    sanitize::{quote_for_shell, sanitize_text},
 };
 use sessionwatch_clock as clock;
+use sessionwatch_core::plural::ListTotal;
 
 use super::{
     Failure,
     choices::DocumentFormat,
-    lists::{empty_list, note_if_more},
-    sessions::build_session_table,
+    lists::{empty_list, note_if_cut},
+    sessions::{build_session_table, note_if_cut_sessions},
     target::TargetArgs,
 };
 
@@ -45,15 +46,15 @@ pub(super) fn run(args: &UsersCommand) -> Result<ExitCode, Failure> {
     let query = SessionQuery::for_user(user);
     let reads = TargetReader::new(&config, &target);
     let listed = super::block_on(async { Ok(reads.list_sessions(&query).await?) })?;
-    note_if_more(listed.has_more, query.limit);
     // Without a state store, there is nothing but the table.
     let activity = match state_store::find_store(&config)? {
         Some(app) => {
             let activity = sessions::load_user_activity(&app, &target.name, user);
             super::block_on(async { Ok(activity.await?) })?
         }
-        None => UserActivity { log_events: vec![], history: vec![] },
+        None => UserActivity::default(),
     };
+    note_cut_lists(user, &listed, &activity);
     let table = build_session_table(&listed, clock::format_utc)?;
     if *format == DocumentFormat::Json {
         let log_events = activity.log_events.iter().map(log_event_json).collect::<Result<Vec<Value>, _>>()?;
@@ -90,4 +91,15 @@ pub(super) fn run(args: &UsersCommand) -> Result<ExitCode, Failure> {
     }
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a note on stderr for each list that is cut.
+fn note_cut_lists(user: &str, listed: &SessionList, activity: &UserActivity) {
+    let user = quote_for_shell(user);
+    note_if_cut_sessions(listed, &format!("`sessionwatch sessions list --user {user} --limit N` lists more"));
+    let events = ListTotal::Exactly(activity.log_event_count);
+    let advice = format!("`sessionwatch logs events --user {user} --since 30d --limit N` lists more");
+    note_if_cut("log events", activity.log_events.len(), events, &advice);
+    let history = ListTotal::Exactly(activity.history_count);
+    note_if_cut("history", activity.history.len(), history, "the latest are listed");
 }

@@ -34,6 +34,15 @@ fn driver() -> u16 {
     })
 }
 
+/// Returns Chromium without its windows, menus and services, which needs a quarter of the CPU time; `None` if only the
+/// whole browser is installed.
+fn headless_shell() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join("chromium-headless-shell"))
+        .find(|path| path.exists())
+}
+
 /// A browser session of one test.
 pub(crate) struct Browser {
     pub(crate) page: WebDriver,
@@ -55,6 +64,9 @@ impl Browser {
         // Another test may have installed a provider already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut wanted = DesiredCapabilities::chrome();
+        if let Some(shell) = headless_shell() {
+            wanted.set_binary(&shell.display().to_string()).unwrap();
+        }
         for argument in [
             "--headless=new",
             "--no-sandbox",

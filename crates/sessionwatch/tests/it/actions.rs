@@ -100,6 +100,8 @@ fn refusals_are_reported_once_and_change_nothing() {
     let id = planned(&place, &["revoke", "all"]);
     says(&["apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
     says(&["apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
+    let key = place.folder.path().join("sessionwatch-archive.key");
+    assert!(!key.exists(), "a refused plan creates no key");
     // A missing privilege is named, also if it is revoked in the middle.
     database.psql(&format!("REVOKE DELETE ON sessions FROM {}", place.act)).unwrap();
     says(

@@ -153,6 +153,28 @@ fn serve_notifies_a_channel_serves_metrics_and_survives_a_kill() {
 }
 
 #[test]
+fn a_check_that_never_failed_has_no_alert() {
+    let database = testkit::anomalous_database();
+    let sink = HttpSink::start(&[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.url("postgres"), &sink.url(), "");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let run = |arguments: &[&str]| testkit::run_program_in(folder.path(), &[], arguments).stdout;
+    let running = DaemonProcess::start(folder.path());
+    assert_eq!(notices(&sink.wait_for_requests(1)), ["duplicate-tokens firing"]);
+    // Neither a passing check nor one that waits for a second run is listed.
+    let listed = run(&["alerts", "list"]);
+    assert!(!listed.contains("resolved") && !listed.contains("first check run"), "{listed}");
+    let every = run(&["alerts", "list", "--all"]);
+    assert!(every.contains(" passing ") && every.contains(" unknown "), "{every}");
+    assert!(!every.contains("resolved"), "{every}");
+    // Users are named, as in `check`.
+    let shown = run(&["alerts", "show", "app", "duplicate-tokens"]);
+    assert!(shown.contains("…, user ") && shown.contains(" (User "), "{shown}");
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
 fn alerts_can_be_acknowledged_and_silenced_and_that_is_recorded() {
     let database = testkit::anomalous_database();
     let sink = HttpSink::start(&[]).unwrap();

@@ -198,23 +198,23 @@ fn check_runs_keep_their_interval_in_the_night_when_clocks_go_back() {
 }
 
 /// Records that are deleted by age, by table.
-const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outbox", "signals"];
+const AGING: [&str; 6] = ["archive_batches", "samples", "events", "drain_entries", "outbox", "log_events"];
 
 /// Inserts one of each into a store that was created at this instant.
 fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::StoreError> {
     let content =
         sessionwatch_core::row_ref::encode_row_refs(&[sessionwatch_core::row_ref::RowRef::default()]);
     db.execute(
-        "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
+        "INSERT INTO archive_batches (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
          VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",
         &[content.as_slice().into(), [1].as_slice().into(), at.into(), (at + 7 * DAY).into()],
     )?;
     let rows = [
         "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
         "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
-        "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+        "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
          VALUES (1000, 'web', 'app', 'own', 'high', $1, 0, 1, 't', 'exact', '{}')",
-        "INSERT INTO log_entries (source, entry, at) VALUES ('web', 'e', $1)",
+        "INSERT INTO drain_entries (source, entry, at) VALUES ('web', 'e', $1)",
     ];
     rows.iter().try_for_each(|row| db.execute(row, &[at.into()]).map(drop))
 }
@@ -222,7 +222,7 @@ fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::Sto
 fn counts(store: &Store, before: UtcTimestamp) -> Vec<u64> {
     let count = |table: &&str| {
         let column = match *table {
-            "signals" => "seen_at",
+            "log_events" => "seen_at",
             "outbox" => "next_at",
             _ => "at",
         };
@@ -405,7 +405,7 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let store = Store::open_in_memory().unwrap();
-    let seen = "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+    let seen = "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
                 VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
     store.write(|db| db.execute(seen, &[monday().into()])).unwrap();
     for back in [SignedDuration::ZERO, HOUR] {

@@ -4,14 +4,15 @@ use jiff::SignedDuration;
 use sessionwatch_app::{
     config::Config,
     incident::{self, workflow::IncidentWorkflow},
-    remediation::{self, ActionContext, Confirmation, JobControl, Selection},
+    remediation::{self, ActionContext, Confirmation, JobControl, Selection, restore},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
-use sessionwatch_core::{duration::DAY, incident::IncidentSeverity};
+use sessionwatch_core::{duration::DAY, incident::IncidentSeverity, period::Period};
 use sessionwatch_store::{
     Store, StoreLocation,
     incidents::{self, IncidentRecord, IncidentState},
+    samples,
 };
 use testkit::{run_program_in, wait_until};
 
@@ -77,6 +78,68 @@ fn sessions_that_reappear_reopen_an_incident_closed_for_a_reason_at_any_severity
         database.psql(back[1]).unwrap();
         watch.to(at(5));
         assert_eq!((incident().state, reopened()), (IncidentState::Open, 2), "{grade:?}");
+        assert!(watch.stop());
+    }
+}
+
+/// Runs a task with the daemon's configuration, store and clock.
+fn with_context<T>(watch: &Watch, task: impl AsyncFnOnce(ActionContext<'_>) -> T) -> T {
+    let config = watch.shared.app.config();
+    let (target, store, clock) = (&config.targets[0], &watch.shared.app.store, &watch.shared.app.clock);
+    let context = ActionContext { config: &config, target, store, clock, actor: "ada" };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(task(context))
+}
+
+#[test]
+fn restored_sessions_did_not_reappear_but_those_that_the_application_brings_back_did() {
+    for restarts in [false, true] {
+        let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
+        let text = rarely(&database.url("postgres"), "");
+        let mut watch = Watch::start(folder.path(), &text, monday());
+        let identity = Identity::generate().unwrap();
+        let consent = || Confirmation { typed_name: Some("app"), ..Confirmation::default() };
+        let at = |minutes: i32| monday() + minutes * MINUTE;
+        let reappeared = |watch: &Watch| {
+            let last = watch
+                .shared
+                .app
+                .store
+                .read(|db| samples::find_last_successful_sample(db, "app", Period::ALL_TIME));
+            last.unwrap().unwrap().gauges["reappeared"][0].to_string()
+        };
+        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) FROM sessions WHERE \"userId\" = 2 ORDER BY id";
+        let rows = database.psql(rows).unwrap();
+        let plan = with_context(&watch, async |context| {
+            let (opened, _) = incident::open_incident(context, IncidentSeverity::P2, "a leak").await.unwrap();
+            let plan = remediation::create_plan(context, &Selection::User("2".into())).await.unwrap();
+            let (recipient, control) = (identity.recipient(), JobControl::default());
+            let applying = crate::execute::apply(context, &plan.record.id, &recipient, consent(), &control);
+            assert_eq!(applying.await.unwrap().done, 2);
+            let detail = serde_json::json!({ "plan": plan.record.id });
+            incident::record_containment(context, &opened, "ended", &detail).unwrap();
+            plan.record.id
+        });
+        watch.to(at(1));
+        with_context(&watch, async |context| {
+            let plan = restore::create_restore_plan(context, &plan, None).await.unwrap();
+            let control = JobControl::default();
+            let restoring = crate::execute::restore(context, &plan.record.id, &identity, consent(), &control);
+            assert_eq!(restoring.await.unwrap().done, 2);
+        });
+        if restarts {
+            assert!(watch.stop());
+            watch = Watch::start(folder.path(), &text, at(2));
+        } else {
+            watch.to(at(2));
+        }
+        assert_eq!(reappeared(&watch), "0", "{restarts}");
+        // Ended again, and brought back by the application.
+        let first = rows.lines().next().unwrap();
+        database.psql("DELETE FROM sessions WHERE \"userId\" = 2").unwrap();
+        watch.to(at(3));
+        database.psql(first).unwrap();
+        watch.to(at(4));
+        assert_eq!(reappeared(&watch), "1", "{restarts}");
         assert!(watch.stop());
     }
 }

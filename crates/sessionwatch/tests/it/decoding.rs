@@ -12,15 +12,15 @@ const ROWS: &str = "
 INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
   VALUES ('app', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
 INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
-INSERT INTO reports (target, at, report) VALUES ('app', 1, '{}');
+INSERT INTO latest_reports (target, at, report) VALUES ('app', 1, '{}');
 INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000, 'app', 'duplicate-tokens', 'firing', 's', '{}');
 INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
-INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail) VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}');
-INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail) VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}');
+INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
   VALUES (1, 'web', 'app', 'own', 'high', 4000000000000000, 0, 1, 't', 'exact', '{}');
 INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('web', 'app', NULL, 1, '', '{}');
 INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
-INSERT INTO tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read', 1, 2);";
+INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read', 1, 2);";
 
 /// A folder with an application, a daemon's store and an applied plan.
 fn folder() -> (tempfile::TempDir, String) {
@@ -78,28 +78,28 @@ fn commands_reject_undecodable_values_with_a_hint() {
         ("outbox", "message", "'{'", &[&["notifications", "failed"]]),
         ("outbox", "message", "'{\"key\": 1}'", &[&["notifications", "failed"]]),
         ("events", "detail", "'{'", &[&["alerts", "history"], &["report", "history"]]),
-        ("reports", "report", "'{'", &[&["report", "checklist"]]),
-        ("reports", "report", counted, &[&["report", "checklist"]]),
+        ("latest_reports", "report", "'{'", &[&["report", "checklist"]]),
+        ("latest_reports", "report", counted, &[&["report", "checklist"]]),
         ("plans", "state", "'paused'", &[&apply, &["archive", "list"]]),
         ("plans", "about", "'\"Everything\"'", &[&apply, &restore, &["archive", "list"]]),
         ("plans", "summary", "''", &[&apply, &restore]),
-        ("archived", "state", "'melted'", &[&["archive", "list"], &show]),
-        ("archived", "fates", "x'07'", &[&["archive", "list"], &show]),
-        ("archived", "content", "x'ff'", &[&show, &restore]),
+        ("archive_batches", "state", "'melted'", &[&["archive", "list"], &show]),
+        ("archive_batches", "fates", "x'07'", &[&["archive", "list"], &show]),
+        ("archive_batches", "content", "x'ff'", &[&show, &restore]),
         ("incidents", "severity", "'P9'", &[&["incident", "list"], &["incident", "status"]]),
         ("incidents", "fields", "'[]'", &[&["incident", "list"], &["incident", "report"]]),
         ("incidents", "fields", "'{\"summary\": 7}'", &[&["incident", "list"], &["incident", "report"]]),
         (
-            "incident_entries",
+            "timeline_entries",
             "detail",
             "'{\"done\": \"many\"}', kind = 'contained'",
             &[&["incident", "report"]],
         ),
-        ("incident_entries", "kind", "'sung'", &[&["incident", "status"]]),
-        ("signals", "severity", "'urgent'", &[&["logs", "events"]]),
+        ("timeline_entries", "kind", "'sung'", &[&["incident", "status"]]),
+        ("log_events", "severity", "'urgent'", &[&["logs", "events"]]),
         ("log_sources", "counters", "'[]'", &[&["logs", "sources"]]),
         ("accounts", "role", "'owner'", &[&["accounts", "list"]]),
-        ("tokens", "scopes", "'read everything'", &[&["tokens", "list"]]),
+        ("api_tokens", "scopes", "'read everything'", &[&["tokens", "list"]]),
         ("alerts", "updated_at", "-9000000000000000000", &[&["alerts", "list"]]),
     ];
     let kept = folder.path().join("kept.db");

@@ -182,6 +182,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
         }
     }
     let doubled = tokens.values().filter(|users| users.len() > 1);
+    let doubled_rows = doubled.clone().map(Vec::len).sum::<usize>() as u64;
     let across = doubled.clone().filter(|users| users.iter().any(|user| *user != users[0]));
     let count = |test: &dyn Fn(&DecodedTime) -> bool| ends.iter().filter(|end| test(end)).count() as u64;
     let mut histograms = [Histogram::new(), Histogram::new(), Histogram::new()];
@@ -217,6 +218,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
         duplicates: Measured::Counted(DuplicateTokens {
             tokens: doubled.count() as u64,
             across_users: across.count() as u64,
+            rows: doubled_rows,
         }),
         orphaned: Measured::Counted(
             held.iter().filter(|(user, _)| **user >= 9).map(|(_, sessions)| sessions).sum(),

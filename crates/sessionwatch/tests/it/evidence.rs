@@ -86,7 +86,7 @@ async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec
     let mut found = [vec![], vec![]];
     for (engine, found) in [EngineKind::Scan, EngineKind::Pushdown].into_iter().zip(&mut found) {
         let observation = Engine::new(engine).observe(session, scope).await.unwrap();
-        let duplicates = DuplicateTokens { tokens: 3, across_users: 2 };
+        let duplicates = DuplicateTokens { tokens: 3, across_users: 2, rows: 7 };
         assert_eq!(observation.stats.duplicates, Measured::Counted(duplicates), "{engine:?}");
         assert_eq!(observation.stats.orphaned, Measured::Counted(12), "{engine:?}");
         let kinds = [

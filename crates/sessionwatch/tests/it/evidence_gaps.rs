@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_app::incident::evidence;
+use sessionwatch_app::incident::evidence_bundle;
 use sessionwatch_archive::Identity;
 use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::{Database, FaultProxy, NetworkFault, ProgramOutput};
@@ -63,7 +63,7 @@ impl Emergency {
     }
 
     /// The parts of an evidence file.
-    fn parts(&self, file: &str) -> evidence::EvidenceParts {
+    fn parts(&self, file: &str) -> evidence_bundle::EvidenceParts {
         let identity = Identity::read_file(&self.path("sessionwatch-archive.key")).unwrap();
         let sealed = fs::read(self.path(file)).unwrap();
         let packed = identity.open(&sealed, &identity.recipient().to_string()).unwrap();
@@ -125,7 +125,7 @@ impl Emergency {
 }
 
 /// Counts the rows in the evidence.
-fn count(parts: &evidence::EvidenceParts) -> usize {
+fn count(parts: &evidence_bundle::EvidenceParts) -> usize {
     parts["rows.ndjson"].iter().filter(|byte| **byte == b'\n').count()
 }
 
@@ -309,10 +309,10 @@ fn a_moved_sqlite_file_and_unreadable_log_events_are_missing_evidence() {
     assert!(!file.exists());
     fs::rename(&elsewhere, &file).unwrap();
     let state = rusqlite::Connection::open(emergency.path("sessionwatch-state.db")).unwrap();
-    state.execute_batch("ALTER TABLE signals RENAME TO elsewhere").unwrap();
+    state.execute_batch("ALTER TABLE log_events RENAME TO elsewhere").unwrap();
     let written = emergency.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
     assert!(count(&emergency.parts(&written)) == 2);
-    state.execute_batch("ALTER TABLE elsewhere RENAME TO signals").unwrap();
+    state.execute_batch("ALTER TABLE elsewhere RENAME TO log_events").unwrap();
     emergency.is_frozen("all", 2);
 }
 

@@ -159,7 +159,7 @@ fn a_truncated_list_says_so() {
     let cut = list("5");
     assert_eq!(
         (cut.stderr.as_str(), cut.stdout.lines().count()),
-        ("note: list cut at 5; raise --limit to see more\n", 6)
+        ("note: sessions: 5 of 15 shown; raise --limit to see more\n", 6)
     );
     assert!(cut.stdout.starts_with("token,id,user,expires,status,hours_left,"), "{}", cut.stdout);
     assert!(cut.stdout.contains(",2027-01-01T00:00:00.000000Z,"), "{}", cut.stdout);

@@ -215,7 +215,7 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
     // Ten minutes later a run is due, but not the nightly one.
     rusqlite::Connection::open(folder.path().join("sessionwatch-state.db"))
         .unwrap()
-        .execute("UPDATE censuses SET at = at - 600000000", [])
+        .execute("UPDATE samples SET at = at - 600000000", [])
         .unwrap();
     let second = testkit::DaemonProcess::start(folder.path());
     wait_until("the first look of another process", || orphans(&second).contains("orphaned"));

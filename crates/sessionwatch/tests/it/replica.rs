@@ -81,7 +81,7 @@ fn the_replica_is_checked_and_its_lag_is_reported() {
         .shared
         .app
         .store
-        .read(|db| db.query_row("SELECT report FROM reports", &[]))
+        .read(|db| db.query_row("SELECT report FROM latest_reports", &[]))
         .unwrap()
         .unwrap()
         .read_text(0)

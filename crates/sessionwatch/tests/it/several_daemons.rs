@@ -126,7 +126,7 @@ fn a_former_leader_stores_no_line_and_serves_no_stale_state() {
         append(&log, &created(lines.get()));
         lines.set(lines.get() + 1);
     };
-    let kept = "SELECT count(*) FROM sessionwatch.signals";
+    let kept = "SELECT count(*) FROM sessionwatch.log_events";
     wait_until("lines are kept", || {
         write_line();
         scene.asked(kept) != "0"
@@ -151,7 +151,7 @@ fn a_former_leader_stores_no_line_and_serves_no_stale_state() {
     assert_eq!(scene.asked("SELECT place FROM sessionwatch.log_sources"), place);
     // It leads again, and every line is stored once.
     scene.asked("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
-    let once = "SELECT count(*) || '/' || count(DISTINCT user_id) FROM sessionwatch.signals";
+    let once = "SELECT count(*) || '/' || count(DISTINCT user_id) FROM sessionwatch.log_events";
     let all = format!("{0}/{0}", lines.get());
     wait_until("every line is kept", || scene.asked(once) == all);
     wait_until("it looks again", || watch.get_body("/metrics").contains(seen[0]));

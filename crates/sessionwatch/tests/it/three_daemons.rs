@@ -141,7 +141,7 @@ impl Story {
     /// Alerts without a notification yet; each evaluated one must be notified.
     fn untold(&self) -> u64 {
         self.counted(
-            "SELECT 2 * (SELECT count(*) FROM sessionwatch.signals WHERE judged = 0)
+            "SELECT 2 * (SELECT count(*) FROM sessionwatch.log_events WHERE judged = 0)
                + (SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done')",
         )
     }
@@ -200,7 +200,7 @@ fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
         Blow::Stall(5_000),
     ];
     for (number, blow) in blows.into_iter().enumerate() {
-        let kept = || story.asked("SELECT count(*) FROM sessionwatch.signals").parse::<u32>().unwrap();
+        let kept = || story.asked("SELECT count(*) FROM sessionwatch.log_events").parse::<u32>().unwrap();
         let before = kept();
         story.strike(if number % 3 == 2 { "delivery" } else { "target/app" }, blow);
         wait_until("whoever leads now reads on", || kept() > before);
@@ -209,12 +209,12 @@ fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
     takeovers::assert_in_time(&story.store, "delivery", 2);
     story.ended.store(true, Ordering::Relaxed);
     wait_until_none_left("every line is kept", || {
-        let kept = story.counted("SELECT count(DISTINCT byte_from) FROM sessionwatch.signals");
+        let kept = story.counted("SELECT count(DISTINCT byte_from) FROM sessionwatch.log_events");
         u64::from(story.written.load(Ordering::Relaxed)).abs_diff(kept)
     });
     let written = story.written.load(Ordering::Relaxed);
     assert!(written > 100 && written < PATTERNS, "{written}");
-    assert_eq!(story.asked("SELECT count(*) FROM sessionwatch.signals"), written.to_string());
+    assert_eq!(story.asked("SELECT count(*) FROM sessionwatch.log_events"), written.to_string());
     assert_eq!(
         story.asked("SELECT max((counters::json ->> 'lines')::int) FROM sessionwatch.log_sources"),
         written.to_string()

@@ -17,9 +17,7 @@ pub(super) fn read_target_url(
     let keys = SecretKeys { name: "url", text: section.url.as_ref(), file: section.url_file.as_ref() };
     match keys.read_secret(reader.folder, &mut reader.problems) {
         SecretLookup::Found(url) => Some(Ok(url)),
-        SecretLookup::Unresolved(missing) => {
-            Some(Err(reader.problems.build_problem(&missing.span(), &missing)))
-        }
+        SecretLookup::Unresolved(missing) => Some(Err(missing)),
         SecretLookup::Invalid => None,
         SecretLookup::Absent => {
             let span = section.span();
@@ -75,7 +73,7 @@ fn read_optional_address(
 ) -> Result<Option<TargetAddress>, ConfigProblem> {
     match keys.read_secret(reader.folder, &mut reader.problems) {
         SecretLookup::Found(url) => Ok(parse_address(&url, reader)),
-        SecretLookup::Unresolved(missing) => Err(reader.problems.build_problem(&missing.span(), &missing)),
+        SecretLookup::Unresolved(missing) => Err(missing),
         SecretLookup::Absent | SecretLookup::Invalid => Ok(None),
     }
 }

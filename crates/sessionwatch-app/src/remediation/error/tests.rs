@@ -102,6 +102,11 @@ fn every_exceeded_limit_states_the_impact_of_the_plan() {
     assert_eq!(both, "affects 9 rows and has 2 side effects beyond the selected sessions");
     let error = ActionError::LimitExceeded(reason(&[LimitExceeded::Rows(9)]), "app".into());
     assert!(error.to_string().ends_with("the safety limit: it affects 9 rows"), "{error}");
+    let effects = ActionError::LimitExceeded(reason(&[LimitExceeded::SideEffects(2)]), "app".into());
+    assert!(
+        effects.to_string().starts_with("the plan must be confirmed: it has 2 side effects"),
+        "{effects}"
+    );
     assert_eq!(error.hint().unwrap(), "review the plan, then confirm it with --confirm 'app'");
 }
 

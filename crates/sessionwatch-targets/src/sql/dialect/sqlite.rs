@@ -271,7 +271,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn has_row_positions(&self, table: &TableInfo) -> bool {
-        table.kind == TableKind::Table && !table.without_rowid
+        table.kind == TableKind::Table && table.has_rowid()
     }
 
     fn position_columns(&self, _: bool) -> &'static [&'static str] {

@@ -10,11 +10,11 @@ use sessionwatch_app::{
     sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
+use sessionwatch_core::{duration::DAY, plural::ListTotal, timestamp::UtcTimestamp};
 
 use crate::cli::{
     Failure, block_on,
-    lists::{note_if_more, render_list},
+    lists::{RAISE_LIMIT, note_if_cut, render_list},
     opening::open_existing_app,
     target::ConfigArgs,
     values::parse_instant,
@@ -67,9 +67,12 @@ pub(in crate::cli) fn run(args: &AlertHistoryArgs, now: UtcTimestamp) -> Result<
         return Err(Failure::Usage("--from must be before --to".into()));
     }
     let app = open_existing_app(&args.config)?;
-    let mut found = block_on(async { Ok(alerts::search_events(&app, search).await?) })?;
+    let mut found = block_on(async { Ok(alerts::search_events(&app, search.clone()).await?) })?;
     let limit = args.limit as usize;
-    note_if_more(found.len() > limit, limit);
+    if found.len() > limit {
+        let total = block_on(async { Ok(alerts::count_events(&app, search).await?) })?;
+        note_if_cut("events", limit, ListTotal::Exactly(total), RAISE_LIMIT);
+    }
     // The latest events are kept, because the search returns the oldest first.
     let found = found.split_off(found.len().saturating_sub(limit));
     Ok(render_list(&build_event_table(&found)?, args.format, "events"))

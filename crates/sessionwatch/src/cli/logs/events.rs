@@ -13,11 +13,11 @@ use sessionwatch_app::{
     output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
+use sessionwatch_core::{period::Period, plural::ListTotal, timestamp::UtcTimestamp};
 
 use super::super::{
     Failure, block_on,
-    lists::{note_if_more, render_list},
+    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening::open_existing_app,
     target::{ConfigArgs, unknown_target},
     values::{Since, parse_since},
@@ -83,10 +83,11 @@ pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failu
         before: None,
         limit: args.limit + 1,
     };
-    let mut found = block_on(async { Ok(logs::search_log_events(&app, query).await?) })?;
-    let limit = args.limit as usize;
-    note_if_more(found.len() > limit, limit);
-    found.truncate(limit);
+    let mut found = block_on(async { Ok(logs::search_log_events(&app, query.clone()).await?) })?;
+    if cut_list(&mut found, args.limit) {
+        let total = block_on(async { Ok(logs::count_log_events(&app, query).await?) })?;
+        note_if_cut("log events", found.len(), ListTotal::Exactly(total), RAISE_LIMIT);
+    }
     super::super::print_text(&render_list(&build_log_event_table(&found)?, args.format, "log events"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,14 +18,18 @@ use sessionwatch_app::{
     preflight,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{plural, severity::Severity, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    plural::{self, ListTotal},
+    severity::Severity,
+    timestamp::UtcTimestamp,
+};
 use sessionwatch_logs::{
     log_event::{LogEvent, LogEventKind},
     matchers::Matchers,
     reader::{LogExcerpt, ReadCounters},
 };
 
-use super::super::{Failure, print_text, target::ConfigArgs};
+use super::super::{Failure, lists::empty_list, print_text, target::ConfigArgs};
 
 /// Log events that are shown in full below the table.
 const MAX_SHOWN_EVENTS: usize = 20;
@@ -225,7 +229,7 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
     }
     let counts = tally.sorted_counts();
     if counts.is_empty() {
-        text.push_str("\nNo matching log events.\n");
+        text.push_str(&format!("\n{}", empty_list("log events")));
         return text;
     }
     let when = |at: Option<UtcTimestamp>| at.map(clock::format_utc).unwrap_or_default();
@@ -252,11 +256,8 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
             "\n`{SESSION_GONE_CODE}`: a browser used the cookie of a deleted session. Expected after a cleanup or a revocation.\n"
         ));
     }
-    if worst.len() > MAX_SHOWN_EVENTS {
-        text.push_str(&format!(
-            "{MAX_SHOWN_EVENTS} of {} shown; `--format ndjson` lists every log event.\n",
-            worst.len()
-        ));
+    if let Some(cut) = ListTotal::Exactly(worst.len() as u64).describe_cut(MAX_SHOWN_EVENTS as u64) {
+        text.push_str(&format!("{cut}; `--format ndjson` lists every log event.\n"));
     }
     text
 }

@@ -11,7 +11,10 @@ use sessionwatch_app::{
     sanitize::{quote_for_shell, sanitize_text},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    plural::{ListTotal, format_count, format_number},
+    timestamp::UtcTimestamp,
+};
 
 /// Returns the minutes for which a new plan is valid.
 fn plan_ttl_minutes(config: &Config) -> u64 {
@@ -49,8 +52,8 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
     }
     let _ = writeln!(text, "Users: {}.", summary.users);
     if !summary.sample.is_empty() {
-        let shown = summary.sample.len() as u64;
-        let count = if shown < rows { format!("{shown} of {rows} shown") } else { format!("{rows}") };
+        let cut = ListTotal::Exactly(rows).describe_cut(summary.sample.len() as u64);
+        let count = cut.unwrap_or_else(|| format_number(rows));
         let _ = writeln!(text, "\nRows ({count}):");
     }
     for line in &summary.sample {
@@ -140,12 +143,8 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
         ));
     }
     if applied.skipped > 0 {
-        let shown = applied.skipped_rows.len() as u64;
-        let cut = if shown < applied.skipped {
-            format!(" ({shown} of {} shown)", applied.skipped)
-        } else {
-            String::new()
-        };
+        let cut = ListTotal::Exactly(applied.skipped).describe_cut(applied.skipped_rows.len() as u64);
+        let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
         say(format!("Skipped {}{cut}:", format_count(applied.skipped, "row", "rows")));
     }
     for (line, why) in &applied.skipped_rows {
