@@ -36,7 +36,7 @@ use super::{
     PageResult,
     check_page::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
-    format::{capitalize, percent_encode, render_relative_time, render_sentence},
+    format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
     shell::{NavSection, PageHead, Shell},
 };
@@ -156,7 +156,7 @@ impl<'a> SortedAlerts<'a> {
             .map(|(count, one, many)| format_count(count, one, many))
             .collect();
         let lead = html! {
-            @if !parts.is_empty() { (capitalize(&parts.join(", "))) "." }
+            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) "." }
             @else if self.open.is_empty() { "All checks pass. When one fails, its alert appears here with the next step." }
         };
         PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
@@ -207,7 +207,7 @@ impl<'a> SortedAlerts<'a> {
                     td.up { (render_state_pill(check_state(alert))) }
                     td.first { a href=(check_path(&alert.target, &alert.check)) { (describe_check(&alert.check).title) } }
                     td.hide-s { a.plain href={ "/targets/" (percent_encode(&alert.target)) } { (alert.target) } }
-                    td.fill.muted.result { (render_sentence(&capitalize(&alert.summary))) }
+                    td.fill.muted.result { (render_sentence(&capitalize_first(&alert.summary))) }
                     td.num.hide-s {
                         @match alert.alert.state {
                             AlertState::Pending { since, .. } => (render_relative_time(since, now)),

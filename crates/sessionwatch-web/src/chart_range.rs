@@ -8,8 +8,18 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 /// A period that ends now.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, strum::IntoStaticStr, strum::VariantArray,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
 )]
+#[serde(from = "String")]
 pub(super) enum ChartRange {
     #[strum(serialize = "1h")]
     Hour,

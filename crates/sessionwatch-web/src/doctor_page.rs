@@ -13,7 +13,7 @@ use sessionwatch_core::plural::format_count;
 use super::{
     PageResult,
     components::{Card, Crumb, Icon, PageHeader, PillTone, render_code_block, render_pill},
-    format::{capitalize, percent_encode, render_sentence, sanitize_lines},
+    format::{capitalize_first, percent_encode, render_sentence, sanitize_lines},
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -76,7 +76,7 @@ fn render_finding(finding: &Diagnostic) -> Markup {
         li {
             span { (pill) }
             div.stack-s {
-                p { (render_sentence(&capitalize(&finding.summary))) " " code.mono.muted { (finding.id) } }
+                p { (render_sentence(&capitalize_first(&finding.summary))) " " code.mono.muted { (finding.id) } }
                 @if let Some(fix) = &finding.fix { (render_code_block("fix", &sanitize_lines(fix))) }
             }
         }

@@ -59,7 +59,7 @@ pub(crate) fn format_amount(value: f64) -> String {
 }
 
 /// Returns the text with an upper-case first letter.
-pub(crate) fn capitalize(text: &str) -> String {
+pub(crate) fn capitalize_first(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -69,7 +69,7 @@ pub(super) async fn show_target(
     let body = html! {
         (view.render_header())
         (AttentionList { shell: &shell, firing: &firing, back: &view.path(), has_primary: true }.render())
-        (view.render_blind_callout())
+        (view.render_unreachable_callout())
         (render_figures(&[view.row], &overview, &firing))
         (view.render_checks())
         (view.render_charts())
@@ -159,7 +159,7 @@ impl TargetView<'_> {
     }
 
     /// Renders why nothing is known about the sessions.
-    fn render_blind_callout(&self) -> Markup {
+    fn render_unreachable_callout(&self) -> Markup {
         let status = self.row.status;
         let (title, text) = match status.report_document() {
             None => ("No check has run yet", html! { "The first check run starts within a minute." }),

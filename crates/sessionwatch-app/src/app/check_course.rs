@@ -48,6 +48,9 @@ const CHECK_GAUGES: [(&str, &str); 9] = [
     (ACTIVE_SESSIONS_CHECK.id, "active"),
 ];
 
+/// Gauges that are usually zero, or stand for the worst user.
+const PEAK_GAUGES: [&str; 5] = ["duplicate_tokens", "reassigned", "reappeared", "orphaned", "max_per_user"];
+
 /// The course of a check on a target.
 #[derive(Clone, Debug)]
 pub struct CheckCourse {
@@ -105,11 +108,15 @@ fn list_values(
 ) -> Result<Vec<(UtcTimestamp, Option<f64>)>, StoreError> {
     let Some(gauge) = gauge_for_check(check.check) else { return Ok(vec![]) };
     let samples = samples::list_samples_between(db, check.target, period, now)?;
-    let values = samples.iter().map(|sample| (sample.at, sample.gauges.get(gauge).map(|[mean, ..]| *mean)));
+    // A mean would hide a problem that lasted for one run.
+    let is_peak = PEAK_GAUGES.contains(&gauge);
+    let value = |[mean, _, max]: &[f64; 3]| if is_peak { *max } else { *mean };
+    let values = samples.iter().map(|sample| (sample.at, sample.gauges.get(gauge).map(value)));
     Ok(values.collect())
 }
 
-/// Lists the periods from each notification that the alert fires to the one that it is resolved, and the one that lasts.
+/// Lists the periods from each notification that the alert fires to the one that it is resolved, and the one that
+/// lasts.
 fn list_firing_periods(db: Tx<'_>, alert: &AlertRecord, period: Period) -> Result<Vec<Period>, StoreError> {
     let search = EventSearch {
         check: Some(alert.check.clone()),

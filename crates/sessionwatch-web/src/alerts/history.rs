@@ -9,8 +9,8 @@ use crate::{
     check_page::check_path,
     components::{Card, Column, DataTable, EmptyState, Icon, PillTone, render_pill, render_state_pill},
     format::{
-        capitalize, format_length, percent_encode, render_moment, render_relative_time, render_sentence,
-        sanitize_text,
+        capitalize_first, format_length, percent_encode, render_moment, render_relative_time,
+        render_sentence, sanitize_text,
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) fn render_recently_resolved(events: &[EventRecord], now: UtcTimestamp
             tr {
                 td.first { a href=(check_path(&event.target, &event.check)) { (describe_check(&event.check).title) } }
                 td.up { a.plain href={ "/targets/" (percent_encode(&event.target)) } { (sanitize_text(&event.target)) } }
-                td.fill.muted.result { @if let Some(start) = start { (render_sentence(&capitalize(&start.summary))) } @else { (render_sentence(&capitalize(&event.summary))) } }
+                td.fill.muted.result { @if let Some(start) = start { (render_sentence(&capitalize_first(&start.summary))) } @else { (render_sentence(&capitalize_first(&event.summary))) } }
                 td.num {
                     (render_relative_time(event.at, now))
                     @if let Some(start) = start { span.muted { ", after " (format_length(event.at.duration_since(start.at))) } }
@@ -107,7 +107,7 @@ fn render_event_row(event: &EventRecord, now: UtcTimestamp) -> Markup {
             }
             td.first { a href=(check_path(&event.target, &event.check)) { (describe_check(&event.check).title) } }
             td.hide-s { (sanitize_text(&event.target)) }
-            td.fill.muted.result { (render_sentence(&capitalize(&event.summary))) }
+            td.fill.muted.result { (render_sentence(&capitalize_first(&event.summary))) }
         }
     }
 }
@@ -117,7 +117,7 @@ impl HistoryFilter<'_> {
         html! {
             form.row.row-wrap.history-filter method="get" action="/alerts" role="search" {
                 input.input.input-s type="search" name="text" value=(self.text) maxlength="200" placeholder="Summary contains…" aria-label="Summary contains";
-                select.input.input-s.select name="days" aria-label="Period" {
+                select.input.input-s name="days" aria-label="Period" {
                     @if !PERIODS.contains(&self.days) { option value=(self.days) selected { "Last " (self.days) " days" } }
                     @for days in PERIODS {
                         option value=(days) selected[days == self.days] { @if days == 1 { "Last day" } @else { "Last " (days) " days" } }

@@ -159,14 +159,14 @@ impl CheckView<'_> {
                 @if users.is_empty() {
                     input.input id="silence-subject" name="subject" required maxlength="500" placeholder="User ID";
                 } @else {
-                    select.input.select id="silence-subject" name="subject" {
+                    select.input id="silence-subject" name="subject" {
                         @for user in &users { option value=(user.id) { (user_label(user)) } }
                     }
                 }
             }
             div.field {
                 label for="silence-minutes" { "Duration" }
-                select.input.select id="silence-minutes" name="minutes" {
+                select.input id="silence-minutes" name="minutes" {
                     @for (minutes, name) in SILENCE_DURATIONS.into_iter().chain(LONG_SILENCE_DURATIONS) {
                         option value=(minutes) selected[minutes == 1_440] { (name) }
                     }
@@ -220,7 +220,7 @@ impl CheckView<'_> {
             p.muted { "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users." }
             div.field {
                 label for="incident-severity" { "Severity" }
-                select.input.select id="incident-severity" name="severity" {
+                select.input id="incident-severity" name="severity" {
                     @for (value, name) in severities { option value=(value) selected[value == chosen] { (name) } }
                 }
             }

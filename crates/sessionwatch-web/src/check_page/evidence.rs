@@ -29,7 +29,7 @@ pub(super) struct EvidenceUser {
     pub(super) id: String,
     /// The name, or the id without one.
     pub(super) name: String,
-    /// Further columns that tell who that is, such as the email address.
+    /// Further columns that identify the user, such as the email address.
     detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! The head of the page: state, title, meaning, and who has been told.
+//! The head of the page: state, title, meaning, and who has been notified.
 
 use maud::{Markup, html};
 use sessionwatch_clock as clock;
@@ -11,8 +11,8 @@ use crate::{
         render_quiet_severity_pill, render_severity_pill, render_state_pill,
     },
     format::{
-        capitalize, format_length, percent_encode, render_moment, render_relative_time, render_sentence,
-        sanitize_text,
+        capitalize_first, format_length, percent_encode, render_moment, render_relative_time,
+        render_sentence, sanitize_text,
     },
     shell::render_csrf_field,
 };
@@ -69,7 +69,7 @@ impl CheckView<'_> {
 
     /// Renders what the last run found, and, unless all is well, what that means.
     fn render_lead(&self) -> Markup {
-        let summary = capitalize(&self.alert.summary);
+        let summary = capitalize_first(&self.alert.summary);
         let text = self.text();
         html! {
             (render_sentence(&summary)) @if !summary.ends_with(['.', '!', '?']) { "." }
@@ -121,7 +121,8 @@ impl CheckView<'_> {
         if self.alert.verdict.as_deref() != Some("unknown") {
             return html! {};
         }
-        let reason = self.last_result()["reason"].as_str().map(|reason| capitalize(&sanitize_text(reason)));
+        let reason =
+            self.last_result()["reason"].as_str().map(|reason| capitalize_first(&sanitize_text(reason)));
         let since = self.course.results.last().filter(|(_, name)| name == "unknown").map(|(at, _)| *at);
         let text = html! {
             @if let Some(reason) = reason { (reason) ". " }

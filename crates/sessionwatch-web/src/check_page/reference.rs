@@ -12,7 +12,7 @@ use super::{CheckView, header::list_names};
 use crate::{
     components::{Card, render_code_block, render_quiet_severity_pill},
     format::{
-        capitalize, format_amount, format_length, render_relative_time, render_sentence, sanitize_text,
+        capitalize_first, format_amount, format_length, render_relative_time, render_sentence, sanitize_text,
     },
     markdown::render_markdown,
 };
@@ -20,7 +20,7 @@ use crate::{
 impl CheckView<'_> {
     /// Renders the next step in words, and the commands that do it.
     pub(super) fn render_what_to_do(&self) -> Markup {
-        let action = capitalize(self.result_text("action"));
+        let action = capitalize_first(self.result_text("action"));
         let keep = self.config.checks.thresholds.user_session_excess.max;
         let commands = fix_commands(&self.alert.check, &self.alert.target, Some(keep));
         if self.failing_since().is_none() || action.is_empty() && commands.is_empty() {
@@ -56,9 +56,9 @@ impl CheckView<'_> {
             Some(lasted) => format!("{}, for {lasted}", clock::format_day(resolved.at)),
             None => clock::format_day(resolved.at),
         };
-        let summary = capitalize(&resolved.summary);
+        let summary = capitalize_first(&resolved.summary);
         let body = html! {
-            @if let Some(event) = started { p { (render_sentence(&capitalize(&event.summary))) "." } }
+            @if let Some(event) = started { p { (render_sentence(&capitalize_first(&event.summary))) "." } }
             p.muted { "Resolved " (render_relative_time(resolved.at, self.shell.now)) ": " (render_sentence(&summary)) "." }
         };
         Card { id: "last-time", title: "Last time", note: &note, end: html! {}, body }.render_padded()
@@ -86,7 +86,7 @@ impl CheckView<'_> {
                 @if let Some(engine) = self.engine_text() { dt { "Engine" } dd { (engine) } }
                 @if let Some(index) = result["proof"].as_str() { dt { "Proven by" } dd { code { (sanitize_text(index)) } } }
                 dt { "Notifies" } dd {
-                    @if channels.is_empty() { "No channel" div.hint { "Add a channel to the configuration, so that somebody is told." } }
+                    @if channels.is_empty() { "No channel" div.hint { "Add a channel to the configuration, so that somebody is notified." } }
                     @else { (list_names(&channels)) }
                 }
             }

@@ -10,7 +10,7 @@ use crate::{
     components::{
         AvatarSize, Card, EmptyState, Icon, TimelineEntry, TimelineTone, render_avatar, render_timeline,
     },
-    format::{capitalize, render_sentence, sanitize_text},
+    format::{capitalize_first, render_sentence, sanitize_text},
     overview::event_look,
 };
 
@@ -41,7 +41,7 @@ impl CheckView<'_> {
         let mut events: Vec<&EventRecord> =
             history.iter().filter(|event| !is_repeated(event, history)).chain(of_target).collect();
         events.sort_by_key(|event| (event.at, event.id));
-        events.iter().rev().take(MAX_ENTRIES).map(|event| entry(event)).collect()
+        events.iter().rev().take(MAX_ENTRIES).map(|event| build_entry(event)).collect()
     }
 
     fn render_comment_form(&self) -> Markup {
@@ -68,7 +68,7 @@ fn without_result<'a>(summary: &'a str, name: &str) -> &'a str {
     summary.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(summary)
 }
 
-fn entry(event: &EventRecord) -> TimelineEntry {
+fn build_entry(event: &EventRecord) -> TimelineEntry {
     let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
     let summary = sanitize_text(&event.summary);
     let result = detail["after"].as_str().filter(|_| event.kind == "result");
@@ -88,12 +88,12 @@ fn entry(event: &EventRecord) -> TimelineEntry {
         ("reminder", _) => html! { "Reminder: " (render_sentence(&summary)) },
         ("resolved", _) => html! { b { "Alert resolved" } ": " (render_sentence(&summary)) },
         ("comment", Some(person)) => html! { b { (person) } " commented" },
-        ("acknowledged", Some(person)) => html! { (capitalize(person)) },
+        ("acknowledged", Some(person)) => html! { (capitalize_first(person)) },
         _ => match result {
             Some(name) => {
-                html! { b { (capitalize(name)) } ": " (render_sentence(without_result(&summary, name))) }
+                html! { b { (capitalize_first(name)) } ": " (render_sentence(without_result(&summary, name))) }
             }
-            None => html! { (render_sentence(&capitalize(&summary))) },
+            None => html! { (render_sentence(&capitalize_first(&summary))) },
         },
     };
     TimelineEntry {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use sessionwatch_core::severity::Severity;
 
 use super::icon::{Icon, render_icon};
-use crate::format::capitalize;
+use crate::format::capitalize_first;
 
 /// Color of a pill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
@@ -53,7 +53,7 @@ fn render_severity(tone: PillTone, severity: Severity) -> Markup {
         Severity::Medium => Icon::Diamond,
         Severity::Low => Icon::Circle,
     };
-    render_pill(tone, icon, &capitalize(severity.name()))
+    render_pill(tone, icon, &capitalize_first(severity.name()))
 }
 
 /// Renders the pill of a state, given the word that the stored data and the API use.
@@ -72,7 +72,7 @@ pub(crate) fn render_state_pill(state: &str) -> Markup {
         "skipped" | "discarded" | "expired" => (PillTone::Quiet, Icon::Minus),
         _ => (PillTone::Unknown, Icon::CircleQuestionMark),
     };
-    render_pill(tone, icon, &capitalize(state))
+    render_pill(tone, icon, &capitalize_first(state))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
         Card, Column, DataTable, EmptyState, Icon, render_quiet_severity_pill, render_severity_pill,
         render_state_pill,
     },
-    format::{capitalize, render_relative_time, render_sentence},
+    format::{capitalize_first, render_relative_time, render_sentence},
 };
 
 const COLUMNS: [Column<'_>; 5] = [
@@ -28,7 +28,7 @@ impl TargetView<'_> {
     /// Renders the table of checks.
     pub(super) fn render_checks(&self) -> Markup {
         let mut alerts: Vec<&AlertRecord> = self.row.status.alerts.iter().collect();
-        alerts.sort_by_key(|alert| (state_rank(check_state(alert)), Reverse(severity(alert))));
+        alerts.sort_by_key(|alert| (state_rank(check_state(alert)), Reverse(alert_severity(alert))));
         let body = if alerts.is_empty() {
             let state = EmptyState {
                 icon: Icon::ShieldCheck,
@@ -52,17 +52,17 @@ impl TargetView<'_> {
                 td.up { (render_state_pill(state)) }
                 td.first { a href=(check_path(&alert.target, &alert.check)) { (describe_check(&alert.check).title) } }
                 td.hide-s {
-                    @if matches!(state, "failing" | "pending") { (render_severity_pill(severity(alert))) }
-                    @else { (render_quiet_severity_pill(severity(alert))) }
+                    @if matches!(state, "failing" | "pending") { (render_severity_pill(alert_severity(alert))) }
+                    @else { (render_quiet_severity_pill(alert_severity(alert))) }
                 }
-                td.fill.muted.result { (render_sentence(&capitalize(&alert.summary))) }
+                td.fill.muted.result { (render_sentence(&capitalize_first(&alert.summary))) }
                 td.num.hide-s { (render_relative_time(alert.updated_at, self.shell.now)) }
             }
         }
     }
 }
 
-fn severity(alert: &AlertRecord) -> Severity {
+fn alert_severity(alert: &AlertRecord) -> Severity {
     alert.severity.parse().unwrap_or(Severity::Critical)
 }
 

@@ -7,7 +7,7 @@ use sessionwatch_clock as clock;
 use super::TargetView;
 use crate::{
     components::Card,
-    format::{capitalize, format_amount, render_relative_time, render_sentence, sanitize_text},
+    format::{capitalize_first, format_amount, render_relative_time, render_sentence, sanitize_text},
 };
 
 impl TargetView<'_> {
@@ -19,14 +19,14 @@ impl TargetView<'_> {
         let database_time = status.report_text("checked_at").and_then(clock::parse_rfc3339);
         let duration = report.and_then(|report| report["duration_ms"].as_f64());
         let notes = report.and_then(|report| report["notes"].as_array()).into_iter().flatten();
-        let notes: Vec<String> = notes.filter_map(|note| note.as_str()).map(capitalize).collect();
+        let notes: Vec<String> = notes.filter_map(|note| note.as_str()).map(capitalize_first).collect();
         let body = html! {
             dl.defs {
                 dt { "Address" } dd { code { (self.target().address.to_string()) } }
                 dt { "Table" } dd { code { (text("table")) } }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
-                dt { "Schedule" } dd { @for line in targets::describe_schedule(self.app, self.target()) { div { (capitalize(&line)) } } }
+                dt { "Schedule" } dd { @for line in targets::describe_schedule(self.app, self.target()) { div { (capitalize_first(&line)) } } }
                 dt { "Next check" } dd { (self.render_next_run()) }
                 dt { "Last run" } dd { @match duration { Some(ms) => { "took " (format_amount(ms.round())) " ms" }, None => "unknown" } }
                 dt { "Database clock" } dd { @match database_time { Some(at) => (clock::format_utc(at)), None => "unknown" } }
