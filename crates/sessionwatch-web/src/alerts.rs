@@ -24,9 +24,7 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 
-pub(super) use self::forms::{
-    acknowledge_alert, add_comment, create_silence, expire_silence, render_alert_fields, resolve_alert,
-};
+pub(super) use self::forms::{acknowledge_alert, add_comment, create_silence, expire_silence, resolve_alert};
 
 use self::{
     history::{HistoryFilter, render_history, render_recently_resolved},
@@ -34,7 +32,7 @@ use self::{
 };
 use super::{
     PageResult,
-    check_page::{check_path, check_state},
+    alert_parts::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
@@ -190,7 +188,7 @@ impl<'a> SortedAlerts<'a> {
 
     /// Renders the pending alerts, and the checks whose result is unknown.
     fn render_unconfirmed(&self, now: UtcTimestamp) -> Markup {
-        const COLUMNS: [Column<'_>; 5] = [
+        const ALERT_COLUMNS: [Column<'_>; 5] = [
             Column::text("State"),
             Column::text("Check"),
             Column::text("Target"),
@@ -217,7 +215,8 @@ impl<'a> SortedAlerts<'a> {
                 }
             }
         };
-        let body = DataTable { label: "Unconfirmed alerts", class: "table-cards", columns: &COLUMNS, rows };
+        let body =
+            DataTable { label: "Unconfirmed alerts", class: "table-cards", columns: &ALERT_COLUMNS, rows };
         Card {
             id: "unconfirmed",
             title: "Pending and unknown",

@@ -8,8 +8,6 @@ mod reference;
 mod result_strip;
 mod timeline;
 
-pub(super) use self::course::{check_limits, gauge_title};
-
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
@@ -28,8 +26,11 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::{alert::AlertState, duration::MINUTE, severity::Severity, timestamp::UtcTimestamp};
 
+pub(super) use self::course::{check_limits, gauge_title};
+
 use super::{
     PageResult,
+    alert_parts::check_path,
     chart_range::ChartRange,
     components::{Card, Crumb, PageHeader, render_code_block},
     format::percent_encode,
@@ -167,23 +168,6 @@ fn default_range(alert: &AlertRecord, now: UtcTimestamp) -> ChartRange {
             ChartRange::Hour
         }
         _ => ChartRange::default(),
-    }
-}
-
-/// Returns the path of the page of a check.
-pub(super) fn check_path(target: &str, check: &str) -> String {
-    format!("/targets/{}/checks/{}", percent_encode(target), percent_encode(check))
-}
-
-/// Returns the state of a check in one word.
-pub(super) fn check_state(alert: &AlertRecord) -> &str {
-    match (&alert.alert.state, alert.verdict.as_deref()) {
-        (AlertState::Firing { .. }, _) if alert.acknowledged_by.is_some() => "acknowledged",
-        // An alert keeps firing while its check is unknown, but the state must not claim a current failure.
-        (_, Some("unknown")) => "unknown",
-        (AlertState::Firing { .. }, _) => "failing",
-        (AlertState::Pending { .. }, _) => "pending",
-        (AlertState::Resolved, verdict) => verdict.unwrap_or("unknown"),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api;
 
+mod alert_parts;
 mod alerts;
 mod assets;
 mod audit;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Redirect};
-use maud::{Markup, html};
 use sessionwatch_app::app::{
     AppError, AppState,
-    alerts::{self, AlertRecord, AlertRef},
-    login_sessions::CurrentUser,
+    alerts::{self, AlertRef},
     silences::{self, MAX_SILENCE_MINUTES, NewSilence},
 };
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -17,7 +15,6 @@ use crate::{
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
     login,
-    shell::render_csrf_field,
 };
 
 /// Length limit of texts that a person enters, in characters.
@@ -32,16 +29,6 @@ fn redirect_back(fields: &FormFields) -> Redirect {
     } else {
         "/alerts"
     })
-}
-
-/// Renders the hidden fields of a form about an alert, after which the browser returns to the page `back`.
-pub(crate) fn render_alert_fields(user: &CurrentUser, alert: &AlertRecord, back: &str) -> Markup {
-    html! {
-        (render_csrf_field(user))
-        input type="hidden" name="target" value=(alert.target);
-        input type="hidden" name="check" value=(alert.check);
-        input type="hidden" name="back" value=(back);
-    }
 }
 
 /// Returns the alert that a form refers to.

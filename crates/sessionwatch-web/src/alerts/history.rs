@@ -6,7 +6,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::EVENT_PAGE_SIZE;
 use crate::{
-    check_page::check_path,
+    alert_parts::check_path,
     components::{Card, Column, DataTable, EmptyState, Icon, PillTone, render_pill, render_state_pill},
     format::{
         capitalize_first, format_length, percent_encode, render_moment, render_relative_time,
@@ -17,7 +17,7 @@ use crate::{
 /// Most resolved alerts listed.
 const MAX_RESOLVED: usize = 5;
 /// Periods that the filter offers, in days.
-const PERIODS: [i64; 5] = [1, 7, 30, 90, 365];
+const FILTER_DAYS: [i64; 5] = [1, 7, 30, 90, 365];
 
 /// What the notifications are filtered by.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct HistoryFilter<'a> {
 /// Renders the alerts that were resolved lately, the latest first; nothing if there are none. `events` has the oldest
 /// first.
 pub(super) fn render_recently_resolved(events: &[EventRecord], now: UtcTimestamp) -> Markup {
-    const COLUMNS: [Column<'_>; 4] =
+    const RESOLVED_COLUMNS: [Column<'_>; 4] =
         [Column::text("Check"), Column::text("Target"), Column::fill("Problem"), Column::number("Resolved")];
     let resolved = events.iter().enumerate().rev().filter(|(_, event)| event.kind == "resolved");
     let resolved: Vec<_> = resolved.take(MAX_RESOLVED).collect();
@@ -50,7 +50,12 @@ pub(super) fn render_recently_resolved(events: &[EventRecord], now: UtcTimestamp
             }
         }
     };
-    let body = DataTable { label: "Recently resolved alerts", class: "table-cards", columns: &COLUMNS, rows };
+    let body = DataTable {
+        label: "Recently resolved alerts",
+        class: "table-cards",
+        columns: &RESOLVED_COLUMNS,
+        rows,
+    };
     let card = Card {
         id: "resolved",
         title: "Recently resolved",
@@ -69,7 +74,7 @@ fn find_start<'a>(earlier: &'a [EventRecord], end: &EventRecord) -> Option<&'a E
 
 /// Renders the notifications that the filter selects, the latest first.
 pub(super) fn render_history(filter: HistoryFilter<'_>, events: &[EventRecord], now: UtcTimestamp) -> Markup {
-    const COLUMNS: [Column<'_>; 5] = [
+    const EVENT_COLUMNS: [Column<'_>; 5] = [
         Column::number("Time"),
         Column::text("Type"),
         Column::text("Check"),
@@ -86,7 +91,7 @@ pub(super) fn render_history(filter: HistoryFilter<'_>, events: &[EventRecord], 
                 action: html! {},
             }.render())
         } @else {
-            (DataTable { label: "Notifications", class: "table-cards table-dense table-events", columns: &COLUMNS, rows }.render())
+            (DataTable { label: "Notifications", class: "table-cards table-dense table-events", columns: &EVENT_COLUMNS, rows }.render())
         }
     };
     let count = events.len();
@@ -118,8 +123,8 @@ impl HistoryFilter<'_> {
             form.row.row-wrap.history-filter method="get" action="/alerts" role="search" {
                 input.input.input-s type="search" name="text" value=(self.text) maxlength="200" placeholder="Summary contains…" aria-label="Summary contains";
                 select.input.input-s name="days" aria-label="Period" {
-                    @if !PERIODS.contains(&self.days) { option value=(self.days) selected { "Last " (self.days) " days" } }
-                    @for days in PERIODS {
+                    @if !FILTER_DAYS.contains(&self.days) { option value=(self.days) selected { "Last " (self.days) " days" } }
+                    @for days in FILTER_DAYS {
                         option value=(days) selected[days == self.days] { @if days == 1 { "Last day" } @else { "Last " (days) " days" } }
                     }
                 }

@@ -5,13 +5,13 @@ use sessionwatch_app::{app::silences::SilenceRecord, checks::describe_check};
 use sessionwatch_clock as clock;
 
 use crate::{
-    check_page::check_path,
+    alert_parts::check_path,
     components::{Card, Column, DataTable},
     format::{render_relative_time, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
 
-const COLUMNS: [Column<'_>; 6] = [
+const SILENCE_COLUMNS: [Column<'_>; 6] = [
     Column::text("Check"),
     Column::text("Target"),
     Column::fill("Reason"),
@@ -26,7 +26,8 @@ pub(super) fn render_silences(shell: &Shell, silences: &[SilenceRecord]) -> Mark
         return html! {};
     }
     let rows = html! { @for silence in silences { (render_silence_row(shell, silence)) } };
-    let body = DataTable { label: "Silences", class: "table-cards", columns: &COLUMNS, rows }.render();
+    let body =
+        DataTable { label: "Silences", class: "table-cards", columns: &SILENCE_COLUMNS, rows }.render();
     let note = silences.len().to_string();
     Card { id: "silences", title: "Silences", note: &note, end: html! {}, body }.render()
 }

@@ -6,7 +6,7 @@ use sessionwatch_core::severity::Severity;
 
 use super::{CheckView, evidence::EvidenceUser};
 use crate::{
-    alerts::render_alert_fields,
+    alert_parts::render_alert_fields,
     components::{Dialog, Icon, Menu, MenuItem, render_icon},
     format::{percent_encode, sanitize_text},
     shell::render_csrf_field,

@@ -4,8 +4,9 @@ use maud::{Markup, html};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{alert::AlertState, timestamp::UtcTimestamp};
 
-use super::{CheckView, check_state};
+use super::CheckView;
 use crate::{
+    alert_parts::check_state,
     components::{
         Callout, Crumb, Icon, PageHeader, PillTone, Tone, render_icon, render_pill,
         render_quiet_severity_pill, render_severity_pill, render_state_pill,

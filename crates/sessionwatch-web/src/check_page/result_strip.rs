@@ -7,7 +7,7 @@ use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
 /// Cells of the strip: four hours each in 14 days.
-const CELLS: i32 = 84;
+const CELL_COUNT: i32 = 84;
 /// Size of a cell and the distance between two, in the units of the view box.
 const CELL_WIDTH: i32 = 7;
 const CELL_PITCH: i32 = 9;
@@ -35,8 +35,8 @@ impl<'a> ResultStrip<'a> {
         html! {
             div.stack-s {
                 div.row.between.muted { span { "Last 14 days" } span { (self.share_text()) } }
-                svg.strip viewBox={ "0 0 " (CELLS * CELL_PITCH) " 24" } preserveAspectRatio="none" role="img" aria-label=(self.text_summary()) {
-                    @for index in 0..CELLS {
+                svg.strip viewBox={ "0 0 " (CELL_COUNT * CELL_PITCH) " 24" } preserveAspectRatio="none" role="img" aria-label=(self.text_summary()) {
+                    @for index in 0..CELL_COUNT {
                         @let cell = self.cell(index);
                         rect class=(cell_class(self.worst_result(cell))) x=(index * CELL_PITCH) y="0" width=(CELL_WIDTH) height="24" rx="2" {
                             title { (clock::format_utc(cell.from)) ": " (self.worst_result(cell).unwrap_or("no result")) }
@@ -76,7 +76,7 @@ impl<'a> ResultStrip<'a> {
     }
 
     fn cell(&self, index: i32) -> Period {
-        let length = self.period.duration() / CELLS;
+        let length = self.period.duration() / CELL_COUNT;
         let from = self.period.from + length * index;
         Period { from, to: from + length }
     }

@@ -6,7 +6,7 @@ use sessionwatch_app::app::alerts::EventRecord;
 
 use super::CheckView;
 use crate::{
-    alerts::render_alert_fields,
+    alert_parts::render_alert_fields,
     components::{
         AvatarSize, Card, EmptyState, Icon, TimelineEntry, TimelineTone, render_avatar, render_timeline,
     },

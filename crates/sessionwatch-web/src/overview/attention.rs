@@ -5,8 +5,7 @@ use sessionwatch_app::{app::alerts::AlertRecord, checks::describe_check, report:
 use sessionwatch_core::{alert::AlertState, severity::Severity};
 
 use crate::{
-    alerts::render_alert_fields,
-    check_page::check_path,
+    alert_parts::{check_path, render_alert_fields},
     components::{Icon, PillTone, render_pill, render_severity_pill},
     format::{render_relative_time, render_sentence, sanitize_text},
     shell::{Shell, render_csrf_field},

@@ -8,14 +8,15 @@ use sessionwatch_core::checks::{
 
 use super::TargetView;
 use crate::{
+    alert_parts::check_path,
     chart::{Chart, ChartPoint, ChartSeries},
-    check_page::{check_limits, check_path, gauge_title},
+    check_page::{check_limits, gauge_title},
     components::Card,
     overview::chart_markers,
 };
 
 /// Gauges with a chart, each with the check that watches it.
-const GAUGES: [(&str, &str); 4] = [
+const CHARTED_GAUGES: [(&str, &str); 4] = [
     ("active", ACTIVE_SESSIONS_CHECK.id),
     ("created_last_hour", CREATION_RATE_CHECK.id),
     ("per_user", SESSIONS_PER_USER_CHECK.id),
@@ -28,7 +29,7 @@ impl TargetView<'_> {
         html! {
             section.section aria-labelledby="over-time" {
                 div.row.row-wrap.between { h2.h2 id="over-time" { "Over time" } (self.range.render_switch(&self.path())) }
-                div.grid-2 { @for (gauge, check) in GAUGES { (self.render_chart(gauge, check)) } }
+                div.grid-2 { @for (gauge, check) in CHARTED_GAUGES { (self.render_chart(gauge, check)) } }
             }
         }
     }

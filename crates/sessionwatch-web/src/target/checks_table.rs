@@ -8,7 +8,7 @@ use sessionwatch_core::severity::Severity;
 
 use super::TargetView;
 use crate::{
-    check_page::{check_path, check_state},
+    alert_parts::{check_path, check_state},
     components::{
         Card, Column, DataTable, EmptyState, Icon, render_quiet_severity_pill, render_severity_pill,
         render_state_pill,
@@ -16,7 +16,7 @@ use crate::{
     format::{capitalize_first, render_relative_time, render_sentence},
 };
 
-const COLUMNS: [Column<'_>; 5] = [
+const CHECK_COLUMNS: [Column<'_>; 5] = [
     Column::text("State"),
     Column::text("Check"),
     Column::text("Severity"),
@@ -39,7 +39,8 @@ impl TargetView<'_> {
             state.render()
         } else {
             let rows = html! { @for alert in &alerts { (self.render_check_row(alert)) } };
-            DataTable { label: "Checks", class: "table-cards table-checks", columns: &COLUMNS, rows }.render()
+            DataTable { label: "Checks", class: "table-cards table-checks", columns: &CHECK_COLUMNS, rows }
+                .render()
         };
         let note = if alerts.is_empty() { String::new() } else { alerts.len().to_string() };
         Card { id: "checks", title: "Checks", note: &note, end: html! {}, body }.render()
