@@ -203,7 +203,9 @@ impl<'a> SortedAlerts<'a> {
             @for alert in alerts() {
                 tr {
                     td.up { (render_state_pill(check_state(alert))) }
-                    td.first { a href=(check_path(&alert.target, &alert.check)) { (describe_check(&alert.check).title) } }
+                    td.first {
+                        a href=(check_path(&alert.target, &alert.check)) { (describe_check(&alert.check).title) }
+                    }
                     td.hide-s { a.plain href={ "/targets/" (percent_encode(&alert.target)) } { (alert.target) } }
                     td.fill.muted.result { (render_sentence(&capitalize_first(&alert.summary))) }
                     td.num.hide-s {

@@ -102,8 +102,12 @@ impl TargetView<'_> {
         let path = self.path();
         let headline = self.headline(&status.firing_alerts());
         let meta = html! {
-            @if let Some(table) = status.report_text("table") { span { (render_icon(Icon::Database)) code { (sanitize_text(table)) } } }
-            @if let Some(framework) = status.report_text("framework") { span { (render_icon(Icon::Info)) (sanitize_text(framework)) } }
+            @if let Some(table) = status.report_text("table") {
+                span { (render_icon(Icon::Database)) code { (sanitize_text(table)) } }
+            }
+            @if let Some(framework) = status.report_text("framework") {
+                span { (render_icon(Icon::Info)) (sanitize_text(framework)) }
+            }
             span {
                 (render_icon(Icon::Clock))
                 @match &status.report { Some(report) => { "Checked " (render_relative_time(report.at, self.shell.now)) }, None => "Not checked yet" }

@@ -41,11 +41,19 @@ pub(super) fn render_recently_resolved(events: &[EventRecord], now: UtcTimestamp
             @let start = find_start(&events[..*index], event);
             tr {
                 td.first { a href=(check_path(&event.target, &event.check)) { (describe_check(&event.check).title) } }
-                td.up { a.plain href={ "/targets/" (percent_encode(&event.target)) } { (sanitize_text(&event.target)) } }
-                td.fill.muted.result { @if let Some(start) = start { (render_sentence(&capitalize_first(&start.summary))) } @else { (render_sentence(&capitalize_first(&event.summary))) } }
+                td.up {
+                    a.plain href={ "/targets/" (percent_encode(&event.target)) } { (sanitize_text(&event.target)) }
+                }
+                td.fill.muted.result {
+                    @if let Some(start) = start { (render_sentence(&capitalize_first(&start.summary))) } @else {
+                        (render_sentence(&capitalize_first(&event.summary)))
+                    }
+                }
                 td.num {
                     (render_relative_time(event.at, now))
-                    @if let Some(start) = start { span.muted { ", after " (format_length(event.at.duration_since(start.at))) } }
+                    @if let Some(start) = start {
+                        span.muted { ", after " (format_length(event.at.duration_since(start.at))) }
+                    }
                 }
             }
         }
@@ -123,9 +131,13 @@ impl HistoryFilter<'_> {
             form.row.row-wrap.history-filter method="get" action="/alerts" role="search" {
                 input.input.input-s type="search" name="text" value=(self.text) maxlength="200" placeholder="Summary contains…" aria-label="Summary contains";
                 select.input.input-s name="days" aria-label="Period" {
-                    @if !FILTER_DAYS.contains(&self.days) { option value=(self.days) selected { "Last " (self.days) " days" } }
+                    @if !FILTER_DAYS.contains(&self.days) {
+                        option value=(self.days) selected { "Last " (self.days) " days" }
+                    }
                     @for days in FILTER_DAYS {
-                        option value=(days) selected[days == self.days] { @if days == 1 { "Last day" } @else { "Last " (days) " days" } }
+                        option value=(days) selected[days == self.days] {
+                            @if days == 1 { "Last day" } @else { "Last " (days) " days" }
+                        }
                     }
                 }
                 button.btn { "Filter" }

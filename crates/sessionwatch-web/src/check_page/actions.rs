@@ -131,7 +131,9 @@ impl CheckView<'_> {
     fn render_silence_until_dialog(&self) -> Markup {
         let body = html! {
             (self.alert_fields())
-            p.muted { "Nobody is notified of this check on " (self.alert.target) " until then. It still runs, and its results are stored." }
+            p.muted {
+                "Nobody is notified of this check on " (self.alert.target) " until then. It still runs, and its results are stored."
+            }
             div.field {
                 label for="silence-end" { "Until (UTC)" }
                 input.input id="silence-end" name="until" type="datetime-local" required;
@@ -188,7 +190,9 @@ impl CheckView<'_> {
     fn render_resolve_dialog(&self) -> Markup {
         let body = html! {
             (self.alert_fields())
-            p.muted { "An alert is resolved by itself when its check passes. If you resolve it now and the check still fails, it fires again." }
+            p.muted {
+                "An alert is resolved by itself when its check passes. If you resolve it now and the check still fails, it fires again."
+            }
             div.field {
                 label for="resolve-note" { "Reason (optional)" }
                 input.input id="resolve-note" name="note" maxlength="500";
@@ -217,7 +221,9 @@ impl CheckView<'_> {
         let body = html! {
             (render_csrf_field(&self.shell.user))
             input type="hidden" name="target" value=(self.alert.target);
-            p.muted { "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users." }
+            p.muted {
+                "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users."
+            }
             div.field {
                 label for="incident-severity" { "Severity" }
                 select.input id="incident-severity" name="severity" {

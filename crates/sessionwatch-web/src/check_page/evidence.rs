@@ -230,7 +230,9 @@ impl EvidenceTable<'_> {
             tr {
                 td.fill { (self.render_user_cell(row)) }
                 @if self.has_tokens {
-                    td.num.muted.span data-l="Expires" { @match row.expires_at { Some(at) => (render_relative_time(at, now)), None => "never" } }
+                    td.num.muted.span data-l="Expires" {
+                        @match row.expires_at { Some(at) => (render_relative_time(at, now)), None => "never" }
+                    }
                 }
                 @if self.counts_sessions() { td.num.span data-l="Sessions" { (row.sessions) } }
                 @if self.has_tokens && !self.is_grouped() {

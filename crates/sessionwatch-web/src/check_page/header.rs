@@ -82,7 +82,9 @@ impl CheckView<'_> {
         let (alert, now) = (self.alert, self.shell.now);
         let fires = self.is_firing();
         html! {
-            span { (render_icon(Icon::Database)) a href={ "/targets/" (percent_encode(&alert.target)) } { (alert.target) } }
+            span {
+                (render_icon(Icon::Database)) a href={ "/targets/" (percent_encode(&alert.target)) } { (alert.target) }
+            }
             @if let Some(since) = self.failing_since() {
                 span { (render_icon(Icon::Clock)) "Since " (render_moment(since, now)) }
             } @else {

@@ -32,7 +32,9 @@ impl CheckView<'_> {
                 @if !commands.is_empty() {
                     p.muted {
                         "On the command line"
-                        @if plan_for_check(&self.alert.check).is_some() { ", where a plan is shown before anything is deleted" }
+                        @if plan_for_check(&self.alert.check).is_some() {
+                            ", where a plan is shown before anything is deleted"
+                        }
                         ":"
                     }
                     @for command in &commands { (render_code_block("command", command)) }
@@ -59,7 +61,9 @@ impl CheckView<'_> {
         let summary = capitalize_first(&resolved.summary);
         let body = html! {
             @if let Some(event) = started { p { (render_sentence(&capitalize_first(&event.summary))) "." } }
-            p.muted { "Resolved " (render_relative_time(resolved.at, self.shell.now)) ": " (render_sentence(&summary)) "." }
+            p.muted {
+                "Resolved " (render_relative_time(resolved.at, self.shell.now)) ": " (render_sentence(&summary)) "."
+            }
         };
         Card { id: "last-time", title: "Last time", note: &note, end: html! {}, body }.render_padded()
     }
@@ -74,19 +78,27 @@ impl CheckView<'_> {
         let body = html! {
             dl.defs {
                 dt { "Severity" } dd { (render_quiet_severity_pill(self.severity())) }
-                @if !threshold.is_empty() { dt { "Fails if" } dd { (threshold) @if !text.impact.is_empty() { div.hint { (text.impact) } } } }
+                @if !threshold.is_empty() {
+                    dt { "Fails if" } dd { (threshold) @if !text.impact.is_empty() { div.hint { (text.impact) } } }
+                }
                 @if let Some(value) = self.result_value() { dt { "Value" } dd { (format_amount(value)) } }
                 @if !schedules.is_empty() { dt { "Schedule" } dd { @for line in &schedules { div { (line) } } } }
                 dt { "Last run" } dd {
                     (render_relative_time(self.alert.updated_at, self.shell.now))
                     @if let Some(report) = &self.course.report {
-                        @if let Some(duration) = report.document["duration_ms"].as_f64() { ", " (format_amount(duration.round())) " ms" }
+                        @if let Some(duration) = report.document["duration_ms"].as_f64() {
+                            ", " (format_amount(duration.round())) " ms"
+                        }
                     }
                 }
                 @if let Some(engine) = self.engine_text() { dt { "Engine" } dd { (engine) } }
-                @if let Some(index) = result["proof"].as_str() { dt { "Proven by" } dd { code { (sanitize_text(index)) } } }
+                @if let Some(index) = result["proof"].as_str() {
+                    dt { "Proven by" } dd { code { (sanitize_text(index)) } }
+                }
                 dt { "Notifies" } dd {
-                    @if channels.is_empty() { "No channel" div.hint { "Add a channel to the configuration, so that somebody is notified." } }
+                    @if channels.is_empty() {
+                        "No channel" div.hint { "Add a channel to the configuration, so that somebody is notified." }
+                    }
                     @else { (list_names(&channels)) }
                 }
             }

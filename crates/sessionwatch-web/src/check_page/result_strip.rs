@@ -39,7 +39,9 @@ impl<'a> ResultStrip<'a> {
                     @for index in 0..CELL_COUNT {
                         @let cell = self.cell(index);
                         rect class=(cell_class(self.worst_result(cell))) x=(index * CELL_PITCH) y="0" width=(CELL_WIDTH) height="24" rx="2" {
-                            title { (clock::format_utc(cell.from)) ": " (self.worst_result(cell).unwrap_or("no result")) }
+                            title {
+                                (clock::format_utc(cell.from)) ": " (self.worst_result(cell).unwrap_or("no result"))
+                            }
                         }
                     }
                 }

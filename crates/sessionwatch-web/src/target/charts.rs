@@ -28,7 +28,9 @@ impl TargetView<'_> {
     pub(super) fn render_charts(&self) -> Markup {
         html! {
             section.section aria-labelledby="over-time" {
-                div.row.row-wrap.between { h2.h2 id="over-time" { "Over time" } (self.range.render_switch(&self.path())) }
+                div.row.row-wrap.between {
+                    h2.h2 id="over-time" { "Over time" } (self.range.render_switch(&self.path()))
+                }
                 div.grid-2 { @for (gauge, check) in CHARTED_GAUGES { (self.render_chart(gauge, check)) } }
             }
         }

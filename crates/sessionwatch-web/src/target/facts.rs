@@ -26,10 +26,18 @@ impl TargetView<'_> {
                 dt { "Table" } dd { code { (text("table")) } }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
-                dt { "Schedule" } dd { @for line in targets::describe_schedule(self.app, self.target()) { div { (capitalize_first(&line)) } } }
+                dt { "Schedule" } dd {
+                    @for line in targets::describe_schedule(self.app, self.target()) {
+                        div { (capitalize_first(&line)) }
+                    }
+                }
                 dt { "Next check" } dd { (self.render_next_run()) }
-                dt { "Last run" } dd { @match duration { Some(ms) => { "took " (format_amount(ms.round())) " ms" }, None => "unknown" } }
-                dt { "Database clock" } dd { @match database_time { Some(at) => (clock::format_utc(at)), None => "unknown" } }
+                dt { "Last run" } dd {
+                    @match duration { Some(ms) => { "took " (format_amount(ms.round())) " ms" }, None => "unknown" }
+                }
+                dt { "Database clock" } dd {
+                    @match database_time { Some(at) => (clock::format_utc(at)), None => "unknown" }
+                }
             }
             @if !notes.is_empty() {
                 h3.h3 { "Notes" }
