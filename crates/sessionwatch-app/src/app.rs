@@ -11,6 +11,7 @@ pub mod audit;
 pub mod auth;
 pub mod background;
 pub mod channels;
+pub mod check_course;
 pub mod checklists;
 pub mod client;
 pub mod drills;

@@ -22,7 +22,7 @@ pub struct EventRecord {
     pub target: String,
     /// The check's id.
     pub check: String,
-    /// `result`, the name of a notification, `comment`, `report` or `cleanup`.
+    /// `result`, the name of a notification, `acknowledged`, `comment`, `report` or `cleanup`.
     pub kind: String,
     /// A one-sentence summary.
     pub summary: String,

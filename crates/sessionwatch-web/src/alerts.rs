@@ -1,37 +1,50 @@
-//! The alerts page: firing alerts, silences and past notifications.
+//! The alerts page: firing, acknowledged, silenced and pending alerts, silences, and past notifications.
+
+mod forms;
+mod history;
+mod silences;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Query, State},
-    response::Redirect,
-};
+use axum::extract::{Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_app::app::{
-    AppError, AppState, Period,
-    accounts::AccountRole,
-    alerts::{self, AlertFilter, AlertRecord, AlertRef, EventSearch},
-    login_sessions::CurrentUser,
-    silences::{self, MAX_SILENCE_MINUTES, NewSilence, SilenceRecord},
-    targets::severity_rank,
+use sessionwatch_app::{
+    app::{
+        AppState, Period,
+        alerts::{self, AlertFilter, AlertRecord, EventRecord, EventSearch},
+        silences::{self as app_silences, SilenceRecord},
+    },
+    checks::describe_check,
 };
-use sessionwatch_clock as clock;
-use sessionwatch_core::{alert::AlertState, duration};
+use sessionwatch_core::{
+    alert::AlertState,
+    duration::{self, DAY},
+    plural::format_count,
+    timestamp::UtcTimestamp,
+};
 
+pub(super) use self::forms::{acknowledge_alert, add_comment, create_silence, expire_silence, resolve_alert};
+
+use self::{
+    history::{HistoryFilter, render_history, render_recently_resolved},
+    silences::render_silences,
+};
 use super::{
-    PageResult, WebError,
-    auth::LoggedIn,
-    csrf::{CsrfForm, FormFields},
-    layout::{self, PageHead},
-    login, overview,
-    shell::Shell,
+    PageResult,
+    alert_parts::{check_path, check_state},
+    components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
+    format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
+    overview::AttentionList,
+    shell::{NavSection, PageHead, Shell},
 };
 
+/// Path to which the forms of the page return.
+const PAGE_PATH: &str = "/alerts";
 /// Most notifications on a page.
 const EVENT_PAGE_SIZE: u32 = 200;
-/// Length limit of texts that a person enters, in characters.
-const MAX_TEXT_CHARS: usize = 500;
+/// Days of notifications, unless asked for others.
+const DEFAULT_DAYS: i64 = 7;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct AlertHistoryQuery {
@@ -40,20 +53,56 @@ pub(super) struct AlertHistoryQuery {
     days: Option<i64>,
 }
 
+/// The alerts by what has to be done about them.
+#[derive(Clone, Debug, Default)]
+struct SortedAlerts<'a> {
+    /// Firing, and nobody has acknowledged them.
+    open: Vec<&'a AlertRecord>,
+    acknowledged: Vec<&'a AlertRecord>,
+    /// Firing, but nobody is notified.
+    silenced: Vec<&'a AlertRecord>,
+    pending: Vec<&'a AlertRecord>,
+    /// Not firing, but the last result is unknown.
+    unknown: Vec<&'a AlertRecord>,
+}
+
 pub(super) async fn show_alerts(
     State(app): State<Arc<AppState>>,
-    Query(wanted): Query<AlertHistoryQuery>,
+    Query(query): Query<AlertHistoryQuery>,
     shell: Shell,
 ) -> PageResult {
-    let person = shell.user.clone();
-    let now = app.clock.now();
     // Clamped instead of rejected: a link with any number still shows a page.
-    let days = wanted.days.unwrap_or(7).clamp(1, 400);
-    let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
-    let Period { from, to } = Period::ending_at(now, duration::from_days(days));
+    let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, 400);
+    let text = Some(query.text.clone()).filter(|text| !text.is_empty());
+    let filter = HistoryFilter { text: &query.text, days };
+    let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
+    let silences = app_silences::list_silences(&app).await?;
+    let events =
+        search_notifications(&app, Period::ending_at(shell.now, duration::from_days(days)), text).await?;
+    let latest = search_notifications(&app, Period::ending_at(shell.now, 7 * DAY), None).await?;
+    let sorted = SortedAlerts::new(&all, &silences);
+    let body = html! {
+        (sorted.render_header())
+        (sorted.render_lists(&shell))
+        (sorted.render_unconfirmed(shell.now))
+        (render_silences(&shell, &silences))
+        (render_recently_resolved(&latest, shell.now))
+        (render_history(filter, &events, shell.now))
+    };
+    // A search stays as it is: refreshing would shift the results while somebody reads them.
+    let page =
+        PageHead { title: "Alerts", section: NavSection::Alerts, target: None, live: query.text.is_empty() };
+    Ok(shell.render_page(page, &body))
+}
+
+async fn search_notifications(
+    app: &Arc<AppState>,
+    period: Period,
+    text: Option<String>,
+) -> Result<Vec<EventRecord>, super::WebError> {
     let search = EventSearch {
-        from,
-        to,
+        from: period.from,
+        to: period.to,
         target: None,
         check: None,
         text,
@@ -61,154 +110,124 @@ pub(super) async fn show_alerts(
         before_id: None,
         limit: EVENT_PAGE_SIZE,
     };
-    let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
-    let silences = silences::list_silences(&app).await?;
-    let events = alerts::search_events(&app, search).await?;
-    let mut firing: Vec<_> =
-        all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Resolved)).collect();
-    firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
-    let body = html! {
-        @if firing.is_empty() { p.empty { "No firing alerts." } }
-        @else { (overview::render_attention_list(&shell, &firing)) }
-        (render_silences_section(&person, &silences))
-        section aria-labelledby="history" {
-            h2 id="history" { "Notifications" }
-            form.filter method="get" action="/alerts" {
-                label { "Text" input name="text" value=(wanted.text) maxlength="200"; }
-                label { "Days" input name="days" type="number" min="1" max="400" value=(days); }
-                button { "Search notifications" }
-            }
-            @if events.is_empty() { p.empty { "No matching notifications." } }
-            @else {
-                div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "Time" } th scope="col" { "Type" } th scope="col" { "Check" } th scope="col" { "Target" } th scope="col" { "Summary" } } }
-                    tbody { @for event in events.iter().rev() { tr {
-                        td { (layout::render_relative_time(event.at, now)) } td { (event.kind) }
-                        td { a href={ "/targets/" (layout::percent_encode(&event.target)) "/checks/" (layout::percent_encode(&event.check)) } { (event.check) } }
-                        td { (layout::sanitize_text(&event.target)) } td { (layout::sanitize_text(&event.summary)) }
-                    } } }
-                } }
-            }
-        }
-    };
-    Ok(layout::render_page(
-        &shell,
-        // A search stays as it is: refreshing would shift the results while somebody reads them.
-        PageHead { title: "Alerts", path: "/alerts", live: wanted.text.is_empty() },
-        &body,
-    ))
+    Ok(alerts::search_events(app, search).await?)
 }
 
-fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> Markup {
-    // Viewers get no buttons; the server checks the role again in any case.
-    let may = person.role >= AccountRole::Responder;
-    html! {
-        @if !silences.is_empty() {
-            section aria-labelledby="silences" {
-                h2 id="silences" { "Silences" }
-                ul.list { @for silence in silences { li {
-                    (layout::render_status_badge("silenced")) " "
-                    (layout::sanitize_text(silence.check.as_deref().unwrap_or("all checks"))) " on " (layout::sanitize_text(silence.target.as_deref().unwrap_or("all targets")))
-                    @if let Some(subject) = &silence.subject { " for " (layout::sanitize_text(subject)) }
-                    " until " (clock::format_utc(silence.ends_at)) ", by " (layout::sanitize_text(&silence.created_by)) ": " (layout::sanitize_text(&silence.note))
-                    @if may {
-                        form.inline method="post" action="/silences/expire" {
-                            (layout::render_csrf_field(person)) input type="hidden" name="silence" value=(silence.id);
-                            button.quiet { "Expire" }
+impl<'a> SortedAlerts<'a> {
+    fn new(all: &'a [AlertRecord], silences: &[SilenceRecord]) -> Self {
+        let is_silenced = |alert: &AlertRecord| {
+            silences
+                .iter()
+                .any(|silence| silence.subject.is_none() && silence.covers(&alert.target, &alert.check))
+        };
+        let mut sorted = Self::default();
+        for alert in all {
+            let list = match alert.alert.state {
+                AlertState::Firing { .. } if alert.acknowledged_by.is_some() => &mut sorted.acknowledged,
+                AlertState::Firing { .. } if is_silenced(alert) => &mut sorted.silenced,
+                AlertState::Firing { .. } => &mut sorted.open,
+                AlertState::Pending { .. } => &mut sorted.pending,
+                AlertState::Resolved => &mut sorted.unknown,
+            };
+            list.push(alert);
+        }
+        sorted
+    }
+
+    /// Renders how many alerts need a person.
+    fn render_header(&self) -> Markup {
+        let count = |alerts: &[&AlertRecord]| alerts.len() as u64;
+        let headline = match (count(&self.open), count(&self.acknowledged), count(&self.silenced)) {
+            (0, 0, 0) => "No alert is firing".to_owned(),
+            (0, _, _) => "No alert needs attention".to_owned(),
+            (open, _, _) => format!("{} attention", format_count(open, "alert needs", "alerts need")),
+        };
+        let parts = [
+            (count(&self.acknowledged), "is acknowledged", "are acknowledged"),
+            (count(&self.silenced), "is silenced", "are silenced"),
+            (count(&self.pending), "is pending", "are pending"),
+            (count(&self.unknown), "check is unknown", "checks are unknown"),
+        ];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| format_count(count, one, many))
+            .collect();
+        let lead = html! {
+            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) "." }
+            @else if self.open.is_empty() { "All checks pass. When one fails, its alert appears here with the next step." }
+        };
+        PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+    }
+
+    /// Renders the firing alerts in up to three lists.
+    fn render_lists(&self, shell: &Shell) -> Markup {
+        let list = |alerts: &[&AlertRecord], has_primary: bool| {
+            AttentionList { shell, firing: alerts, back: PAGE_PATH, has_primary }.render()
+        };
+        html! {
+            (list(&self.open, true))
+            @for (id, title, alerts) in [("acknowledged", "Acknowledged", &self.acknowledged), ("silenced", "Silenced", &self.silenced)] {
+                @if !alerts.is_empty() {
+                    section.section aria-labelledby=(id) {
+                        h2.h2 id=(id) { (title) }
+                        (list(alerts, false))
+                    }
+                }
+            }
+            @if self.open.len() + self.acknowledged.len() + self.silenced.len() == 0 {
+                section.card { (EmptyState {
+                    icon: Icon::ShieldCheck,
+                    title: "Nothing is firing",
+                    text: html! { "Critical alerts fire with the first failing run, others with the second." },
+                    action: html! {},
+                }.render()) }
+            }
+        }
+    }
+
+    /// Renders the pending alerts, and the checks whose result is unknown.
+    fn render_unconfirmed(&self, now: UtcTimestamp) -> Markup {
+        const ALERT_COLUMNS: [Column<'_>; 5] = [
+            Column::text("State"),
+            Column::text("Check"),
+            Column::text("Target"),
+            Column::fill("Result"),
+            Column::number("Since"),
+        ];
+        let alerts = || self.pending.iter().chain(&self.unknown);
+        if alerts().next().is_none() {
+            return html! {};
+        }
+        let rows = html! {
+            @for alert in alerts() {
+                tr {
+                    td.up { (render_state_pill(check_state(alert))) }
+                    td.first {
+                        a href=(check_path(&alert.target, &alert.check)) { (describe_check(&alert.check).title) }
+                    }
+                    td.hide-s { a.plain href={ "/targets/" (percent_encode(&alert.target)) } { (alert.target) } }
+                    td.fill.muted.result { (render_sentence(&capitalize_first(&alert.summary))) }
+                    td.num.hide-s {
+                        @match alert.alert.state {
+                            AlertState::Pending { since, .. } => (render_relative_time(since, now)),
+                            _ => "–",
                         }
                     }
-                } } }
+                }
             }
+        };
+        let body =
+            DataTable { label: "Unconfirmed alerts", class: "table-cards", columns: &ALERT_COLUMNS, rows };
+        Card {
+            id: "unconfirmed",
+            title: "Pending and unknown",
+            note: "confirmed by the next runs",
+            end: html! {},
+            body: body.render(),
         }
+        .render()
     }
-}
-
-/// Redirects to the page of the form if that is a target's page on this host, otherwise to the alerts.
-fn redirect_back(fields: &FormFields) -> Redirect {
-    // A form field is input like any other: an open redirect would help phishing.
-    let back = fields.text("back");
-    Redirect::to(if (back == "/" || back.starts_with("/targets/")) && login::is_local_path(back) {
-        back
-    } else {
-        "/alerts"
-    })
-}
-
-/// Renders the hidden fields of a form about an alert, after which the browser returns to the page `back`.
-pub(super) fn render_alert_fields(user: &CurrentUser, alert: &AlertRecord, back: &str) -> Markup {
-    html! {
-        (layout::render_csrf_field(user))
-        input type="hidden" name="target" value=(alert.target);
-        input type="hidden" name="check" value=(alert.check);
-        input type="hidden" name="back" value=(back);
-    }
-}
-
-/// Returns the alert that a form refers to.
-fn parse_alert_ref(form: &FormFields) -> AlertRef {
-    AlertRef {
-        // Cut, not rejected: an unknown alert is reported as not found.
-        target: form.capped_text("target", MAX_TEXT_CHARS),
-        check: form.capped_text("check", MAX_TEXT_CHARS),
-    }
-}
-
-pub(super) async fn acknowledge_alert(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-    form: CsrfForm,
-) -> Result<Redirect, WebError> {
-    let note = form.capped_text("note", MAX_TEXT_CHARS);
-    alerts::acknowledge_alert(&app, &person.actor(), parse_alert_ref(&form), note).await?;
-    Ok(redirect_back(&form))
-}
-
-pub(super) async fn resolve_alert(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-    form: CsrfForm,
-) -> Result<Redirect, WebError> {
-    let note = form.capped_text("note", MAX_TEXT_CHARS);
-    alerts::resolve_firing_alert(&app, &person.actor(), parse_alert_ref(&form), note).await?;
-    Ok(redirect_back(&form))
-}
-
-pub(super) async fn add_comment(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-    form: CsrfForm,
-) -> Result<Redirect, WebError> {
-    let note = form.required_text("note", MAX_TEXT_CHARS, "Enter a comment.")?;
-    alerts::add_comment(&app, &person.actor(), parse_alert_ref(&form), note).await?;
-    Ok(redirect_back(&form))
-}
-
-pub(super) async fn create_silence(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-    form: CsrfForm,
-) -> Result<Redirect, WebError> {
-    let minutes =
-        form.text("minutes").parse().ok().filter(|minutes| (1..=MAX_SILENCE_MINUTES).contains(minutes));
-    let minutes: i64 = minutes
-        .ok_or_else(|| AppError::Invalid("A silence must last between 1 minute and 1 year.".into()))?;
-    let some = |name: &str| Some(form.capped_text(name, MAX_TEXT_CHARS)).filter(|text| !text.is_empty());
-    let note = form.required_text("note", MAX_TEXT_CHARS, "Enter a reason for the silence.")?;
-    let new =
-        NewSilence { target: some("target"), check: some("check"), subject: some("subject"), minutes, note };
-    silences::create_silence(&app, &person.actor(), new).await?;
-    Ok(redirect_back(&form))
-}
-
-pub(super) async fn expire_silence(
-    State(app): State<Arc<AppState>>,
-    LoggedIn(person): LoggedIn,
-    form: CsrfForm,
-) -> Result<Redirect, WebError> {
-    let id = form.text("silence").parse();
-    let id = id.map_err(|_| AppError::Invalid("Silence not found.".into()))?;
-    silences::expire_silence(&app, &person.actor(), id).await?;
-    Ok(redirect_back(&form))
 }
 
 #[cfg(test)]

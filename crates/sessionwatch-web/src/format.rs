@@ -1,5 +1,6 @@
 //! Formats of times, numbers and foreign text on pages.
 
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
@@ -16,15 +17,23 @@ pub(crate) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Marku
 /// Formats a relative time, such as `90 s ago` or `in 3 days`.
 pub(crate) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> String {
     let passed = now.duration_since(at);
-    let span = passed.abs();
-    let (number, unit) = match span {
-        _ if span < 2 * SECOND => return "now".into(),
-        _ if span < 120 * SECOND => (span.as_secs(), "s"),
-        _ if span < 2 * HOUR => (span.as_mins(), "min"),
-        _ if span < 2 * DAY => (span.as_hours(), "h"),
-        _ => (span.as_hours() / 24, "days"),
+    let length = format_length(passed.abs());
+    match passed {
+        _ if passed.abs() < 2 * SECOND => "now".into(),
+        _ if passed.is_negative() => format!("in {length}"),
+        _ => format!("{length} ago"),
+    }
+}
+
+/// Formats a length of time in a natural unit, such as `90 s` or `3 days`.
+pub(crate) fn format_length(length: SignedDuration) -> String {
+    let (number, unit) = match length {
+        _ if length < 120 * SECOND => (length.as_secs(), "s"),
+        _ if length < 2 * HOUR => (length.as_mins(), "min"),
+        _ if length < 2 * DAY => (length.as_hours(), "h"),
+        _ => (length.as_hours() / 24, "days"),
     };
-    if passed.is_negative() { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+    format!("{number} {unit}")
 }
 
 /// Renders the time of day for an instant within a day, and otherwise the day; with the exact time on hover.
@@ -47,6 +56,12 @@ pub(crate) fn format_amount(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
+}
+
+/// Returns the text with an upper-case first letter.
+pub(crate) fn capitalize_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Percent-encodes a text for use as one segment of a URL.
@@ -80,8 +95,6 @@ pub(crate) fn sanitize_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     #[test]

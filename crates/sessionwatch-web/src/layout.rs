@@ -9,7 +9,6 @@ use super::{
 };
 pub(super) use super::{
     format::{percent_encode, render_relative_time, sanitize_lines, sanitize_text},
-    markdown::render_markdown,
     shell::render_csrf_field,
 };
 

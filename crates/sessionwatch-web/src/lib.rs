@@ -6,16 +6,19 @@
 pub mod access;
 pub mod api;
 
+mod alert_parts;
 mod alerts;
 mod assets;
 mod audit;
 mod auth;
 mod chart;
 mod chart_range;
+mod check_page;
 mod checklist;
 mod cleanup;
 mod components;
 mod csrf;
+mod doctor_page;
 mod format;
 mod incidents;
 mod layout;

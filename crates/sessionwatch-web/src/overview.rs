@@ -19,12 +19,13 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::plural::{format_count, format_number};
 
-pub(super) use self::attention::render_attention_list;
-
-use self::{
-    activity::render_activity,
-    figures::{render_figures, sum_gauges},
+pub(super) use self::{
+    activity::{chart_markers, event_look, render_activity},
+    attention::AttentionList,
+    figures::render_figures,
 };
+
+use self::figures::sum_gauges;
 use super::{
     PageResult,
     chart::{Chart, ChartLimit, ChartSeries},
@@ -43,9 +44,9 @@ pub(super) struct OverviewQuery {
 
 /// A target and its status.
 #[derive(Clone, Copy, Debug)]
-struct TargetRow<'a> {
-    target: &'a Target,
-    status: &'a TargetStatus,
+pub(super) struct TargetRow<'a> {
+    pub(super) target: &'a Target,
+    pub(super) status: &'a TargetStatus,
 }
 
 pub(super) async fn show_overview(
@@ -66,7 +67,7 @@ pub(super) async fn show_overview(
         (render_headline(&rows, &firing))
         @if rows.is_empty() { (render_no_targets()) }
         @else {
-            (render_attention_list(&shell, &firing))
+            (AttentionList { shell: &shell, firing: &firing, back: "/", has_primary: true }.render())
             (render_unknown_targets(&rows))
             (render_figures(&rows, &overview, &firing))
             div.cols.cols-even {
@@ -193,7 +194,7 @@ fn render_chart(
             .then_some(ChartSeries { label: "New sessions per hour", points: bars }),
         limits: limit.map(|value| ChartLimit { label: "Fails above", value }).into_iter().collect(),
         firing: vec![],
-        markers: activity::chart_markers(&overview.activity, range.period(shell.now)),
+        markers: chart_markers(&overview.activity, range.period(shell.now)),
     };
     let note = if rows.len() == 1 { "" } else { "all targets" };
     Card { id: "chart", title: "Active sessions", note, end: range.render_switch("/"), body: chart.render() }

@@ -13,9 +13,9 @@ use sessionwatch_app::app::{AppState, accounts::AccountRole};
 
 use super::{
     access::{Access, RouteSpec, RouteTable},
-    alerts, assets, audit, checklist, cleanup,
+    alerts, assets, audit, check_page, checklist, cleanup,
     components::component_sheet,
-    incidents, login, logs, oidc, overview, sessions, settings, setup, sse, target, tokens,
+    doctor_page, incidents, login, logs, oidc, overview, sessions, settings, setup, sse, target, tokens,
 };
 
 /// A route and its handler.
@@ -77,9 +77,9 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/", VIEWER_ACCESS, overview::show_overview),
         get_route("/events", VIEWER_ACCESS, sse::stream_events),
         get_route("/targets/{target}", VIEWER_ACCESS, target::show_target),
-        get_route("/targets/{target}/checks/{check}", VIEWER_ACCESS, target::show_check),
-        get_route("/targets/{target}/checks/{check}/query", VIEWER_ACCESS, target::show_check_query),
-        get_route("/targets/{target}/doctor", VIEWER_ACCESS, target::show_doctor),
+        get_route("/targets/{target}/checks/{check}", VIEWER_ACCESS, check_page::show_check),
+        get_route("/targets/{target}/checks/{check}/query", VIEWER_ACCESS, check_page::show_check_query),
+        get_route("/targets/{target}/doctor", VIEWER_ACCESS, doctor_page::show_doctor),
         get_route("/targets/{target}/sessions", VIEWER_ACCESS, sessions::show_sessions),
         get_route("/targets/{target}/sessions.csv", VIEWER_ACCESS, sessions::export_csv),
         get_route("/targets/{target}/sessions.json", VIEWER_ACCESS, sessions::export_json),

@@ -89,7 +89,7 @@ pub struct EventDto {
     at: Rfc3339,
     target: String,
     check: String,
-    /// `result`, `firing`, `reminder`, `resolved`, `comment`, `report` or `cleanup`.
+    /// `result`, `firing`, `reminder`, `resolved`, `acknowledged`, `comment`, `report` or `cleanup`.
     kind: String,
     summary: String,
     detail: Value,

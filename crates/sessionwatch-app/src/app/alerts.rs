@@ -52,13 +52,22 @@ impl AlertCommand {
     }
 
     fn comment_event(&self) -> EventRecord {
+        self.event("comment", format!("{}: {}", self.actor, self.note))
+    }
+
+    fn acknowledgement_event(&self) -> EventRecord {
+        let note = if self.note.is_empty() { String::new() } else { format!(": {}", self.note) };
+        self.event("acknowledged", format!("acknowledged by {}{note}", self.actor))
+    }
+
+    fn event(&self, kind: &str, summary: String) -> EventRecord {
         EventRecord {
             id: 0,
             at: self.now,
             target: self.alert.target.clone(),
             check: self.alert.check.clone(),
-            kind: "comment".into(),
-            summary: format!("{}: {}", self.actor, self.note),
+            kind: kind.to_owned(),
+            summary,
             detail: self.audit_detail(),
         }
     }
@@ -151,6 +160,7 @@ pub async fn acknowledge_alert(
             kept.acknowledged_by = Some(remark.actor.clone());
             kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
             alerts::upsert_alert(db, &kept)?;
+            events::insert_event(db, &remark.acknowledgement_event())?;
             Ok(true)
         });
     if acknowledged.await? { Ok(()) } else { Err(not_firing_error()) }

@@ -181,12 +181,35 @@ pub struct Overview {
 ///
 /// If the state store is unavailable.
 pub async fn load_overview(app: &Arc<AppState>, chart_period: Period) -> Result<Overview, AppError> {
-    let (config, now) = (app.config(), app.clock.now());
+    let names = app.config().targets.iter().map(|target| target.name.clone()).collect();
+    load_overview_of(app, names, None, chart_period).await
+}
+
+/// Loads what the overview shows, but only about one target.
+///
+/// # Errors
+///
+/// If the target does not exist.
+pub async fn load_target_overview(
+    app: &Arc<AppState>,
+    target: &str,
+    chart_period: Period,
+) -> Result<Overview, AppError> {
+    let name = app.target(target)?.name;
+    load_overview_of(app, vec![name.clone()], Some(name), chart_period).await
+}
+
+async fn load_overview_of(
+    app: &Arc<AppState>,
+    names: Vec<String>,
+    events_of: Option<String>,
+    chart_period: Period,
+) -> Result<Overview, AppError> {
+    let now = app.clock.now();
     let day = Period::ending_at(now, DAY);
     let last_week = Period { from: now - 7 * DAY - HOUR / 2, to: now - 7 * DAY + HOUR / 2 };
     // One transaction for all targets, so that the overview does not mix two points in time.
     app.read_store(move |db| {
-        let names: Vec<&String> = config.targets.iter().map(|target| &target.name).collect();
         let each = |period: Period| {
             names
                 .iter()
@@ -196,7 +219,7 @@ pub async fn load_overview(app: &Arc<AppState>, chart_period: Period) -> Result<
         let search = EventSearch {
             from: now - ACTIVITY_LOOKBACK,
             to: now,
-            target: None,
+            target: events_of,
             check: None,
             text: None,
             alerts_only: false,

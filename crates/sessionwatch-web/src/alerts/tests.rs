@@ -1,5 +1,7 @@
 use axum::http::StatusCode;
 use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_core::alert::AlertState;
+use sessionwatch_store::alerts;
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
@@ -7,9 +9,8 @@ use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 async fn an_empty_page_says_so() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
-    let empty = page.select_texts("main p.empty");
-    assert_eq!(empty[0], "No firing alerts.");
-    assert_eq!(empty[1], "No matching notifications.");
+    assert_eq!(page.select_text("h1"), "No alert is firing");
+    assert_eq!(page.select_texts("main .empty b"), ["Nothing is firing", "No matching notifications"]);
     assert_eq!(page.count_elements("section[aria-labelledby=silences]"), 0);
 }
 
@@ -21,17 +22,50 @@ async fn alerts_are_listed_worst_first_and_notifications_latest_first() {
     dashboard.insert_event("duplicate-tokens", "firing", "first");
     dashboard.insert_event("duplicate-tokens", "reminder", HOSTILE_TEXT);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
-    assert_eq!(page.select_texts("main > ul.list li .severity"), ["▮▮▮▮ critical", "▮▯▯▯ low"]);
-    assert_eq!(
-        page.select_texts("section[aria-labelledby=history] tbody td:nth-child(2)"),
-        ["reminder", "firing"]
-    );
-    page.assert_shows_hostile_text("main > ul.list li");
-    page.assert_shows_hostile_text("section[aria-labelledby=history] td");
+    assert_eq!(page.select_text("h1"), "2 alerts need attention");
+    assert_eq!(page.select_texts("ul.attn .pill"), ["Critical", "Low"]);
+    assert_eq!(page.select_texts("section[aria-labelledby=history] td.up"), ["Reminder", "Firing"]);
+    page.assert_shows_hostile_text("ul.attn li");
+    page.assert_shows_hostile_text("section[aria-labelledby=history] td.result");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts?text=first&days=12").await;
+    assert_eq!(page.select_texts("section[aria-labelledby=history] td.result"), ["First"]);
+    assert_eq!(page.select_text("form.history-filter option[selected]"), "Last 12 days");
 }
 
 #[tokio::test]
-async fn responders_can_expire_a_silence_and_viewers_cannot() {
+async fn alerts_are_sorted_by_what_has_to_be_done() {
+    let dashboard = TestDashboard::new();
+    dashboard.insert_firing_alert("expired-backlog", "low", "many");
+    let mut pending = dashboard.insert_firing_alert("orphaned-sessions", "high", HOSTILE_TEXT);
+    pending.alert.state = AlertState::Pending { failing_runs: 1, since: dashboard.now() };
+    dashboard.insert_firing_alert("active-sessions", "low", "few");
+    dashboard.write_store(|db| alerts::upsert_alert(db, &pending));
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    responder.post("/alerts/acknowledge", &[("target", "app"), ("check", "expired-backlog")]).await;
+    responder.post("/silences", &[("check", "active-sessions"), ("minutes", "60"), ("note", "x")]).await;
+    let page = responder.get("/alerts").await;
+    assert_eq!(page.select_text("h1"), "No alert needs attention");
+    assert_eq!(page.select_text("p.lead"), "1 is acknowledged, 1 is silenced, 1 is pending.");
+    assert_eq!(
+        page.select_texts("section[aria-labelledby=acknowledged] .attn-title"),
+        ["Expired sessions still stored"]
+    );
+    assert_eq!(page.count_elements("section[aria-labelledby=silenced] .attn-title"), 1);
+    page.assert_shows_hostile_text("section[aria-labelledby=unconfirmed] td.result");
+}
+
+#[tokio::test]
+async fn resolved_alerts_show_what_was_wrong_and_for_how_long() {
+    let dashboard = TestDashboard::new();
+    dashboard.insert_event("duplicate-tokens", "firing", HOSTILE_TEXT);
+    dashboard.insert_event("duplicate-tokens", "resolved", "gone");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
+    page.assert_shows_hostile_text("section[aria-labelledby=resolved] td.result");
+    assert_eq!(page.select_text("section[aria-labelledby=resolved] td.num"), "60 s ago, after 0 s");
+}
+
+#[tokio::test]
+async fn responders_can_end_a_silence_and_viewers_cannot() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let fields = [("check", "duplicate-tokens"), ("minutes", "60"), ("note", HOSTILE_TEXT)];
@@ -39,11 +73,11 @@ async fn responders_can_expire_a_silence_and_viewers_cannot() {
     assert_eq!((answer.status, answer.location.as_deref()), (StatusCode::SEE_OTHER, Some("/alerts")));
 
     let page = responder.get("/alerts").await;
-    assert_eq!(page.select_text("section[aria-labelledby=silences] button"), "Expire");
-    page.assert_shows_hostile_text("section[aria-labelledby=silences] li");
+    assert_eq!(page.select_text("section[aria-labelledby=silences] button"), "End silence");
+    page.assert_shows_hostile_text("section[aria-labelledby=silences] td.result");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/alerts").await;
-    assert_eq!(page.count_elements("section[aria-labelledby=silences] li"), 1);
+    assert_eq!(page.count_elements("section[aria-labelledby=silences] tbody tr"), 1);
     assert_eq!(page.count_elements("main form[method=post]"), 0);
     assert_eq!(viewer.post("/silences", &fields).await.status, StatusCode::FORBIDDEN);
 

@@ -1,6 +1,9 @@
 // Replaces the drawings of charts by charts with hover and zoom. The data is beside each drawing.
 "use strict";
 (() => {
+  // Every chart of a page asks for this script.
+  if (window.chartsAreBuilt) return;
+  window.chartsAreBuilt = true;
   const LINE_HEIGHT = 250;
   const BAR_HEIGHT = 110;
   const number = (value) => value == null ? "unknown" : value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });

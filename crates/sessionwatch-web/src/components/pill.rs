@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use sessionwatch_core::severity::Severity;
 
 use super::icon::{Icon, render_icon};
+use crate::format::capitalize_first;
 
 /// Color of a pill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
@@ -31,12 +32,28 @@ pub(crate) fn render_pill(tone: PillTone, icon: Icon, text: &str) -> Markup {
 
 /// Renders the pill of a severity.
 pub(crate) fn render_severity_pill(severity: Severity) -> Markup {
-    match severity {
-        Severity::Critical => render_pill(PillTone::Critical, Icon::OctagonAlert, "Critical"),
-        Severity::High => render_pill(PillTone::High, Icon::TriangleAlert, "High"),
-        Severity::Medium => render_pill(PillTone::Medium, Icon::Diamond, "Medium"),
-        Severity::Low => render_pill(PillTone::Low, Icon::Circle, "Low"),
-    }
+    let tone = match severity {
+        Severity::Critical => PillTone::Critical,
+        Severity::High => PillTone::High,
+        Severity::Medium => PillTone::Medium,
+        Severity::Low => PillTone::Low,
+    };
+    render_severity(tone, severity)
+}
+
+/// Renders the pill of a severity that asks nobody to act: of a passing check, or an acknowledged alert.
+pub(crate) fn render_quiet_severity_pill(severity: Severity) -> Markup {
+    render_severity(PillTone::Quiet, severity)
+}
+
+fn render_severity(tone: PillTone, severity: Severity) -> Markup {
+    let icon = match severity {
+        Severity::Critical => Icon::OctagonAlert,
+        Severity::High => Icon::TriangleAlert,
+        Severity::Medium => Icon::Diamond,
+        Severity::Low => Icon::Circle,
+    };
+    render_pill(tone, icon, &capitalize_first(severity.name()))
 }
 
 /// Renders the pill of a state, given the word that the stored data and the API use.
@@ -55,13 +72,7 @@ pub(crate) fn render_state_pill(state: &str) -> Markup {
         "skipped" | "discarded" | "expired" => (PillTone::Quiet, Icon::Minus),
         _ => (PillTone::Unknown, Icon::CircleQuestionMark),
     };
-    render_pill(tone, icon, &capitalize(state))
-}
-
-/// Returns the text with an upper-case first letter.
-fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    render_pill(tone, icon, &capitalize_first(state))
 }
 
 #[cfg(test)]

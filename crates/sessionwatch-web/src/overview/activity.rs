@@ -17,7 +17,7 @@ use crate::{
 const MAX_SHOWN_EVENTS: usize = 6;
 
 /// Renders the latest events, the latest first.
-pub(super) fn render_activity(events: &[EventRecord], now: UtcTimestamp) -> Markup {
+pub(crate) fn render_activity(events: &[EventRecord], now: UtcTimestamp) -> Markup {
     let entries: Vec<TimelineEntry> =
         events.iter().filter(|event| is_shown(event)).take(MAX_SHOWN_EVENTS).map(entry).collect();
     let body = if entries.is_empty() {
@@ -41,10 +41,11 @@ fn is_shown(event: &EventRecord) -> bool {
 }
 
 /// Returns how an event is shown, by its kind.
-pub(super) fn event_look(kind: &str) -> (Icon, TimelineTone) {
+pub(crate) fn event_look(kind: &str) -> (Icon, TimelineTone) {
     match kind {
         "firing" => (Icon::OctagonAlert, TimelineTone::Bad),
         "resolved" => (Icon::CircleCheck, TimelineTone::Ok),
+        "acknowledged" => (Icon::UserRoundCheck, TimelineTone::Neutral),
         "comment" => (Icon::MessageSquare, TimelineTone::Neutral),
         "report" => (Icon::ClipboardCheck, TimelineTone::Neutral),
         "cleanup" => (Icon::Archive, TimelineTone::Neutral),
@@ -73,7 +74,7 @@ fn entry(event: &EventRecord) -> TimelineEntry {
 }
 
 /// Returns the markers of a chart: firing alerts, deploys, incidents and cleanups of the period.
-pub(super) fn chart_markers(events: &[EventRecord], period: Period) -> Vec<ChartMarker> {
+pub(crate) fn chart_markers(events: &[EventRecord], period: Period) -> Vec<ChartMarker> {
     events
         .iter()
         .filter(|event| event.at >= period.from && event.at <= period.to)

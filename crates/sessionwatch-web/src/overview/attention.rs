@@ -5,88 +5,104 @@ use sessionwatch_app::{app::alerts::AlertRecord, checks::describe_check, report:
 use sessionwatch_core::{alert::AlertState, severity::Severity};
 
 use crate::{
-    alerts::render_alert_fields,
+    alert_parts::{check_path, render_alert_fields},
     components::{Icon, PillTone, render_pill, render_severity_pill},
-    format::{percent_encode, render_relative_time, render_sentence, sanitize_text},
+    format::{render_relative_time, render_sentence, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
 
-/// Renders the firing alerts, the most severe first, those that somebody acknowledged last.
-pub(crate) fn render_attention_list(shell: &Shell, firing: &[&AlertRecord]) -> Markup {
-    let mut alerts = firing.to_vec();
-    alerts.sort_by_key(|alert| {
-        (alert.acknowledged_by.is_some(), std::cmp::Reverse(alert.severity.parse::<Severity>().ok()))
-    });
-    html! {
-        @if !alerts.is_empty() {
-            section.card aria-label="Needs attention" { ul.attn {
-                @for (index, alert) in alerts.into_iter().enumerate() { (render_alert(shell, alert, index == 0)) }
-            } }
-        }
-    }
+/// Firing alerts with their next steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttentionList<'a> {
+    pub(crate) shell: &'a Shell,
+    pub(crate) firing: &'a [&'a AlertRecord],
+    /// Path to which the forms return.
+    pub(crate) back: &'a str,
+    /// `true` if the next step of the first alert is that of the whole page.
+    pub(crate) has_primary: bool,
 }
 
-fn render_alert(shell: &Shell, alert: &AlertRecord, is_first: bool) -> Markup {
-    let is_open = alert.acknowledged_by.is_none();
-    let severity = alert.severity.parse::<Severity>().unwrap_or(Severity::Critical);
-    let is_critical = is_open && severity == Severity::Critical;
-    let text = describe_check(&alert.check);
-    let path = format!("/targets/{}/checks/{}", percent_encode(&alert.target), percent_encode(&alert.check));
-    let since = if let AlertState::Firing { since, .. } = alert.alert.state { Some(since) } else { None };
-    html! {
-        li class=[is_critical.then_some("attn-critical")] {
-            span {
-                @if is_open { (render_severity_pill(severity)) }
-                @else { (render_pill(PillTone::Quiet, Icon::UserRoundCheck, "Acknowledged")) }
-            }
-            div.attn-main {
-                a.attn-title href=(path) { (text.title) }
-                p.attn-text { b { (render_sentence(&alert.summary)) } " on " (alert.target) ". " (text.impact) }
-            }
-            div.attn-when {
-                @if let Some(since) = since { b { (render_relative_time(since, shell.now)) } }
-                span.owner { (alert.acknowledged_by.as_deref().map_or_else(|| "No owner".to_owned(), sanitize_text)) }
-            }
-            (render_actions(shell, alert, is_first, &path))
-        }
-    }
-}
-
-/// Renders the buttons of an alert. The fix is at the right, so that its column can be scanned.
-///
-/// Only the first alert has a primary button: one page has one next step.
-fn render_actions(shell: &Shell, alert: &AlertRecord, is_first: bool, path: &str) -> Markup {
-    let is_critical = alert.acknowledged_by.is_none() && alert.severity == "critical";
-    let plan = plan_for_check(&alert.check);
-    html! {
-        div.actions {
-            @if !shell.can_respond() { a.btn href=(path) { "Open" } }
-            @else {
-                @if alert.acknowledged_by.is_none() {
-                    form method="post" action="/alerts/acknowledge" {
-                        (render_alert_fields(&shell.user, alert, "/"))
-                        button class=(if is_first { "btn btn-primary" } else { "btn" }) { "Acknowledge" }
+impl AttentionList<'_> {
+    /// Renders the alerts, the most severe first, those that somebody acknowledged last; nothing if there are none.
+    pub(crate) fn render(self) -> Markup {
+        let mut alerts = self.firing.to_vec();
+        alerts.sort_by_key(|alert| {
+            (alert.acknowledged_by.is_some(), std::cmp::Reverse(alert.severity.parse::<Severity>().ok()))
+        });
+        html! {
+            @if !alerts.is_empty() {
+                section.card aria-label="Needs attention" { ul.attn {
+                    @for (index, alert) in alerts.into_iter().enumerate() {
+                        (self.render_alert(alert, self.has_primary && index == 0))
                     }
+                } }
+            }
+        }
+    }
+
+    fn render_alert(self, alert: &AlertRecord, is_first: bool) -> Markup {
+        let is_open = alert.acknowledged_by.is_none();
+        let severity = alert.severity.parse::<Severity>().unwrap_or(Severity::Critical);
+        let is_critical = is_open && severity == Severity::Critical;
+        let text = describe_check(&alert.check);
+        let path = check_path(&alert.target, &alert.check);
+        let since = if let AlertState::Firing { since, .. } = alert.alert.state { Some(since) } else { None };
+        html! {
+            li class=[is_critical.then_some("attn-critical")] {
+                span {
+                    @if is_open { (render_severity_pill(severity)) }
+                    @else { (render_pill(PillTone::Quiet, Icon::UserRoundCheck, "Acknowledged")) }
                 }
-                @if is_critical {
-                    form method="post" action="/incidents" {
-                        (render_csrf_field(&shell.user))
-                        input type="hidden" name="target" value=(alert.target);
-                        input type="hidden" name="severity" value="P1";
-                        input type="hidden" name="summary" value=(alert.summary);
-                        button.btn { "Open incident" }
+                div.attn-main {
+                    a.attn-title href=(path) { (text.title) }
+                    p.attn-text { b { (render_sentence(&alert.summary)) } " on " (alert.target) ". " (text.impact) }
+                }
+                div.attn-when {
+                    @if let Some(since) = since { b { (render_relative_time(since, self.shell.now)) } }
+                    span.owner { (alert.acknowledged_by.as_deref().map_or_else(|| "No owner".to_owned(), sanitize_text)) }
+                }
+                (self.render_actions(alert, is_first))
+            }
+        }
+    }
+
+    /// Renders the buttons of an alert. The fix is at the right, so that its column can be scanned.
+    ///
+    /// Only the first alert has a primary button: one page has one next step.
+    fn render_actions(self, alert: &AlertRecord, is_first: bool) -> Markup {
+        let (shell, path) = (self.shell, check_path(&alert.target, &alert.check));
+        let is_critical = alert.acknowledged_by.is_none() && alert.severity == "critical";
+        let plan = plan_for_check(&alert.check);
+        html! {
+            div.actions {
+                @if !shell.can_respond() { a.btn href=(path) { "Open" } }
+                @else {
+                    @if alert.acknowledged_by.is_none() {
+                        form method="post" action="/alerts/acknowledge" {
+                            (render_alert_fields(&shell.user, alert, self.back))
+                            button class=(if is_first { "btn btn-primary" } else { "btn" }) { "Acknowledge" }
+                        }
                     }
-                } @else if let Some(kind) = plan {
-                    form method="post" action="/cleanup" {
-                        (render_csrf_field(&shell.user))
-                        input type="hidden" name="target" value=(alert.target);
-                        input type="hidden" name="kind" value=(kind);
-                        // The defaults of the plan page.
-                        input type="hidden" name="hours" value="24";
-                        input type="hidden" name="keep" value="5";
-                        button.btn { "Review plan" }
-                    }
-                } @else { a.btn href=(path) { "Show fix" } }
+                    @if is_critical {
+                        form method="post" action="/incidents" {
+                            (render_csrf_field(&shell.user))
+                            input type="hidden" name="target" value=(alert.target);
+                            input type="hidden" name="severity" value="P1";
+                            input type="hidden" name="summary" value=(alert.summary);
+                            button.btn { "Open incident" }
+                        }
+                    } @else if let Some(kind) = plan {
+                        form method="post" action="/cleanup" {
+                            (render_csrf_field(&shell.user))
+                            input type="hidden" name="target" value=(alert.target);
+                            input type="hidden" name="kind" value=(kind);
+                            // The defaults of the plan page.
+                            input type="hidden" name="hours" value="24";
+                            input type="hidden" name="keep" value="5";
+                            button.btn { "Review plan" }
+                        }
+                    } @else { a.btn href=(path) { "Show fix" } }
+                }
             }
         }
     }

@@ -94,7 +94,7 @@ const FIGURES: [Figure; 6] = [
 ];
 
 /// Renders the key figures: sums over all targets.
-pub(super) fn render_figures(rows: &[TargetRow<'_>], overview: &Overview, firing: &[&AlertRecord]) -> Markup {
+pub(crate) fn render_figures(rows: &[TargetRow<'_>], overview: &Overview, firing: &[&AlertRecord]) -> Markup {
     let tiles: Vec<StatTile<'_>> = FIGURES.iter().map(|figure| figure.tile(rows, overview, firing)).collect();
     render_stat_tiles("Key figures", &tiles)
 }

@@ -1,0 +1,277 @@
+//! The sessions and users that the check found, and the log events about them.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use sessionwatch_app::{checks::TABLE_CHECKS, report::truncation_note};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{checks::EvidenceKind, plural::format_count, timestamp::UtcTimestamp};
+
+use super::CheckView;
+use crate::{
+    components::{Card, Column, DataTable, render_user},
+    format::{percent_encode, render_moment, render_relative_time, sanitize_text},
+};
+
+/// A row of evidence, with foreign text sanitized.
+#[derive(Clone, Debug)]
+struct EvidenceRow {
+    token_prefix: Option<String>,
+    user: Option<EvidenceUser>,
+    expires_at: Option<UtcTimestamp>,
+    /// Number of sessions that the row stands for.
+    sessions: u64,
+}
+
+/// A user in the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EvidenceUser {
+    /// The id, as it is stored.
+    pub(super) id: String,
+    /// The name, or the id without one.
+    pub(super) name: String,
+    /// Further columns that identify the user, such as the email address.
+    detail: String,
+}
+
+/// The rows of one token, or one row without a token.
+type RowGroup<'a> = &'a [EvidenceRow];
+
+impl EvidenceRow {
+    fn parse(row: &Value) -> Self {
+        let text = |key: &str| row[key].as_str();
+        let columns = row["display"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let columns: Vec<String> =
+            columns.map(sanitize_text).filter(|column| !column.trim().is_empty()).collect();
+        let user = text("user").map(|id| EvidenceUser {
+            id: id.to_owned(),
+            name: columns.first().cloned().unwrap_or_else(|| sanitize_text(id)),
+            detail: columns.get(1..).unwrap_or_default().join(" · "),
+        });
+        Self {
+            token_prefix: text("token_prefix").map(sanitize_text),
+            user,
+            expires_at: text("expires_at").and_then(clock::parse_rfc3339),
+            sessions: row["rows"].as_u64().unwrap_or(0),
+        }
+    }
+
+    fn user_id(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| user.id.as_str())
+    }
+}
+
+impl CheckView<'_> {
+    fn evidence_rows(&self) -> Vec<EvidenceRow> {
+        let rows = self.details.finding["evidence"].as_array();
+        rows.into_iter().flatten().map(EvidenceRow::parse).collect()
+    }
+
+    /// Returns the users in the evidence, each once.
+    pub(super) fn evidence_users(&self) -> Vec<EvidenceUser> {
+        let mut users: Vec<EvidenceUser> = vec![];
+        for user in self.evidence_rows().into_iter().filter_map(|row| row.user) {
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        users
+    }
+
+    /// Renders the evidence of the last failing run; nothing if there is none.
+    pub(super) fn render_evidence(&self) -> Markup {
+        let rows = self.evidence_rows();
+        if rows.is_empty() {
+            return html! {};
+        }
+        let is_current = self.failing_since().is_some();
+        let has_tokens = rows.iter().any(|row| row.token_prefix.is_some());
+        let title = match (has_tokens, is_current) {
+            (true, true) => "Affected sessions",
+            (false, true) => "Affected users",
+            (_, false) => "Evidence of the last failure",
+        };
+        let total = self.details.finding["evidence_total"].as_u64();
+        let note = truncation_note(total, rows.len()).unwrap_or_else(|| count_evidence(&rows));
+        let table = EvidenceTable { view: self, rows: &rows, has_tokens };
+        let end =
+            html! { @if let Some(path) = self.sessions_path() { a href=(path) { "Open in Sessions" } } };
+        Card { id: "evidence", title, note: &note, end, body: table.render() }.render()
+    }
+
+    /// Returns the path of the sessions page that lists what the check found, where a filter can express that.
+    fn sessions_path(&self) -> Option<String> {
+        let check = TABLE_CHECKS.iter().find(|check| check.id == self.alert.check)?;
+        let query = match check.evidence {
+            EvidenceKind::OldestExpired => "status=expired",
+            EvidenceKind::BeyondPolicy => "sort=expires",
+            EvidenceKind::ActiveUsers => "status=active",
+            EvidenceKind::CreatingUsers => "sort=created",
+            _ => return None,
+        };
+        Some(format!("/targets/{}/sessions?{query}", percent_encode(&self.alert.target)))
+    }
+
+    /// Renders the log events behind the result; nothing if there are none.
+    pub(super) fn render_log_events(&self) -> Markup {
+        let Some(events) = self.details.finding["log_events"].as_array().filter(|events| !events.is_empty())
+        else {
+            return html! {};
+        };
+        let text = |event: &Value, key: &str| event[key].as_str().map(sanitize_text).unwrap_or_default();
+        let body = html! {
+            ol.log.log-events { @for event in events {
+                @let at = event["at"].as_str().or_else(|| event["recorded_at"].as_str()).and_then(clock::parse_rfc3339);
+                li {
+                    @match at { Some(at) => (render_moment(at, self.shell.now)), None => span {} }
+                    span.muted { (text(event, "source")) }
+                    span {
+                        (text(event, "text"))
+                        @if event["match_kind"].is_string() { " " span.tag { (text(event, "match_kind")) } }
+                    }
+                }
+            } }
+        };
+        let count = format_count(events.len() as u64, "event", "events");
+        let path = format!("/logs?target={}", percent_encode(&self.alert.target));
+        let end = html! { a href=(path) { "Open in Logs" } };
+        Card { id: "log-events", title: "Log events", note: &count, end, body }.render()
+    }
+}
+
+/// Says how many sessions, users and tokens there are: `7 sessions of 7 users on 3 tokens`.
+fn count_evidence(rows: &[EvidenceRow]) -> String {
+    let count = |mut keys: Vec<&str>| {
+        keys.sort_unstable();
+        keys.dedup();
+        keys.len() as u64
+    };
+    let tokens = count(rows.iter().filter_map(|row| row.token_prefix.as_deref()).collect());
+    let users = count(rows.iter().filter_map(EvidenceRow::user_id).collect());
+    let shown = rows.len() as u64;
+    if tokens == 0 {
+        return format_count(users, "user", "users");
+    }
+    let mut text = format_count(shown, "session", "sessions");
+    if users > 0 {
+        text.push_str(&format!(" of {}", format_count(users, "user", "users")));
+    }
+    if tokens < shown {
+        text.push_str(&format!(" on {}", format_count(tokens, "token", "tokens")));
+    }
+    text
+}
+
+/// The evidence as a table.
+#[derive(Clone, Copy, Debug)]
+struct EvidenceTable<'a> {
+    view: &'a CheckView<'a>,
+    rows: &'a [EvidenceRow],
+    has_tokens: bool,
+}
+
+impl EvidenceTable<'_> {
+    fn render(self) -> Markup {
+        let is_grouped = self.is_grouped();
+        let mut columns = vec![Column::fill("User")];
+        if self.has_tokens {
+            columns.push(Column::number("Expires"));
+        }
+        if self.counts_sessions() {
+            columns.push(Column::number("Sessions"));
+        }
+        if self.has_tokens && !is_grouped {
+            columns.push(Column::text("Token"));
+        }
+        let width = columns.len();
+        let groups: Vec<RowGroup<'_>> =
+            self.rows.chunk_by(|one, next| one.token_prefix == next.token_prefix).collect();
+        let rows = html! {
+            @for group in groups {
+                @if is_grouped { (self.render_group_head(group, width)) }
+                @for row in group { (self.render_row(row)) }
+            }
+        };
+        DataTable { label: "Evidence", class: "table-cards table-dense", columns: &columns, rows }.render()
+    }
+
+    /// Returns `true` if a token is on several rows, which then follow each other.
+    fn is_grouped(self) -> bool {
+        self.has_tokens && self.rows.windows(2).any(|pair| pair[0].token_prefix == pair[1].token_prefix)
+    }
+
+    /// Returns `true` if a row stands for several sessions. Evidence from logs counts none.
+    fn counts_sessions(self) -> bool {
+        !self.has_tokens && self.rows.iter().any(|row| row.sessions > 0)
+            || self.rows.iter().any(|row| row.sessions > 1)
+    }
+
+    fn render_group_head(self, group: RowGroup<'_>, width: usize) -> Markup {
+        let mut users: Vec<&str> = group.iter().filter_map(EvidenceRow::user_id).collect();
+        users.sort_unstable();
+        users.dedup();
+        let owners = match users.len() {
+            0 => format_count(group.len() as u64, "session", "sessions"),
+            1 => format!("{} of one user", format_count(group.len() as u64, "session", "sessions")),
+            count => format_count(count as u64, "user", "users"),
+        };
+        let prefix = group.first().and_then(|row| row.token_prefix.as_deref());
+        html! {
+            tr.group { td.span colspan=(width) { span.row {
+                @if let Some(prefix) = prefix { code.mono.strong { (prefix) "…" } } @else { "No token" }
+                " " span { (owners) }
+            } } }
+        }
+    }
+
+    fn render_row(self, row: &EvidenceRow) -> Markup {
+        let now = self.view.shell.now;
+        html! {
+            tr {
+                td.fill { (self.render_user_cell(row)) }
+                @if self.has_tokens {
+                    td.num.muted.span data-l="Expires" {
+                        @match row.expires_at { Some(at) => (render_relative_time(at, now)), None => "never" }
+                    }
+                }
+                @if self.counts_sessions() { td.num.span data-l="Sessions" { (row.sessions) } }
+                @if self.has_tokens && !self.is_grouped() {
+                    td.span { @if let Some(prefix) = &row.token_prefix { code.mono { (prefix) "…" } } }
+                }
+            }
+        }
+    }
+
+    fn render_user_cell(self, row: &EvidenceRow) -> Markup {
+        let Some(user) = &row.user else { return html! { span.muted { "No user" } } };
+        let target = percent_encode(&self.view.alert.target);
+        let link = format!("/targets/{target}/users/{}", percent_encode(&user.id));
+        let id = sanitize_text(&user.id);
+        let detail = match (user.detail.is_empty(), user.name == id) {
+            (false, _) => Some(user.detail.as_str()),
+            // A name alone may not be unique.
+            (true, false) => Some(id.as_str()),
+            (true, true) => None,
+        };
+        render_user(&user.name, detail, Some(&link))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(token: &str, user: &str) -> EvidenceRow {
+        EvidenceRow::parse(&serde_json::json!({ "token_prefix": token, "user": user, "rows": 1 }))
+    }
+
+    #[test]
+    fn evidence_is_counted_in_words() {
+        assert_eq!(
+            count_evidence(&[row("a", "1"), row("a", "2"), row("b", "2")]),
+            "3 sessions of 2 users on 2 tokens"
+        );
+        assert_eq!(count_evidence(&[row("a", "1")]), "1 session of 1 user");
+        let user = EvidenceRow { token_prefix: None, ..row("", "1") };
+        assert_eq!(count_evidence(&[user]), "1 user");
+    }
+}
