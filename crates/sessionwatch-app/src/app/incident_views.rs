@@ -77,15 +77,6 @@ pub fn build_report(case: &IncidentWorkflow) -> Result<Vec<ReportPart>, AppError
     Ok(report::build_parts(&case.incident, &case.timeline)?)
 }
 
-/// Returns the sessions that an incident is about.
-///
-/// # Errors
-///
-/// If the stored incident cannot be decoded.
-pub fn affected_sessions(case: &IncidentWorkflow) -> Result<AffectedSessions, AppError> {
-    Ok(AffectedSessions::from_timeline(&case.timeline)?)
-}
-
 /// Numbers of sessions that a containment would revoke, from the target's last check run. Unknown ones are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainmentCounts {
@@ -101,21 +92,35 @@ pub struct ContainmentCounts {
     pub at: Option<UtcTimestamp>,
 }
 
-/// Loads the numbers of sessions that a containment would revoke. Reads the last check run instead of the database.
+/// What is known about the sessions that an incident is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentSituation {
+    /// The sessions, as the check runs of the incident recorded them. Until the incident is contained, also those of
+    /// the target's last check run.
+    pub affected: AffectedSessions,
+    /// Numbers of sessions that a containment would revoke.
+    pub counts: ContainmentCounts,
+}
+
+/// Loads what is known about the sessions of an incident. Reads stored check runs instead of the database.
 ///
 /// # Errors
 ///
-/// If the state store is unavailable.
-pub async fn load_containment_counts(
+/// If the state store is unavailable, or the stored incident cannot be decoded.
+pub async fn load_situation(
     app: &Arc<AppState>,
-    target: &str,
-) -> Result<ContainmentCounts, AppError> {
-    let name = target.to_owned();
-    let report = app.read_store(move |db| latest_reports::find_report(db, &name)).await?;
-    Ok(report.map_or_else(ContainmentCounts::default, |(at, report)| ContainmentCounts {
-        at: Some(at),
-        ..count_sessions(&report)
-    }))
+    case: &IncidentWorkflow,
+) -> Result<IncidentSituation, AppError> {
+    let mut affected = AffectedSessions::from_timeline(&case.timeline)?;
+    let target = case.incident.target.clone();
+    let report = app.read_store(move |db| latest_reports::find_report(db, &target)).await?;
+    let Some((at, report)) = report else {
+        return Ok(IncidentSituation { affected, counts: ContainmentCounts::default() });
+    };
+    if case.incident.state == IncidentState::Open {
+        affected.add_sessions(AffectedSessions::from_report(&report));
+    }
+    Ok(IncidentSituation { affected, counts: ContainmentCounts { at: Some(at), ..count_sessions(&report) } })
 }
 
 fn count_sessions(report: &Value) -> ContainmentCounts {

@@ -33,8 +33,8 @@ pub struct AffectedSessions {
 }
 
 impl AffectedSessions {
-    /// Reads the sessions from the latest check run on the timeline that found any. They stay on the timeline after they
-    /// were revoked.
+    /// Reads the sessions from the latest check run on the timeline that found any. They stay on the timeline after
+    /// they were revoked.
     ///
     /// # Errors
     ///
@@ -63,9 +63,24 @@ impl AffectedSessions {
             is_cut |= truncation_note(id, check["value"].as_f64(), rows.len()).is_some();
             sessions.extend(rows.iter().map(affected_session));
         }
-        let mut sessions: Vec<AffectedSession> = sessions.into_iter().collect();
-        sessions.sort_by(|one, other| one.token_prefix.cmp(&other.token_prefix));
-        Self { sessions, is_cut }
+        let mut found = Self { sessions: sessions.into_iter().collect(), is_cut };
+        found.group_by_token();
+        found
+    }
+
+    fn group_by_token(&mut self) {
+        self.sessions.sort_by(|one, other| one.token_prefix.cmp(&other.token_prefix));
+    }
+
+    /// Adds sessions that another check run found.
+    pub fn add_sessions(&mut self, other: Self) {
+        self.is_cut |= other.is_cut;
+        for session in other.sessions {
+            if !self.sessions.contains(&session) {
+                self.sessions.push(session);
+            }
+        }
+        self.group_by_token();
     }
 
     /// Returns the IDs of the users, each once.
@@ -120,7 +135,10 @@ mod tests {
     }
 
     fn run(check: &str, result: &str, rows: usize) -> Value {
-        let row = |number: usize| json!({ "user": format!("u{}", number / 2), "id": number.to_string(), "token_prefix": "abcd", "display": ["Leila", null, ""] });
+        let row = |number: usize| {
+            let (user, id) = (format!("u{}", number / 2), number.to_string());
+            json!({ "user": user, "id": id, "token_prefix": "abcd", "display": ["Leila", null, ""] })
+        };
         let evidence: Vec<Value> = (0..rows).map(row).collect();
         json!({ "checks": [{ "id": check, "result": result, "value": rows, "evidence": evidence }] })
     }
@@ -134,6 +152,9 @@ mod tests {
         assert_eq!(affected.user_ids(), ["u0", "u1"]);
         assert_eq!(affected.sessions[0].display, ["Leila"]);
         assert_eq!(AffectedSessions::from_timeline(&[]).unwrap(), AffectedSessions::default());
+        let mut all = affected;
+        all.add_sessions(AffectedSessions::from_report(&run("duplicate-tokens", "failing", 5)));
+        assert_eq!((all.sessions.len(), all.user_ids().len()), (5, 3));
     }
 
     #[test]
