@@ -17,6 +17,7 @@ pub mod client;
 pub mod drills;
 pub mod error;
 pub mod idempotency;
+pub mod incident_views;
 pub mod incidents;
 pub mod initial_config;
 pub mod layouts;

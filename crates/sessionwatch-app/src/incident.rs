@@ -2,9 +2,11 @@
 //! the timeline and in the audit log.
 
 mod affected;
+pub mod affected_sessions;
 pub mod drill;
 pub mod evidence_bundle;
 mod log_sources;
+pub mod progress;
 mod reopening;
 pub mod report;
 mod step_detection;

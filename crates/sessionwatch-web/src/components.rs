@@ -30,6 +30,6 @@ pub(super) use self::{
     page_header::{Crumb, PageHeader},
     pill::{PillTone, render_pill, render_quiet_severity_pill, render_severity_pill, render_state_pill},
     stat_tile::{Sparkline, StatProblem, StatTile, render_stat_tiles},
-    stepper::{Step, StepState, render_stepper},
+    stepper::{Step, StepState, render_stepper, render_stepper_with_dialogs},
     timeline::{TimelineEntry, TimelineTone, render_timeline},
 };

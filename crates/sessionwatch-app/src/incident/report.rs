@@ -13,15 +13,22 @@ use super::evidence_bundle::{self, EvidenceStatus};
 use crate::sanitize::{escape_html, sanitize_text};
 
 /// Placeholder for a field that is not set.
-const BLANK_PLACEHOLDER: &str = "(to be completed)";
+pub const BLANK_PLACEHOLDER: &str = "(to be completed)";
 
 /// Element of the report.
-enum ReportPart {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportPart {
+    /// Title of the report.
     Title(String),
+    /// Heading of a section.
     Heading(&'static str),
+    /// Names and values.
     Facts(Vec<(&'static str, String)>),
+    /// Header and rows.
     Table([&'static str; 3], Vec<[String; 3]>),
+    /// List of items.
     List(Vec<String>),
+    /// Paragraph.
     Text(String),
 }
 
@@ -94,7 +101,15 @@ pub fn render_html(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Res
     ))
 }
 
-fn build_parts(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<Vec<ReportPart>, StoreError> {
+/// Returns the parts of the report.
+///
+/// # Errors
+///
+/// Fails if an entry of the timeline cannot be decoded.
+pub fn build_parts(
+    incident: &IncidentRecord,
+    timeline: &[TimelineEntry],
+) -> Result<Vec<ReportPart>, StoreError> {
     let said = |name| incident.report_field(name).unwrap_or_else(|| BLANK_PLACEHOLDER.into());
     let (sessions, users) = count_ended(timeline)?;
     let end = incident.closed_at.map_or("not yet".into(), clock::format_utc);

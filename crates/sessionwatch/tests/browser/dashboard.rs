@@ -129,8 +129,10 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
     assert_eq!(scene.daemon.stop(), Some(0));
 }
 
-/// Form that completes the current step.
-const NEXT: &str = "section.card > form[action$='/steps']";
+/// Actions of an incident's current step, the primary one first.
+const NEXT: &str = "section[aria-labelledby=next] .card-foot";
+/// Fields of the current step.
+const STEP: &str = "#step-form";
 
 #[test]
 fn an_incident_leads_from_a_leak_to_its_closing() {
@@ -152,8 +154,8 @@ fn an_incident_leads_from_a_leak_to_its_closing() {
         let find = "form:has(input[name=find])";
         browser.fill(find, "find", "uSER 17").await;
         browser.press(find).await;
-        browser.shows("17, User 17").await;
-        browser.fill(NEXT, "note", "users 2 and 3").await;
+        browser.shows("User 17").await;
+        browser.fill(STEP, "note", "users 2 and 3").await;
         browser.press(NEXT).await;
         browser.shows("Next: Freeze the evidence").await;
         browser.press("form[action$='/evidence']").await;
@@ -161,26 +163,26 @@ fn an_incident_leads_from_a_leak_to_its_closing() {
         browser.picture("incident").await;
         browser.press(NEXT).await;
         browser.shows("Next: Notify the team").await;
-        browser.fill(NEXT, "note", "on the call").await;
+        browser.fill(STEP, "note", "on the call").await;
         browser.press(NEXT).await;
         browser.shows("Next: Revoke the sessions").await;
         assert_eq!(browser.violations().await, Vec::<String>::new());
 
         // Sessions are revoked: first as a plan, then by applying it.
-        let users = "form:has(input[value=users])";
-        browser.fill(users, "users", "2 3").await;
-        browser.press(users).await;
+        browser.click("#contain-form input[value=users]").await;
+        browser.fill("#contain-form", "users", "2 3").await;
+        browser.press(NEXT).await;
         browser.shows("Apply plan").await;
         browser.press("form.stack").await;
         browser.shows("4 rows done.").await;
         browser.follow("Back to incident").await;
-        browser.shows("contained").await;
+        browser.shows("Contained").await;
         browser.press(NEXT).await;
         browser.shows("Next: Test login and logout").await;
-        browser.fill(NEXT, "note", "both work").await;
+        browser.fill(STEP, "note", "both work").await;
         browser.press(NEXT).await;
         browser.shows("Next: Notify the users").await;
-        browser.fill(NEXT, "note", "mail to both").await;
+        browser.fill(STEP, "note", "mail to both").await;
         browser.press(NEXT).await;
         browser.shows("Next: Monitor for 24 hours").await;
 
@@ -201,21 +203,21 @@ async fn close_incident(browser: &Browser) {
     );
     browser.goto(&incident).await;
     browser.shows("Next: Find the root cause").await;
-    let cause = "section.card form[action$='/fields']";
-    browser.fill(cause, "text", "a shared cache of pages").await;
-    browser.press(cause).await;
+    browser.fill(STEP, "text", "a shared cache of pages").await;
+    browser.press(NEXT).await;
+    browser.shows("Root cause recorded").await;
     browser.press(NEXT).await;
     browser.shows("Next: Write the report").await;
-    browser.fill(NEXT, "note", "in the wiki").await;
+    browser.fill(STEP, "note", "in the wiki").await;
     browser.press(NEXT).await;
     browser.shows("All steps completed").await;
-    browser.shows("`watch` was skipped").await;
+    browser.shows("Monitor for 24 hours (skipped)").await;
     browser.fill("form[action$='/close']", "reason", "it was a rehearsal").await;
     browser.press("form[action$='/close']").await;
-    browser.shows("closed, opened").await;
+    browser.shows("after it was opened").await;
     browser.goto(&format!("{incident}/report")).await;
     browser.shows("a shared cache of pages").await;
-    browser.shows("Users affected: 2").await;
+    browser.shows("Users affected\n2").await;
 }
 
 #[test]

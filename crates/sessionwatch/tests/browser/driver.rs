@@ -133,6 +133,11 @@ impl Browser {
         self.with(By::Css(format!("{form} button")), async |found| found.click().await).await;
     }
 
+    /// Clicks an element, such as a radio button.
+    pub(crate) async fn click(&self, selector: &str) {
+        self.with(By::Css(selector.to_owned()), async |found| found.click().await).await;
+    }
+
     /// Follows the link with this text.
     pub(crate) async fn follow(&self, words: &str) {
         self.with(By::LinkText(words), async |found| found.click().await).await;
