@@ -51,6 +51,13 @@ const LOG_EVENT_COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_i
 /// Most kinds per query, below the parameter limits of both databases.
 const MAX_KINDS_PER_QUERY: usize = 200;
 
+/// Conditions of a search; the parameters are those of [`LogEventSearch::values`].
+const LOG_EVENT_CONDITIONS: &str = "target = $1 AND seen_at >= $2 AND seen_at < $3
+   AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
+   AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
+   AND (CAST($7 AS TEXT) IS NULL OR fit = $7) AND (CAST($8 AS TEXT) IS NULL OR source = $8)
+   AND ($9 = 0 OR severity IS NOT NULL)";
+
 /// Search criteria for log events.
 #[derive(Clone, Debug, Default)]
 pub struct LogEventSearch<'a> {
@@ -62,12 +69,32 @@ pub struct LogEventSearch<'a> {
     pub user: Option<&'a str>,
     /// Only events of this match kind.
     pub match_kind: Option<&'a str>,
+    /// Only events of this log source.
+    pub source: Option<&'a str>,
     /// Only events with a severity.
     pub only_with_severity: bool,
     /// Only events with an id below this one.
     pub before_id: Option<i64>,
     /// Most events to return; the latest, if there are more.
     pub limit: u32,
+}
+
+impl LogEventSearch<'_> {
+    /// Returns the values of [`LOG_EVENT_CONDITIONS`].
+    fn values<'p>(&'p self, target: &'p str, Period { from, to }: Period) -> [Param<'p>; 9] {
+        [
+            target.into(),
+            from.into(),
+            to.into(),
+            // The casts in the queries give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
+            Param::Text(self.kind),
+            Param::Text(self.token_prefix),
+            Param::Text(self.user),
+            Param::Text(self.match_kind),
+            Param::Text(self.source),
+            self.only_with_severity.into(),
+        ]
+    }
 }
 
 impl LogEventRecord {
@@ -225,27 +252,27 @@ pub fn search_log_events(
     filter: &LogEventSearch<'_>,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let query = format!(
-        "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
-           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
-           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
-           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
-           AND ($8 = 0 OR severity IS NOT NULL)
-           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $9"
+        "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE {LOG_EVENT_CONDITIONS}
+           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $11"
     );
-    let values = [
-        target.into(),
-        from.into(),
-        to.into(),
-        Param::Text(filter.kind),
-        Param::Text(filter.token_prefix),
-        Param::Text(filter.user),
-        Param::Text(filter.match_kind),
-        filter.only_with_severity.into(),
-        // The casts in the query give parameters a type, which PostgreSQL cannot infer from `IS NULL`.
-        filter.limit.into(),
-        filter.before_id.into(),
-    ];
+    let mut values = filter.values(target, Period { from, to }).to_vec();
+    values.extend([Param::from(filter.before_id), filter.limit.into()]);
     db.query_rows(&query, &values)?.iter().map(LogEventRecord::from_row).collect()
+}
+
+/// Counts a target's matching events read in a period, regardless of `before_id` and `limit`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_matching_log_events(
+    db: Tx<'_>,
+    target: &str,
+    period: Period,
+    filter: &LogEventSearch<'_>,
+) -> Result<u64, StoreError> {
+    let query = format!("SELECT COUNT(*) FROM signals WHERE {LOG_EVENT_CONDITIONS}");
+    db.query_row(&query, &filter.values(target, period))?.map_or(Ok(0), |row| row.read_u64(0))
 }
 
 /// A target and a period, to count or list log events.
