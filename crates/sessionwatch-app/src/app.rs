@@ -18,6 +18,7 @@ pub mod error;
 pub mod idempotency;
 pub mod incidents;
 pub mod initial_config;
+pub mod instance;
 pub mod layouts;
 pub mod leadership;
 pub mod login_sessions;
