@@ -38,11 +38,6 @@ pub(super) fn render_page(shell: &Shell, page: PageHead<'_>, body: &Markup) -> M
     shell.render_page(shell::PageHead { title: page.title, section, target: None, live: page.live }, &body)
 }
 
-/// Renders a page for users who are not logged in.
-pub(super) fn render_public_page(title: &str, body: &Markup) -> Markup {
-    shell::render_public_page(title, &html! { h1 { (title) } (body) })
-}
-
 /// Renders a state by shape, word and color.
 pub(super) fn render_status_badge(state: &str) -> Markup {
     render_state_pill(state)
