@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod incident_views;
 pub mod incidents;
 pub mod initial_config;
+pub mod instance;
 pub mod layouts;
 pub mod leadership;
 pub mod login_sessions;

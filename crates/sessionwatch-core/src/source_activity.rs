@@ -49,6 +49,13 @@ impl ActivityProfile {
         self.0.get(&(hour_number(at) - 1)).copied().unwrap_or(0)
     }
 
+    /// Returns the number of lines in each of the last `hours` clock hours, the oldest first, the one of `at` included.
+    #[must_use]
+    pub fn lines_by_hour(&self, at: UtcTimestamp, hours: i64) -> Vec<u64> {
+        let last = hour_number(at);
+        (last - hours + 1..=last).map(|hour| self.0.get(&hour).copied().unwrap_or(0)).collect()
+    }
+
     /// Returns the status of a source. `last` is the time of its last line; it can be idle only after at least
     /// `idle_after` without one.
     #[must_use]
@@ -115,6 +122,12 @@ mod tests {
         let mut profile = ActivityProfile::default();
         hours.for_each(|hour| profile.record_lines(at(hour), 10));
         profile
+    }
+
+    #[test]
+    fn hours_without_lines_count_as_zero() {
+        let profile = profile_of([0, 2].into_iter());
+        assert_eq!(profile.lines_by_hour(at(2), 4), [0, 10, 0, 10]);
     }
 
     #[test]

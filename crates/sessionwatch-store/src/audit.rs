@@ -4,11 +4,17 @@
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, transaction::Tx};
+use crate::{StoreError, events::contains_pattern, row::Param, transaction::Tx};
 use credentials::mask_credentials;
 
 /// Previous hash of the first entry.
 const EMPTY_CHAIN_HASH: &str = "";
+
+/// Conditions of a search; the parameters are those of [`AuditSearch::values`].
+const AUDIT_CONDITIONS: &str =
+    "(CAST($1 AS TEXT) IS NULL OR actor = $1) AND (CAST($2 AS TEXT) IS NULL OR action = $2)
+   AND (CAST($3 AS TEXT) IS NULL OR LOWER(actor || ' ' || action || ' ' || detail) LIKE LOWER($3) ESCAPE '!')
+   AND (CAST($4 AS BIGINT) IS NULL OR at >= $4)";
 
 /// The result of verifying the hash chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +124,83 @@ pub fn list_audit_entries_before(
         .collect()
 }
 
+/// Search criteria for audit entries. `None` applies no restriction.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditSearch<'a> {
+    /// Only entries of this actor.
+    pub actor: Option<&'a str>,
+    /// Only entries with this action.
+    pub action: Option<&'a str>,
+    /// Only entries whose actor, action or details contain this text, ignoring case.
+    pub text: Option<&'a str>,
+    /// Only entries at or after this time.
+    pub from: Option<UtcTimestamp>,
+}
+
+impl<'a> AuditSearch<'a> {
+    /// Returns the values of [`AUDIT_CONDITIONS`].
+    fn values(&self, pattern: Option<&'a str>) -> [Param<'a>; 4] {
+        [Param::Text(self.actor), Param::Text(self.action), Param::Text(pattern), self.from.into()]
+    }
+
+    /// Returns the pattern of the text for `LIKE … ESCAPE '!'`.
+    fn text_pattern(&self) -> Option<String> {
+        self.text.map(contains_pattern)
+    }
+}
+
+/// Returns the matching entries with an id below `before`, latest first.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn search_audit_entries(
+    db: Tx<'_>,
+    search: AuditSearch<'_>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let pattern = search.text_pattern();
+    let query = format!(
+        "SELECT id, at, actor, action, detail FROM audit WHERE {AUDIT_CONDITIONS} AND id < $5 ORDER BY id DESC LIMIT $6"
+    );
+    let mut values = search.values(pattern.as_deref()).to_vec();
+    values.extend([Param::from(before.unwrap_or(i64::MAX)), limit.into()]);
+    db.query_rows(&query, &values)?.iter().map(audit_entry_from_row).collect()
+}
+
+/// Counts the matching entries.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn count_audit_entries(db: Tx<'_>, search: AuditSearch<'_>) -> Result<u64, StoreError> {
+    let pattern = search.text_pattern();
+    let query = format!("SELECT COUNT(*) FROM audit WHERE {AUDIT_CONDITIONS}");
+    db.query_row(&query, &search.values(pattern.as_deref()))?.map_or(Ok(0), |row| row.read_u64(0))
+}
+
+/// Returns the actors that have entries, by name. Failed logins do not count: they name anybody.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn list_audit_actors(db: Tx<'_>) -> Result<Vec<String>, StoreError> {
+    let rows =
+        db.query_rows("SELECT DISTINCT actor FROM audit WHERE action <> 'login.failed' ORDER BY actor", &[])?;
+    rows.iter().map(|row| row.read_text(0)).collect()
+}
+
+/// Returns the actions that have entries, by name.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn list_audit_actions(db: Tx<'_>) -> Result<Vec<String>, StoreError> {
+    let rows = db.query_rows("SELECT DISTINCT action FROM audit ORDER BY action", &[])?;
+    rows.iter().map(|row| row.read_text(0)).collect()
+}
+
 fn audit_entry_from_row(row: &super::row::StoreRow) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         id: row.read_i64(0)?,
@@ -199,7 +282,40 @@ fn hash_entry(previous: &str, at: i64, parts: [&str; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::open_file_store;
+    use crate::tests::{open_file_store, store_of_each_kind};
+
+    #[test]
+    fn entries_are_found_by_actor_action_text_and_time() {
+        for store in store_of_each_kind() {
+            let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
+            for (micros, actor, action, detail) in [
+                (1, "ada", "plan.created", r#"{"target":"shop_a"}"#),
+                (2, "ada", "login.ended", "{}"),
+                (3, "bob", "plan.created", r#"{"target":"shopXa"}"#),
+            ] {
+                let entry = NewAuditEntry { actor, action, detail };
+                store.write(|db| insert_audit_entry(db, entry, at(micros))).unwrap();
+            }
+            let none = AuditSearch::default();
+            for (search, expected) in [
+                (none, vec![3, 2, 1]),
+                (AuditSearch { actor: Some("ada"), ..none }, vec![2, 1]),
+                (AuditSearch { action: Some("plan.created"), ..none }, vec![3, 1]),
+                (AuditSearch { text: Some("SHOP_A"), ..none }, vec![1]),
+                (AuditSearch { text: Some("%"), ..none }, vec![]),
+                (AuditSearch { from: Some(at(2)), ..none }, vec![3, 2]),
+            ] {
+                let found = store.read(|db| search_audit_entries(db, search, None, 9)).unwrap();
+                let ids: Vec<i64> = found.iter().map(|entry| entry.id).collect();
+                assert_eq!(ids, expected, "{search:?}");
+                let count = store.read(|db| count_audit_entries(db, search)).unwrap();
+                assert_eq!(count, expected.len() as u64, "{search:?}");
+            }
+            assert_eq!(store.read(|db| search_audit_entries(db, none, Some(2), 9)).unwrap().len(), 1);
+            assert_eq!(store.read(list_audit_actors).unwrap(), ["ada", "bob"]);
+            assert_eq!(store.read(list_audit_actions).unwrap(), ["login.ended", "plan.created"]);
+        }
+    }
 
     #[test]
     fn changed_removed_and_forged_entries_are_detected() {

@@ -83,7 +83,7 @@ fn like_operator(db: Tx<'_>) -> &'static str {
 }
 
 /// Returns a pattern for `LIKE … ESCAPE '!'` that finds `text` anywhere.
-fn contains_pattern(text: &str) -> String {
+pub(crate) fn contains_pattern(text: &str) -> String {
     // The escape character is doubled first, or the escapes added later would be escaped again.
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }

@@ -9,6 +9,7 @@ pub mod api_tokens;
 pub mod archive_batches;
 pub mod attestations;
 pub mod audit;
+pub mod channel_deliveries;
 pub mod confirmed_time;
 pub mod events;
 pub mod incidents;

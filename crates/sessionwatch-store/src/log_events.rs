@@ -62,6 +62,8 @@ pub struct LogEventSearch<'a> {
     pub user: Option<&'a str>,
     /// Only events of this match kind.
     pub match_kind: Option<&'a str>,
+    /// Only events of this log source.
+    pub source: Option<&'a str>,
     /// Only events with a severity.
     pub only_with_severity: bool,
     /// Only events with an id below this one.
@@ -75,8 +77,8 @@ const LOG_EVENT_CONDITIONS: &str = "target = $1 AND seen_at >= $2 AND seen_at < 
            AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
            AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
            AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
-           AND ($8 = 0 OR severity IS NOT NULL)
-           AND (CAST($9 AS BIGINT) IS NULL OR id < $9)";
+           AND (CAST($8 AS TEXT) IS NULL OR source = $8)
+           AND ($9 = 0 OR severity IS NOT NULL)";
 
 impl<'a> LogEventSearch<'a> {
     /// Returns the parameters of [`LOG_EVENT_CONDITIONS`].
@@ -89,8 +91,8 @@ impl<'a> LogEventSearch<'a> {
             Param::Text(self.token_prefix),
             Param::Text(self.user),
             Param::Text(self.match_kind),
+            Param::Text(self.source),
             self.only_with_severity.into(),
-            self.before_id.into(),
         ]
     }
 }
@@ -252,19 +254,20 @@ pub fn search_log_events(
     filter: &LogEventSearch<'_>,
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let query = format!(
-        "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE {LOG_EVENT_CONDITIONS} ORDER BY id DESC LIMIT $10"
+        "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE {LOG_EVENT_CONDITIONS}
+           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $11"
     );
     let mut params = filter.params(target, period);
-    params.push(filter.limit.into());
+    params.extend([Param::from(filter.before_id), filter.limit.into()]);
     db.query_rows(&query, &params)?.iter().map(LogEventRecord::from_row).collect()
 }
 
-/// Counts a target's matching events read in a period, beyond the limit of the search too.
+/// Counts a target's matching events read in a period, regardless of `before_id` and `limit`.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn count_found_log_events(
+pub fn count_matching_log_events(
     db: Tx<'_>,
     target: &str,
     period: Period,

@@ -31,7 +31,7 @@ use sessionwatch_core::incident::IncidentSeverity;
 use super::{WebError, auth::LoggedIn, csrf::CsrfForm, format::percent_encode};
 
 pub(super) use self::{
-    list::{render_open_form, show_incidents},
+    list::show_incidents,
     page::show_incident,
     report::show_report,
 };

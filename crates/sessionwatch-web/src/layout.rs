@@ -8,7 +8,7 @@ use super::{
     shell::{self, NavSection, Shell},
 };
 pub(super) use super::{
-    format::{percent_encode, render_relative_time, sanitize_lines, sanitize_text},
+    format::{percent_encode, render_relative_time, sanitize_text},
     shell::render_csrf_field,
 };
 
@@ -35,11 +35,6 @@ pub(super) fn render_page(shell: &Shell, page: PageHead<'_>, body: &Markup) -> M
     let header = PageHeader { headline: page.title, ..PageHeader::default() };
     let body = html! { (header.render()) (body) };
     shell.render_page(shell::PageHead { title: page.title, section, target: None, live: page.live }, &body)
-}
-
-/// Renders a page for users who are not logged in.
-pub(super) fn render_public_page(title: &str, body: &Markup) -> Markup {
-    shell::render_public_page(title, &html! { h1 { (title) } (body) })
 }
 
 /// Renders a state by shape, word and color.

@@ -19,6 +19,7 @@ mod cleanup;
 mod components;
 mod csrf;
 mod doctor_page;
+mod filter_fields;
 mod format;
 mod incidents;
 mod layout;
@@ -114,14 +115,8 @@ impl IntoResponse for WebError {
             ErrorKind::Busy => Some("2"),
             _ => None,
         };
-        let body = html! {
-            p.empty { (error.to_string()) }
-            p { (error.hint()) }
-            p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
-        };
-        let mut response =
-            (status_code(&error), layout::render_public_page(error_title(error.kind()), &body))
-                .into_response();
+        let page = render_error_page(&error);
+        let mut response = (status_code(&error), page).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -129,13 +124,38 @@ impl IntoResponse for WebError {
     }
 }
 
+/// Renders what happened, what to do, and where to go.
+fn render_error_page(error: &AppError) -> Markup {
+    let kind = error.kind();
+    let title = error_title(kind);
+    let (href, action) = match kind {
+        ErrorKind::NotLoggedIn | ErrorKind::TooManyAttempts | ErrorKind::Busy => ("/login", "Log in"),
+        _ => ("/", "Go to the overview"),
+    };
+    let body = html! {
+        (shell::render_public_head(title, &format!("Error {}", status_code(error).as_u16())))
+        section.card aria-label="Details" {
+            p.error-text { (format::sanitize_text(&error.to_string())) }
+            p.muted { (error.hint()) }
+            a.btn.btn-primary.btn-block.btn-l href=(href) { (action) }
+        }
+        @if kind == ErrorKind::Forbidden { p.foot.muted.login-foot { a href="/settings" { "Your account and role" } } }
+    };
+    shell::render_public_page(title, &body)
+}
+
 /// Returns the title of an error page.
 fn error_title(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::NotFound => "Page not found",
+        ErrorKind::NotLoggedIn => "Log in to continue",
+        ErrorKind::NotFound => "Not found",
         ErrorKind::Forbidden => "Permission denied",
+        ErrorKind::Invalid => "Check your input",
+        ErrorKind::Conflict => "Changed in the meantime",
         ErrorKind::TooManyAttempts => "Too many attempts",
-        _ => "Something went wrong",
+        ErrorKind::Busy => "Try again in a moment",
+        ErrorKind::Unavailable => "Temporarily unavailable",
+        ErrorKind::Store => "Something went wrong",
     }
 }
 

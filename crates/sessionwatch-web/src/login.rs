@@ -11,14 +11,17 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
     AppState,
+    accounts::MAX_ACCOUNT_NAME_LENGTH,
     login_sessions::{self, Credentials},
 };
 
 use super::{
     PageResult, WebError,
     auth::{LoggedIn, client_info, format_expired_session_cookie, format_session_cookie},
+    components::{Callout, Icon, Tone, render_icon},
     csrf::{CsrfForm, FormFields},
-    layout,
+    format::percent_encode,
+    shell::{render_public_head, render_public_page},
 };
 
 /// The page to return to after login.
@@ -31,6 +34,11 @@ pub(super) struct ReturnTo {
 impl ReturnTo {
     pub(super) fn new(next: String) -> Self {
         Self { next }
+    }
+
+    /// Returns the login form that leads to the path, filled with a name.
+    fn form<'a>(&'a self, name: &'a str) -> LoginForm<'a> {
+        LoginForm { notice: html! {}, name, is_rejected: false, next: self.safe_path() }
     }
 
     /// Returns the path if it stays on this host, otherwise `/`.
@@ -51,36 +59,77 @@ pub(super) async fn show_login(
     State(app): State<Arc<AppState>>,
     Query(return_to): Query<ReturnTo>,
 ) -> PageResult {
-    let notice = login_sessions::is_setup_needed(&app).await?.then(render_no_accounts_notice);
-    Ok(render_login_page(&app, notice, return_to.safe_path()))
+    let page = if login_sessions::is_setup_needed(&app).await? {
+        render_login_page(&app, &LoginForm { notice: render_no_accounts_notice(), ..return_to.form("") })
+    } else {
+        render_login_page(&app, &return_to.form(""))
+    };
+    Ok(page)
 }
 
 fn render_no_accounts_notice() -> Markup {
+    let text = html! {
+        "Open the setup link that " code { "sessionwatch serve" } " printed at startup, or run "
+        code { "sessionwatch accounts add NAME" } "."
+    };
+    Callout { tone: Tone::Info, title: "No accounts yet", text, action: html! {} }.render()
+}
+
+/// Renders the same message for an unknown name and a wrong password, which does not reveal which accounts exist.
+fn render_rejection() -> Markup {
     html! {
-        p.empty {
-            "No accounts yet. Open the setup link that " code { "sessionwatch serve" }
-            " printed at startup, or run " code { "sessionwatch accounts add NAME" } "."
+        div.callout.callout-bad role="alert" {
+            (render_icon(Icon::OctagonAlert))
+            div { b { "Wrong username or password" } p { "After 10 failed attempts, wait for 15 minutes." } }
         }
     }
 }
 
-fn render_login_page(app: &AppState, notice: Option<Markup>, next: &str) -> Markup {
+/// The login form and what it is filled with.
+#[derive(Clone, Debug)]
+struct LoginForm<'a> {
+    /// Message above the form; may be empty.
+    notice: Markup,
+    /// Name that was entered before.
+    name: &'a str,
+    /// `true` if the name or the password was wrong.
+    is_rejected: bool,
+    /// Path to return to.
+    next: &'a str,
+}
+
+fn render_login_page(app: &AppState, form: &LoginForm<'_>) -> Markup {
+    let invalid = form.is_rejected.then_some("true");
+    let has_name = !form.name.is_empty();
     let body = html! {
-        @if let Some(notice) = notice { (notice) }
-        form.stack method="post" action="/login" {
-            input type="hidden" name="next" value=(next);
-            label { "Name" input name="name" autocomplete="username" required autofocus; }
-            label {
-                "Password"
-                input type="password" name="password" autocomplete="current-password" required;
+        (render_public_head("Log in to sessionwatch", ""))
+        (form.notice)
+        form.card method="post" action="/login" {
+            @if let Some(openid) = &app.config().oidc {
+                a.btn.btn-block.btn-l href={ "/oidc/login?next=" (percent_encode(form.next)) } {
+                    (render_icon(Icon::KeyRound)) "Log in with " (openid.label)
+                }
+                div.or { "or" }
             }
-            button { "Log in" }
+            input type="hidden" name="next" value=(form.next);
+            div.field {
+                label for="name" { "Username" }
+                input.input id="name" name="name" value=(form.name) autocomplete="username" required
+                    autofocus[!has_name] aria-invalid=[invalid];
+            }
+            div.field {
+                label for="password" { "Password" }
+                input.input id="password" type="password" name="password" autocomplete="current-password" required
+                    autofocus[has_name] aria-invalid=[invalid];
+            }
+            button.btn.btn-primary.btn-block.btn-l { "Log in" }
         }
-        @if let Some(openid) = &app.config().oidc {
-            p.links { a href={ "/oidc/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
+        p.foot.muted.login-foot {
+            "No account, or a lost password? An admin can help in Settings, or with "
+            code.inline-code { "sessionwatch accounts add" } "."
         }
     };
-    layout::render_public_page("Log in", &body)
+    render_public_page("Log in", &body)
 }
 
 pub(super) async fn log_in(
@@ -94,10 +143,9 @@ pub(super) async fn log_in(
         Credentials { name: fields.text("name").to_owned(), password: fields.password("password") };
     let return_to = ReturnTo::new(fields.text("next").to_owned());
     let Some(login) = login_sessions::log_in(&app, credentials, &client).await? else {
-        let problem = html! { p.problem role="alert" { "Incorrect name or password." } };
-        let page = render_login_page(&app, Some(problem), return_to.safe_path());
-        // The same message for an unknown name and a wrong password does not reveal which accounts exist.
-        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+        let name = fields.capped_text("name", MAX_ACCOUNT_NAME_LENGTH);
+        let form = LoginForm { notice: render_rejection(), is_rejected: true, ..return_to.form(&name) };
+        return Ok((StatusCode::UNAUTHORIZED, render_login_page(&app, &form)).into_response());
     };
     let cookie = format_session_cookie(&app, &login);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(return_to.safe_path())).into_response())

@@ -1,132 +1,161 @@
-//! The settings page: the user's own account, login sessions and tokens; for admins also accounts and channels; and the
-//! configuration in use.
+//! The settings page: the user's own account, login sessions and tokens; for admins also accounts and channels; and how
+//! this instance is configured.
+
+mod about;
+mod account;
+mod accounts;
+mod browser;
+mod channels;
+mod monitoring;
 
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect, Response},
+    extract::{Query, State},
+    response::Redirect,
 };
 use maud::{Markup, html};
+use serde::Deserialize;
 use sessionwatch_app::app::{
-    AppError, AppState, MIN_PASSWORD_LENGTH,
+    AppError, AppState,
     accounts::{self as app_accounts, AccountRecord, AccountRole, PasswordChange},
-    channels as app_channels,
-    login_sessions::{self, CurrentUser, LoginSession},
+    channels as app_channels, instance,
+    login_sessions::{self, LoginSession},
     tokens as app_tokens,
 };
+use sessionwatch_core::plural::format_count;
 
 use super::{
     PageResult, WebError,
     auth::LoggedIn,
+    components::{Callout, PageHeader, Tone},
     csrf::CsrfForm,
-    layout::{self, PageHead},
     setup,
-    shell::Shell,
+    shell::{NavSection, PageHead, Shell},
     tokens,
 };
 
-pub(super) async fn show_settings(State(app): State<Arc<AppState>>, shell: Shell) -> PageResult {
-    let person = shell.user.clone();
-    let logins = login_sessions::list_login_sessions(&app, &person.name).await?;
+/// Parameters of the page.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SettingsQuery {
+    /// Name of the change that led to this page.
+    done: String,
+}
+
+/// A change that the page confirms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub(super) enum SettingsChange {
+    PasswordChanged,
+    LoginSessionEnded,
+    TokenRevoked,
+    AccountCreated,
+    AccountDeleted,
+}
+
+impl SettingsChange {
+    /// Redirects to the section of the page that shows the change.
+    pub(super) fn redirect(self) -> Redirect {
+        let section = match self {
+            Self::PasswordChanged => "password",
+            Self::LoginSessionEnded => "login-sessions",
+            Self::TokenRevoked => "tokens",
+            Self::AccountCreated | Self::AccountDeleted => "accounts",
+        };
+        let name: &str = self.into();
+        Redirect::to(&format!("/settings?done={name}#{section}"))
+    }
+
+    fn render(self) -> Markup {
+        let [title, text] = match self {
+            Self::PasswordChanged => ["Password changed", "All your other login sessions have ended."],
+            Self::LoginSessionEnded => ["Login session ended", "That browser has to log in again."],
+            Self::TokenRevoked => ["API token revoked", "Requests with it are refused from now on."],
+            Self::AccountCreated => {
+                ["Account created", "Its owner can log in with the password that you chose."]
+            }
+            Self::AccountDeleted => ["Account deleted", "Its login sessions and API tokens have ended."],
+        };
+        Callout { tone: Tone::Ok, title, text: html! { (text) }, action: html! {} }.render()
+    }
+}
+
+pub(super) async fn show_settings(
+    State(app): State<Arc<AppState>>,
+    Query(query): Query<SettingsQuery>,
+    shell: Shell,
+) -> PageResult {
+    let logins = login_sessions::list_login_sessions(&app, &shell.user.name).await?;
     let all = app_accounts::list_accounts(&app).await?;
-    let programs = app_tokens::list_tokens(&app, Some(&person.name)).await?;
-    let now = app.clock.now();
+    let tokens = app_tokens::list_tokens(&app, Some(&shell.user.name)).await?;
+    let is_admin = shell.user.role == AccountRole::Admin;
+    let channels = if is_admin { app_channels::list_channels(&app).await? } else { vec![] };
+    let store = if is_admin { Some(instance::load_store_info(&app).await?) } else { None };
+    let config = app.config();
+    let own = all.iter().find(|account| account.name == shell.user.name);
     let body = html! {
-        (render_account_section(&person, &logins, now))
-        (tokens::render_tokens_section(&person, &programs, now))
-        @if person.role == AccountRole::Admin { (render_accounts_section(&person, &all, now)) (render_channels_section(&app, &person)) }
-        (render_config_section(&app))
+        (render_headline(&shell, own, &logins))
+        @if let Ok(change) = query.done.parse::<SettingsChange>() { (change.render()) }
+        div.settings {
+            (render_contents(is_admin))
+            div.stack {
+                (account::render_login_sessions(&shell, &logins))
+                (account::render_password(&shell, own))
+                (tokens::render_tokens(&shell, &tokens))
+                @if is_admin {
+                    (accounts::render_accounts(&shell, &all))
+                    (channels::render_channels(&shell, &channels))
+                }
+                (monitoring::render_checks(&config))
+                (monitoring::render_targets(&app, &shell))
+                (about::render_about(&config, store.as_ref()))
+            }
+        }
     };
-    Ok(layout::render_page(&shell, PageHead { title: "Settings", path: "/settings", live: false }, &body))
+    Ok(render_settings_page(&shell, "Settings", &body))
 }
 
-fn render_account_section(
-    person: &CurrentUser,
-    logins: &[LoginSession],
-    now: sessionwatch_core::timestamp::UtcTimestamp,
-) -> Markup {
-    html! {
-        section aria-labelledby="own" {
-            h2 id="own" { "Your login sessions" }
-            div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "IP address" } th scope="col" { "User agent" } th scope="col" { "Logged in" } th scope="col" { "Last used" } th scope="col" { "" } } }
-                tbody { @for login in logins { tr {
-                    td { (layout::sanitize_text(&login.client_address)) } td { (layout::sanitize_text(&login.user_agent)) }
-                    td { (layout::render_relative_time(login.created_at, now)) } td { (layout::render_relative_time(login.last_used_at, now)) }
-                    td { @if login.token_hash == person.login_hash { "current session" } @else {
-                        form.inline method="post" action="/settings/login-sessions/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End session" } }
-                    } }
-                } } }
-            } }
-            form.filter method="post" action="/settings/password" {
-                (layout::render_csrf_field(person))
-                // Lets the browser's password manager know the account.
-                input type="text" name="name" value=(person.name) autocomplete="username" hidden;
-                label { "Current password" input type="password" name="password" autocomplete="current-password" required; }
-                label { "New password" input type="password" name="new" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH); }
-                button { "Change password" }
-            }
-            p.dim { "Changing the password ends all your other login sessions." }
+/// Renders a page of the settings.
+pub(super) fn render_settings_page(shell: &Shell, title: &str, body: &Markup) -> Markup {
+    shell.render_page(PageHead { title, section: NavSection::Settings, target: None, live: false }, body)
+}
+
+fn render_headline(shell: &Shell, own: Option<&AccountRecord>, logins: &[LoginSession]) -> Markup {
+    let headline = format!("You are logged in as {}", shell.user.name);
+    let devices = format_count(logins.len() as u64, "login session", "login sessions");
+    let lead = html! {
+        (describe_role(shell.user.role)) ". You have " (devices) "."
+        @if own.is_some_and(|account| !account.oidc_subject.is_empty()) {
+            " Your role comes from the identity provider."
         }
+    };
+    PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+}
+
+/// Returns what a role permits.
+fn describe_role(role: AccountRole) -> &'static str {
+    match role {
+        AccountRole::Viewer => "Viewer: read-only",
+        AccountRole::Responder => "Responder: can act on alerts, plans and incidents",
+        AccountRole::Admin => "Admin: can act, and manages accounts",
     }
 }
 
-fn render_accounts_section(
-    person: &CurrentUser,
-    all: &[AccountRecord],
-    now: sessionwatch_core::timestamp::UtcTimestamp,
-) -> Markup {
-    html! {
-        section aria-labelledby="accounts" {
-            h2 id="accounts" { "Accounts" }
-            div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Created" } th scope="col" { "" } } }
-                tbody { @for account in all { tr {
-                    td { (account.name) } td { (account.role.name()) } td { (layout::render_relative_time(account.created_at, now)) }
-                    td { @if account.name != person.name {
-                        form.inline method="post" action="/settings/accounts/delete" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Delete account" } }
-                    } }
-                } } }
-            } }
-            form.filter method="post" action="/settings/accounts" {
-                (layout::render_csrf_field(person))
-                label { "Name" input name="name" required pattern="[A-Za-z0-9._@+\\-]{1,64}" autocomplete="off"; }
-                label { "Role" select name="role" { option value="viewer" { "Viewer: read-only" } option value="responder" { "Responder: can act" } option value="admin" { "Admin: manages accounts" } } }
-                label { "Password" input type="password" name="password" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH); }
-                button { "Create account" }
-            }
+/// Renders the links to the sections of the page.
+fn render_contents(is_admin: bool) -> Markup {
+    let group = |title: &str, links: &[(&str, &str)]| {
+        html! {
+            p.label.muted { (title) }
+            ul { @for (id, text) in links { li { a href={ "#" (id) } { (text) } } } }
         }
-    }
-}
-
-fn render_channels_section(app: &AppState, person: &CurrentUser) -> Markup {
-    let config = app.config();
+    };
     html! {
-        section aria-labelledby="channels" {
-            h2 id="channels" { "Channels" }
-            @if config.serve.channels.is_empty() { p.empty { "No notification channels configured. Add " code { "[[channel]]" } " to the configuration." } }
-            @else { ul.list { @for channel in &config.serve.channels { li {
-                (channel.name)
-                form.inline method="post" action="/settings/channels/test" { (layout::render_csrf_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send test message" } }
-            } } } }
-        }
-    }
-}
-
-/// Renders the configuration in use, without secrets.
-fn render_config_section(app: &AppState) -> Markup {
-    let config = app.config();
-    html! {
-        section aria-labelledby="configuration" {
-            h2 id="configuration" { "Configuration in use" }
-            dl.facts {
-                dt { "File" } dd { (config.file.as_ref().map_or("built-in defaults".to_owned(), |file| file.display().to_string())) }
-                @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
-                dt { "History" } dd { (config.serve.history_retention.as_hours() / 24) " days" }
-                dt { "Enabled checks" } dd { (config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>().join(", ")) }
-                dt { "Log sources" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
-            }
+        nav.contents aria-label="Sections" {
+            (group("You", &[("login-sessions", "Login sessions"), ("password", "Password"), ("tokens", "API tokens")]))
+            @if is_admin { (group("Administration", &[("accounts", "Accounts"), ("channels", "Channels")])) }
+            (group("Monitoring", &[("checks", "Checks"), ("settings-targets", "Targets")]))
+            (group("Instance", &[("about", "About")]))
         }
     }
 }
@@ -143,7 +172,7 @@ pub(super) async fn change_password(
         new_password: form.password("new"),
     };
     app_accounts::change_password(&app, change).await?;
-    Ok(Redirect::to("/settings"))
+    Ok(SettingsChange::PasswordChanged.redirect())
 }
 
 pub(super) async fn revoke_login_session(
@@ -152,7 +181,7 @@ pub(super) async fn revoke_login_session(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     login_sessions::revoke_login_session(&app, &person.actor(), form.text("login").to_owned()).await?;
-    Ok(Redirect::to("/settings"))
+    Ok(SettingsChange::LoginSessionEnded.redirect())
 }
 
 pub(super) async fn create_account(
@@ -166,7 +195,7 @@ pub(super) async fn create_account(
         .map_err(|_| AppError::Invalid("Unknown role. Use viewer, responder or admin.".into()))?;
     let new = setup::parse_new_account(&app, &form, role).await?;
     app_accounts::create_account(&app, &person.actor(), new).await?;
-    Ok(Redirect::to("/settings"))
+    Ok(SettingsChange::AccountCreated.redirect())
 }
 
 pub(super) async fn delete_account(
@@ -175,25 +204,19 @@ pub(super) async fn delete_account(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     app_accounts::delete_account(&app, &person.actor(), form.text("name").to_owned()).await?;
-    Ok(Redirect::to("/settings"))
+    Ok(SettingsChange::AccountDeleted.redirect())
 }
 
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
     shell: Shell,
     form: CsrfForm,
-) -> Result<Response, WebError> {
-    let person = shell.user.clone();
+) -> PageResult {
     let name = form.text("channel");
     // Answers with a page instead of a redirect, to show what the channel replied.
-    let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
-    let body = html! {
-        @if problems.is_empty() { p.verdict.passing { (layout::render_status_badge("passing")) " " (name) " accepted the test message." } }
-        @else { p.problem role="alert" { "Cannot send a test message to " (name) ": " (problems.join("; ")) } }
-        p { a href="/settings" { "Back to settings" } }
-    };
-    Ok(layout::render_page(&shell, PageHead { title: "Test message", path: "/settings", live: false }, &body)
-        .into_response())
+    let problems = app_channels::send_test_message(&app, &shell.user.actor(), name).await?;
+    let body = channels::render_test_result(&shell, name, &problems);
+    Ok(render_settings_page(&shell, "Test message", &body))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
     PageResult, WebError,
     auth::{client_info, format_session_cookie},
     csrf::FormFields,
-    layout,
+    shell::{render_public_head, render_public_page},
 };
 
 pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {
@@ -26,17 +26,25 @@ pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Pa
         return Err(setup_link_expired().into());
     }
     let body = html! {
-        p { "Create the first account. It has the admin role. This link works once." }
-        form.stack method="post" action={ "/setup/" (token) } {
-            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
-            label {
-                "Password (at least " (MIN_PASSWORD_LENGTH) " characters; a sentence works well)"
-                input type="password" name="password" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH);
+        (render_public_head("Create the first account", "It has the admin role. This link works once."))
+        form.card method="post" action={ "/setup/" (token) } {
+            div.field {
+                label for="name" { "Username" }
+                input.input id="name" name="name" autocomplete="username" required autofocus
+                    pattern="[A-Za-z0-9._@+\\-]{1,64}" aria-describedby="name-hint";
+                p.hint id="name-hint" { "Letters, digits and . _ @ + -" }
             }
-            button { "Create account" }
+            div.field {
+                label for="password" { "Password" }
+                input.input id="password" type="password" name="password" autocomplete="new-password" required
+                    minlength=(MIN_PASSWORD_LENGTH) aria-describedby="password-hint";
+                p.hint id="password-hint" { "At least " (MIN_PASSWORD_LENGTH) " characters. A sentence works well." }
+            }
+            button.btn.btn-primary.btn-block.btn-l { "Create account" }
         }
+        p.foot.muted.login-foot { "Further accounts are created in Settings." }
     };
-    Ok(layout::render_public_page("Set up", &body))
+    Ok(render_public_page("Set up", &body))
 }
 
 pub(super) async fn create_first_account(

@@ -334,6 +334,16 @@ pub(super) fn render_public_page(title: &str, body: &Markup) -> Markup {
     }
 }
 
+/// Renders the mark and the only `h1` of a page for users who are not logged in, with a muted line below.
+pub(super) fn render_public_head(title: &str, note: &str) -> Markup {
+    html! {
+        div.login-brand {
+            (render_mark())
+            div { h1 { (title) } @if !note.is_empty() { p.muted { (note) } } }
+        }
+    }
+}
+
 /// Renders the product's mark and name.
 pub(super) fn render_brand() -> Markup {
     html! { a.brand href="/" { (render_mark()) span { "sessionwatch" } } }

@@ -12,49 +12,138 @@ use sessionwatch_app::app::{
         TokenOwner, TokenScope, is_valid_label,
     },
 };
-use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     PageResult, WebError,
     auth::LoggedIn,
+    components::{
+        Card, Column, Crumb, DataTable, Dialog, EmptyState, Icon, PageHeader, PillTone, render_code_block,
+        render_icon, render_pill,
+    },
     csrf::CsrfForm,
-    layout::{self, PageHead},
-    shell::Shell,
+    format::{render_relative_time, sanitize_text},
+    settings::{self, SettingsChange},
+    shell::{Shell, render_csrf_field},
 };
 
+/// Path below which the API is.
+const API_PATH: &str = "/api/v1";
+
+const COLUMNS: [Column<'_>; 5] = [
+    Column::text("Token"),
+    Column { title: "Scopes", class: "scopes" },
+    Column::number("Last used"),
+    Column::number("Expires"),
+    Column::text(""),
+];
+
 /// Renders the user's own tokens.
-pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now: UtcTimestamp) -> Markup {
-    let scopes =
-        |token: &ApiToken| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
+pub(super) fn render_tokens(shell: &Shell, all: &[ApiToken]) -> Markup {
+    let content = if all.is_empty() {
+        let text = html! {
+            "With a token, a program uses " code { (API_PATH) } " in your name, with at most your permissions."
+        };
+        EmptyState { icon: Icon::Lock, title: "No API tokens yet", text, action: html! {} }.render()
+    } else {
+        let rows =
+            html! { @for (index, token) in all.iter().enumerate() { (render_token(shell, token, index)) } };
+        DataTable { label: "Your API tokens", class: "table-cards", columns: &COLUMNS, rows }.render()
+    };
+    let end = html! {
+        a href="/api/v1/openapi.json" { "API description" }
+        button.btn.btn-s type="button" popovertarget="new-token" { (render_icon(Icon::Plus)) "Create token" }
+    };
+    let body = html! { (content) (render_new_token(shell)) };
+    Card { id: "tokens", title: "Your API tokens", note: "For programs that act in your name", end, body }
+        .render()
+}
+
+fn render_token(shell: &Shell, token: &ApiToken, index: usize) -> Markup {
+    let dialog = format!("revoke-token-{index}");
+    let body = html! {
+        (render_csrf_field(&shell.user))
+        input type="hidden" name="token" value=(token.id);
+        p {
+            "Programs that use “" (sanitize_text(&token.label)) "” are refused from then on. "
+            "This cannot be undone."
+        }
+    };
+    let revocation = Dialog {
+        id: &dialog,
+        title: "Revoke this token?",
+        action: "/settings/tokens/revoke",
+        body,
+        submit: "Revoke token",
+        is_dangerous: true,
+    };
     html! {
-        section aria-labelledby="tokens" {
-            h2 id="tokens" { "Your API tokens" }
-            @if all.is_empty() { p.empty { "No API tokens yet. With a token, a program uses " code { "/api/v1" } " in your name, with at most your permissions." } }
-            @else {
-                div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Last used" } th scope="col" { "Expires" } th scope="col" { "" } } }
-                    tbody { @for token in all { tr {
-                        td { (layout::sanitize_text(&token.label)) } td { (scopes(token)) }
-                        td { @if let Some(at) = token.last_used_at { (layout::render_relative_time(at, now)) } @else { "never" } }
-                        td { @if token.expires_at <= now { "expired" } @else { (sessionwatch_clock::format_utc(token.expires_at)) } }
-                        td { form.inline method="post" action="/settings/tokens/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Revoke token" } } }
-                    } } }
-                } }
+        tr {
+            td.first.strong { (sanitize_text(&token.label)) }
+            td.scopes.span { @for scope in &token.scopes { span.tag { (scope.name()) } " " } }
+            td.num data-l="Last used" {
+                @match token.last_used_at {
+                    Some(at) => (render_relative_time(at, shell.now)),
+                    None => span.muted { "never" },
+                }
             }
-            form.filter method="post" action="/settings/tokens" {
-                (layout::render_csrf_field(person))
-                label { "Name" input name="label" required maxlength="64" autocomplete="off"; }
-                fieldset {
-                    legend { "Scopes" }
-                    @for scope in TokenScope::ALL.iter().copied().filter(|scope| scope.required_role() <= person.role) {
-                        label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == TokenScope::Read]; " " (scope.name()) }
+            td.num data-l="Expires" {
+                @if token.expires_at <= shell.now { (render_pill(PillTone::Stale, Icon::Clock, "Expired")) }
+                @else { (render_relative_time(token.expires_at, shell.now)) }
+            }
+            td.end {
+                button.btn.btn-s type="button" popovertarget=(dialog) { "Revoke…" }
+                (revocation.render())
+            }
+        }
+    }
+}
+
+/// Renders the form for a new token. It offers only scopes that the user's role permits.
+fn render_new_token(shell: &Shell) -> Markup {
+    let permitted = TokenScope::ALL.iter().copied().filter(|scope| scope.required_role() <= shell.user.role);
+    let body = html! {
+        (render_csrf_field(&shell.user))
+        div.field {
+            label for="token-label" { "Name" }
+            input.input id="token-label" name="label" required maxlength="64" autocomplete="off"
+                placeholder="nightly export";
+        }
+        fieldset.field {
+            legend.label { "Scopes" }
+            div.opts {
+                @for scope in permitted {
+                    label.opt {
+                        input type="checkbox" name=(scope.name()) value="yes" checked[scope == TokenScope::Read];
+                        (scope.name()) span.muted { (describe_scope(scope)) }
                     }
                 }
-                label { "Days until expiry" input name="days" type="number" min="1" max=(MAX_TOKEN_DAYS) value=(DEFAULT_TOKEN_DAYS); }
-                button { "Create token" }
             }
-            p.dim { "API reference: " a href="/api/v1/openapi.json" { "/api/v1/openapi.json" } }
         }
+        div.field {
+            label for="token-days" { "Days until expiry" }
+            input.input id="token-days" name="days" type="number" min="1" max=(MAX_TOKEN_DAYS)
+                value=(DEFAULT_TOKEN_DAYS);
+        }
+    };
+    Dialog {
+        id: "new-token",
+        title: "Create API token",
+        action: "/settings/tokens",
+        body,
+        submit: "Create token",
+        is_dangerous: false,
+    }
+    .render()
+}
+
+fn describe_scope(scope: TokenScope) -> &'static str {
+    match scope {
+        TokenScope::Read => "Read everything",
+        TokenScope::Alerts => "Acknowledge, resolve and silence alerts; attest checklist items",
+        TokenScope::Actions => "Create and apply plans; restore archived rows",
+        TokenScope::Incidents => "Work on incidents",
+        TokenScope::Account => "Manage your login sessions and tokens",
+        TokenScope::Admin => "Manage accounts and channels",
     }
 }
 
@@ -63,21 +152,37 @@ pub(super) async fn create_token(
     shell: Shell,
     form: CsrfForm,
 ) -> PageResult {
-    let person = shell.user.clone();
-    let new = parse_new_token(&person, &form)?;
-    let CreatedToken { token, secret } =
-        tokens::create_token(&app, &person.actor(), new).await.map_err(AppError::from)?;
-    let body = html! {
-        p { "Token “" (layout::sanitize_text(&token.label)) "” created. Copy it now, because it is not shown again:" }
-        pre.draft tabindex="0" { (secret.expose()) }
-        p { "Send it as " code { "Authorization: Bearer " (API_TOKEN_PREFIX) "…" } ". It expires at " (sessionwatch_clock::format_utc(token.expires_at)) "." }
-        p { a href="/settings" { "Back to settings" } }
+    let new = parse_new_token(&shell.user, &form)?;
+    let created = tokens::create_token(&app, &shell.user.actor(), new).await.map_err(AppError::from)?;
+    Ok(settings::render_settings_page(&shell, "New API token", &render_created_token(&shell, &created)))
+}
+
+/// Renders the only page that shows a token.
+fn render_created_token(shell: &Shell, created: &CreatedToken) -> Markup {
+    let CreatedToken { token, secret } = created;
+    let crumbs = vec![
+        Crumb { href: "/settings".into(), text: "Settings".into() },
+        Crumb { href: "/settings#tokens".into(), text: "API tokens".into() },
+    ];
+    let headline = format!("Copy the token “{}” now", sanitize_text(&token.label));
+    let lead = html! {
+        "It is not stored, and not shown again. It expires " (render_relative_time(token.expires_at, shell.now)) "."
     };
-    Ok(layout::render_page(
-        &shell,
-        PageHead { title: "New API token", path: "/settings", live: false },
-        &body,
-    ))
+    let example = format!("Authorization: Bearer {API_TOKEN_PREFIX}…");
+    let body = html! {
+        div.stack-s {
+            (render_code_block("API token", secret.expose()))
+            p.muted {
+                "Send it with each request below " code { (API_PATH) } " as " code.inline-code { (example) }
+                ". Scopes: " (token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ")) "."
+            }
+        }
+    };
+    html! {
+        (PageHeader { crumbs, headline: &headline, lead, ..PageHeader::default() }.render())
+        (Card { id: "token", title: "API token", note: "", end: html! {}, body }.render_padded())
+        div.actions { a.btn href="/settings#tokens" { "Back to API tokens" } }
+    }
 }
 
 /// Parses the new token from a form.
@@ -108,5 +213,5 @@ pub(super) async fn delete_token(
 ) -> Result<Redirect, WebError> {
     let owner = TokenOwner::Account(person.name.clone());
     tokens::delete_token(&app, &person.actor(), form.text("token").to_owned(), owner).await?;
-    Ok(Redirect::to("/settings"))
+    Ok(SettingsChange::TokenRevoked.redirect())
 }

@@ -2,11 +2,69 @@
 
 use std::sync::Arc;
 
-use sessionwatch_store::audit;
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::audit::{self, AuditSearch};
 
 use super::{AppError, AppState, Period};
 
 pub use sessionwatch_store::audit::{AuditEntry, ChainStatus};
+
+/// Search for audit entries. `None` applies no restriction.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only entries of this actor.
+    pub actor: Option<String>,
+    /// Only entries with this action.
+    pub action: Option<String>,
+    /// Only entries that contain this text, ignoring case.
+    pub text: Option<String>,
+    /// Only entries at or after this time.
+    pub from: Option<UtcTimestamp>,
+    /// Only entries before the one with this id.
+    pub before: Option<i64>,
+    /// Maximum number of entries.
+    pub limit: u32,
+}
+
+/// A page of the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// Entries, the latest first.
+    pub entries: Vec<AuditEntry>,
+    /// Number of entries that match the search, on all pages.
+    pub matching: u64,
+    /// State of the hash chain.
+    pub chain: ChainStatus,
+    /// Actors with entries other than failed logins, by name.
+    pub actors: Vec<String>,
+    /// Actions with entries, by name.
+    pub actions: Vec<String>,
+}
+
+/// Loads a page of the audit log. The whole log is verified each time, so that tampering shows to anyone who reads it.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn load_audit_page(app: &Arc<AppState>, query: AuditQuery) -> Result<AuditPage, AppError> {
+    // One transaction, so that the numbers fit together.
+    app.read_store(move |db| {
+        let search = AuditSearch {
+            actor: query.actor.as_deref(),
+            action: query.action.as_deref(),
+            text: query.text.as_deref(),
+            from: query.from,
+        };
+        Ok(AuditPage {
+            entries: audit::search_audit_entries(db, search, query.before, query.limit)?,
+            matching: audit::count_audit_entries(db, search)?,
+            chain: audit::verify_chain(db)?,
+            actors: audit::list_audit_actors(db)?,
+            actions: audit::list_audit_actions(db)?,
+        })
+    })
+    .await
+}
 
 /// Lists the entries of a period, the oldest first.
 ///

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::json;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
-    StoreError, audit,
+    StoreError, audit, channel_deliveries,
     outbox::{self, OutboxMessage},
 };
 
 use super::{Actor, AppError, AppState};
-use crate::notify;
+use crate::{config::NotificationRoute, notify};
 
 pub use crate::notify::{NotificationChannel, NotificationMessage};
+pub use sessionwatch_store::channel_deliveries::ChannelDeliveries;
 
 /// Message that the daemon has stopped retrying.
 #[derive(Clone, Debug)]
@@ -64,6 +65,50 @@ pub async fn send_test_message(
     })
     .await?;
     Ok(problems)
+}
+
+/// A configured channel, and what was delivered through it.
+#[derive(Clone, Debug)]
+pub struct ChannelStatus {
+    /// Name of the channel.
+    pub name: String,
+    /// Name of its kind, as written in the configuration; empty if the channel cannot be used.
+    pub kind: &'static str,
+    /// Routes that send alerts to it; `None` if there are no routes, so that it receives every alert.
+    pub routes: Option<Vec<NotificationRoute>>,
+    /// Messages delivered and waiting.
+    pub deliveries: ChannelDeliveries,
+    /// Why the channel cannot be used.
+    pub problem: Option<String>,
+}
+
+/// Lists the configured channels, those that cannot be used last.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn list_channels(app: &Arc<AppState>) -> Result<Vec<ChannelStatus>, AppError> {
+    let config = app.config();
+    let deliveries = app.read_store(channel_deliveries::list_channel_deliveries).await?;
+    let status = |name: &str, kind, problem: Option<String>| {
+        let of_channel = |route: &&NotificationRoute| route.channels.iter().any(|channel| channel == name);
+        let routes = &config.serve.routes;
+        let known = deliveries.iter().find(|one| one.channel == name).cloned();
+        ChannelStatus {
+            name: name.to_owned(),
+            kind,
+            routes: (!routes.is_empty()).then(|| routes.iter().filter(of_channel).cloned().collect()),
+            deliveries: known.unwrap_or_default(),
+            problem,
+        }
+    };
+    let usable = config.serve.channels.iter().map(|channel| status(&channel.name, channel.kind.name(), None));
+    let unresolved = config
+        .serve
+        .unresolved_channels
+        .iter()
+        .map(|section| status(&section.name, "", Some(section.problem.to_string())));
+    Ok(usable.chain(unresolved).collect())
 }
 
 /// Lists failed messages, the latest first.

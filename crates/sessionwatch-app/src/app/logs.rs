@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use sessionwatch_store::log_events::{self, LogEventSearch, LogEventWindow};
+use sessionwatch_store::{
+    StoreError,
+    log_events::{self, LogEventSearch, LogEventWindow},
+    transaction::Tx,
+};
 
 use super::{AppError, AppState, Period, sessions::SessionRow};
 use crate::{
@@ -24,6 +28,8 @@ pub struct LogEventQuery {
     pub token_prefix: Option<String>,
     /// Only events that name this user.
     pub user: Option<String>,
+    /// Only events of this log source.
+    pub source: Option<String>,
     /// Only events with a severity.
     pub only_warnings: bool,
     /// Only events read in this period.
@@ -32,34 +38,6 @@ pub struct LogEventQuery {
     pub before: Option<i64>,
     /// Maximum number of events per target.
     pub limit: u32,
-}
-
-impl LogEventQuery {
-    fn to_search(&self) -> LogEventSearch<'_> {
-        LogEventSearch {
-            kind: self.kind.as_deref(),
-            token_prefix: self.token_prefix.as_deref(),
-            user: self.user.as_deref(),
-            match_kind: None,
-            only_with_severity: self.only_warnings,
-            before_id: self.before,
-            limit: self.limit,
-        }
-    }
-}
-
-/// Counts the log events that a query finds without its limit.
-///
-/// # Errors
-///
-/// If the state store is unavailable.
-pub async fn count_log_events(app: &Arc<AppState>, query: LogEventQuery) -> Result<u64, AppError> {
-    app.read_store(move |db| {
-        let search = query.to_search();
-        let counts = query.targets.iter();
-        counts.map(|target| log_events::count_found_log_events(db, target, query.period, &search)).sum()
-    })
-    .await
 }
 
 /// Searches log events, the latest first.
@@ -71,16 +49,73 @@ pub async fn search_log_events(
     app: &Arc<AppState>,
     query: LogEventQuery,
 ) -> Result<Vec<LogEventRecord>, AppError> {
+    app.read_store(move |db| query.search(db)).await
+}
+
+/// A page of log events.
+#[derive(Clone, Debug)]
+pub struct LogEventPage {
+    /// Log events, the latest first.
+    pub events: Vec<LogEventRecord>,
+    /// Number of log events that match the search, on all pages.
+    pub matching: u64,
+}
+
+/// Searches log events, and counts those on all pages. `limit` applies to all targets together.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn load_log_event_page(
+    app: &Arc<AppState>,
+    query: LogEventQuery,
+) -> Result<LogEventPage, AppError> {
     app.read_store(move |db| {
+        let mut events = query.search(db)?;
+        events.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        Ok(LogEventPage { events, matching: query.count(db)? })
+    })
+    .await
+}
+
+/// Counts matching log events.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn count_log_events(app: &Arc<AppState>, query: LogEventQuery) -> Result<u64, AppError> {
+    app.read_store(move |db| query.count(db)).await
+}
+
+impl LogEventQuery {
+    fn to_search(&self) -> LogEventSearch<'_> {
+        LogEventSearch {
+            kind: self.kind.as_deref(),
+            token_prefix: self.token_prefix.as_deref(),
+            user: self.user.as_deref(),
+            match_kind: None,
+            source: self.source.as_deref(),
+            only_with_severity: self.only_warnings,
+            before_id: self.before,
+            limit: self.limit,
+        }
+    }
+
+    fn search(&self, db: Tx<'_>) -> Result<Vec<LogEventRecord>, StoreError> {
         let mut found = vec![];
-        for target in &query.targets {
-            found.extend(log_events::search_log_events(db, target, query.period, &query.to_search())?);
+        for target in &self.targets {
+            found.extend(log_events::search_log_events(db, target, self.period, &self.to_search())?);
         }
         // Sorted here, because the events of several targets were read one after the other.
         found.sort_by_key(|event| std::cmp::Reverse(event.id));
         Ok(found)
-    })
-    .await
+    }
+
+    fn count(&self, db: Tx<'_>) -> Result<u64, StoreError> {
+        let of_target =
+            |target| log_events::count_matching_log_events(db, target, self.period, &self.to_search());
+        self.targets.iter().map(|target| of_target(target)).sum()
+    }
 }
 
 /// Configured log source with its stored state.

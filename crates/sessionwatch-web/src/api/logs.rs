@@ -74,6 +74,7 @@ pub(super) async fn list_log_events(
         kind: wanted.kind.map(|kind| kind.to_string()),
         token_prefix: wanted.token.map(|token| token.to_string()),
         user: wanted.user.map(|user| user.to_string()),
+        source: None,
         only_warnings: wanted.bad,
         period,
         before: wanted.cursor.map(|ListCursor(before)| before),

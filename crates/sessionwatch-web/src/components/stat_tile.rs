@@ -74,7 +74,8 @@ impl StatTile<'_> {
 }
 
 impl Sparkline {
-    fn render(&self, class: &str) -> Markup {
+    /// Renders the course as a picture with these classes.
+    pub(crate) fn render(&self, class: &str) -> Markup {
         html! {
             svg class=(class) viewBox={ "0 0 " (SPARK_WIDTH) " " (SPARK_HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
                 @for run in self.known_runs() {

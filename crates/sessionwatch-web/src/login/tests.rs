@@ -31,18 +31,21 @@ async fn an_anonymous_visitor_is_sent_to_the_login_form_and_back() {
     let form = stranger.get(&page.location.unwrap()).await;
     assert_eq!(form.select_attributes("input[name=next]", "value"), ["/alerts?days=30"]);
     assert_eq!(form.count_elements("nav"), 0, "a public page has no navigation");
-    assert_eq!(form.count_elements("p.empty"), 1, "no accounts yet");
+    assert_eq!(form.select_text(".callout b"), "No accounts yet");
     dashboard.log_in_as(AccountRole::Viewer).await;
-    assert_eq!(stranger.get("/login").await.count_elements("p.empty"), 0);
+    assert_eq!(stranger.get("/login").await.count_elements(".callout"), 0);
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_reported_without_showing_the_input() {
+async fn a_wrong_password_is_reported_and_the_name_kept_as_text() {
     let dashboard = TestDashboard::new();
     let fields = [("name", HOSTILE_TEXT), ("password", "wrong"), ("next", "//evil.example")];
     let page = dashboard.anonymous_visitor().post("/login", &fields).await;
     assert_eq!(page.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(page.select_text("p[role=alert]"), "Incorrect name or password.");
+    assert_eq!(page.select_text("[role=alert] b"), "Wrong username or password");
+    assert_eq!(page.select_attributes("input[name=name]", "value"), [HOSTILE_TEXT]);
+    assert_eq!(page.select_attributes("input[name=password]", "value"), [""]);
+    assert_eq!(page.count_elements("main script"), 0);
     assert_eq!(page.select_attributes("input[name=next]", "value"), ["/"]);
     assert!(!page.select_text("main").contains("alert(1)"));
     assert!(page.cookie.is_none());
@@ -74,7 +77,7 @@ async fn a_setup_link_shows_a_form_and_any_other_is_not_found() {
     let dashboard = TestDashboard::new();
     let token = dashboard.app.auth.create_setup_link(dashboard.now());
     let page = dashboard.anonymous_visitor().get(&format!("/setup/{token}")).await;
-    assert_eq!(page.select_text("form.stack button"), "Create account");
+    assert_eq!(page.select_text("main form button"), "Create account");
     assert_eq!(
         page.select_attributes("input[name=password]", "minlength"),
         [MIN_PASSWORD_LENGTH.to_string()]
@@ -105,7 +108,7 @@ async fn every_page_has_a_title_and_marks_its_navigation_entry() {
     }
     let missing = admin.get("/nowhere").await;
     assert_eq!(
-        (missing.status, missing.select_text("main p.empty")),
+        (missing.status, missing.select_text("main p.error-text")),
         (StatusCode::NOT_FOUND, "No page exists at this address.".into())
     );
 }
@@ -127,7 +130,7 @@ async fn the_first_account_is_created_once_and_logged_in() {
 #[tokio::test]
 async fn an_identity_provider_is_offered_only_if_configured() {
     let dashboard = TestDashboard::new();
-    assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("p.links a"), 0);
+    assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("main form a"), 0);
     assert_eq!(dashboard.anonymous_visitor().get("/oidc/login").await.status, StatusCode::NOT_FOUND);
     let callback = dashboard.anonymous_visitor().get("/oidc/callback?code=x&state=y").await;
     assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");

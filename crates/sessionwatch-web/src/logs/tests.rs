@@ -10,11 +10,14 @@ const WITH_LOGS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"
 async fn without_sources_the_page_shows_how_to_configure_one() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
-    assert_eq!(page.select_text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
+    assert_eq!(page.select_text("h1"), "No log sources yet");
     assert_eq!(
-        page.select_text("section[aria-labelledby=log-events] p.empty"),
-        "No matching log events in the last 30 days."
+        page.select_text("section[aria-labelledby=sources] pre"),
+        "[[logs]] name = \"web\" target = \"app\" file = \"/var/log/app.log\""
     );
+    assert_eq!(page.count_elements("form.filters"), 0, "there is nothing to filter");
+    let filtered = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs?user=x").await;
+    assert_eq!(filtered.select_text("section[aria-labelledby=log-events] .empty b"), "No matching events");
 }
 
 #[tokio::test]
@@ -22,7 +25,7 @@ async fn a_source_that_was_never_read_has_no_lines_yet() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
     let row = page.select_texts("section[aria-labelledby=sources] tbody td");
-    assert_eq!(row, ["web", "app", "–", "? unknown no lines yet", "0"]);
+    assert_eq!(row, ["web", "No lines yet", "missing.log", "app", "–", "0", "–"]);
 }
 
 #[tokio::test]
@@ -53,7 +56,10 @@ async fn log_events_are_listed_filtered_and_shown_as_text() {
     let page = viewer.get("/logs").await;
     assert_eq!(page.select_texts("section[aria-labelledby=log-events] tbody code"), ["other…", "abcdefgh…"]);
     page.assert_shows_hostile_text("section[aria-labelledby=log-events] td");
+    let page = viewer.get("/logs?source=none").await;
+    assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 0);
     let page = viewer.get("/logs?token=abcdefgh").await;
+    assert_eq!(page.select_text("section[aria-labelledby=log-events] .card-foot > span"), "1 of 1 shown");
     assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 1);
     assert_eq!(page.select_attributes("input[name=token]", "value"), ["abcdefgh"]);
     assert_eq!(

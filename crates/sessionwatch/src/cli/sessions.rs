@@ -200,6 +200,7 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
             kind: None,
             token_prefix: Some(prefix.clone()),
             user: None,
+            source: None,
             only_warnings: false,
             period: Period::ALL_TIME,
             before: None,

@@ -78,6 +78,7 @@ pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failu
         kind: args.kind.clone(),
         token_prefix: args.token.clone(),
         user: args.user.clone(),
+        source: None,
         only_warnings: args.warnings,
         period: Period { from, to: UtcTimestamp::MAX },
         before: None,
