@@ -12,6 +12,7 @@ pub mod auth;
 pub mod background;
 pub mod channels;
 pub mod checklists;
+pub mod cleanup;
 pub mod client;
 pub mod drills;
 pub mod error;
