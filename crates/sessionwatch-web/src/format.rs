@@ -59,6 +59,19 @@ pub(crate) fn sanitize_text(text: &str) -> String {
     sessionwatch_app::sanitize::sanitize_text(text)
 }
 
+/// Renders a text, with what is between backticks in a fixed-width font.
+pub(crate) fn render_code_spans(text: &str) -> Markup {
+    // A single backtick is only a character.
+    let is_paired = text.matches('`').count().is_multiple_of(2);
+    html! {
+        @if is_paired {
+            @for (index, part) in text.split('`').enumerate() {
+                @if index % 2 == 1 { code { (part) } } @else { (part) }
+            }
+        } @else { (text) }
+    }
+}
+
 /// Sanitizes text line by line.
 pub(crate) fn sanitize_lines(text: &str) -> String {
     text.lines().map(sanitize_text).collect::<Vec<_>>().join("\n")
@@ -90,6 +103,13 @@ mod tests {
     fn amounts_are_short_and_grouped() {
         let shown = [0.0, 12.0, 1.254, 99.5, 4_604.0, 4_604.7, 2_500_000.0].map(format_amount);
         assert_eq!(shown, ["0", "12", "1.25", "99.50", "4,604", "4,605", "2.5M"]);
+    }
+
+    #[test]
+    fn backticks_mark_code_only_in_pairs() {
+        let rendered = render_code_spans("run `sessionwatch <b>` first").into_string();
+        assert_eq!(rendered, "run <code>sessionwatch &lt;b&gt;</code> first");
+        assert_eq!(render_code_spans("one ` only").into_string(), "one ` only");
     }
 
     #[test]
