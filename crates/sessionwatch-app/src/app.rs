@@ -13,6 +13,7 @@ pub mod background;
 pub mod channels;
 pub mod check_course;
 pub mod checklists;
+pub mod cleanup;
 pub mod client;
 pub mod drills;
 pub mod error;

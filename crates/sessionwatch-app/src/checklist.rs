@@ -141,7 +141,62 @@ pub fn build_checklist(
     })
 }
 
+/// Number of items by result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ItemCounts {
+    /// Items that pass.
+    pub passing: usize,
+    /// Items that fail.
+    pub failing: usize,
+    /// Items that are unknown.
+    pub unknown: usize,
+}
+
+impl ItemCounts {
+    fn of_items(items: &[ChecklistItem]) -> Self {
+        let count = |name| items.iter().filter(|item| item.verdict.name() == name).count();
+        let [passing, failing, unknown] = ["passing", "failing", "unknown"].map(count);
+        Self { passing, failing, unknown }
+    }
+
+    /// Returns the number of items.
+    #[must_use]
+    pub fn total(self) -> usize {
+        self.passing + self.failing + self.unknown
+    }
+}
+
 impl Checklist {
+    /// Returns the period.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// Counts the items of the operator guide by result.
+    #[must_use]
+    pub fn count_items(&self) -> ItemCounts {
+        ItemCounts::of_items(&self.items)
+    }
+
+    /// Counts the requirements of the standards by result.
+    #[must_use]
+    pub fn count_requirements(&self) -> ItemCounts {
+        ItemCounts::of_items(&self.requirements)
+    }
+
+    /// Returns `true` if a check run succeeded in the period.
+    #[must_use]
+    pub fn has_check_runs(&self) -> bool {
+        self.coverage.hours_covered > 0
+    }
+
+    /// Describes how much of the period check runs covered, a phrase each.
+    #[must_use]
+    pub fn describe_coverage(&self) -> Vec<String> {
+        self.coverage.to_sentences()
+    }
+
     /// Combines the results of the checklist items: failing if one fails, else unknown if one is unknown. The
     /// standards do not count, since not every target has to meet them.
     #[must_use]
@@ -152,8 +207,7 @@ impl Checklist {
     /// Returns a one-line summary.
     #[must_use]
     pub fn title(&self) -> String {
-        let count = |name| self.items.iter().filter(|item| item.verdict.name() == name).count();
-        let [pass, fail, unknown] = ["passing", "failing", "unknown"].map(count);
+        let ItemCounts { passing: pass, failing: fail, unknown } = self.count_items();
         let others = [(fail, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
         let others: String = others.map(|(count, name)| format!(", {count} {name}")).collect();
         format!(

@@ -30,11 +30,7 @@ use sessionwatch_core::incident::IncidentSeverity;
 
 use super::{WebError, auth::LoggedIn, csrf::CsrfForm, format::percent_encode};
 
-pub(super) use self::{
-    list::show_incidents,
-    page::show_incident,
-    report::show_report,
-};
+pub(super) use self::{list::show_incidents, page::show_incident, report::show_report};
 
 /// Length limit of texts that a person enters, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;

@@ -36,13 +36,3 @@ pub(super) fn render_page(shell: &Shell, page: PageHead<'_>, body: &Markup) -> M
     let body = html! { (header.render()) (body) };
     shell.render_page(shell::PageHead { title: page.title, section, target: None, live: page.live }, &body)
 }
-
-/// Renders a state by shape, word and color.
-pub(super) fn render_status_badge(state: &str) -> Markup {
-    render_state_pill(state)
-}
-
-/// Renders a severity by shape, word and color.
-pub(super) fn render_severity_badge(name: &str) -> Markup {
-    name.parse::<Severity>().map_or_else(|_| render_state_pill(name), render_severity_pill)
-}

@@ -103,6 +103,7 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/incidents/{id}/report", VIEWER_ACCESS, incidents::show_report),
         get_route("/report", VIEWER_ACCESS, checklist::redirect_to_first_target),
         get_route("/targets/{target}/report", VIEWER_ACCESS, checklist::show_checklist),
+        get_route("/targets/{target}/report.html", VIEWER_ACCESS, checklist::download_checklist),
         post_route("/targets/{target}/report", RESPONDER_ACCESS, "checklist.attested", checklist::create_attestation),
         get_route("/cleanup", VIEWER_ACCESS, cleanup::show_cleanup),
         post_route("/cleanup", RESPONDER_ACCESS, "plan.created", cleanup::create_plan),

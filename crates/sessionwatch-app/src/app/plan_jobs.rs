@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant as Monotonic},
 };
 
 use super::background::BackgroundTasks;
@@ -19,6 +20,53 @@ pub struct PlanJob {
     pub control: Arc<JobControl>,
     /// Message about the result or the error; `None` while the job is running.
     pub outcome: Option<Result<String, String>>,
+    /// Start of the job.
+    pub started_at: Monotonic,
+}
+
+/// Progress of a running job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JobProgress {
+    /// Rows processed so far.
+    pub done: u64,
+    /// Rows of the plan.
+    pub total: u64,
+    /// Mean speed since the start; `None` before the first batch.
+    pub rows_per_second: Option<f64>,
+    /// Estimated time left; `None` before the first batch.
+    pub time_left: Option<Duration>,
+    /// `true` while the job waits for a lagging replica.
+    pub is_waiting_for_replica: bool,
+}
+
+impl PlanJob {
+    /// Returns `true` until the outcome is known.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    /// Returns the progress of a plan with this number of rows.
+    #[must_use]
+    pub fn progress(&self, total: u64) -> JobProgress {
+        let done = self.control.done.load(Ordering::Relaxed);
+        let is_waiting_for_replica = self.control.is_waiting_for_replica.load(Ordering::Relaxed);
+        JobProgress {
+            is_waiting_for_replica,
+            ..JobProgress::estimate(done, total, self.started_at.elapsed())
+        }
+    }
+}
+
+impl JobProgress {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn estimate(done: u64, total: u64, elapsed: Duration) -> Self {
+        let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+        let rows_per_second = (done > 0).then_some(rate);
+        let left = rows_per_second.map(|rate| total.saturating_sub(done) as f64 / rate);
+        let time_left = left.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Self { done, total, rows_per_second, time_left, is_waiting_for_replica: false }
+    }
 }
 
 impl PlanJobs {
@@ -63,7 +111,7 @@ impl PlanJobs {
             announce();
         });
         if started.is_some() {
-            jobs.insert(plan.to_owned(), PlanJob { control, outcome: None });
+            jobs.insert(plan.to_owned(), PlanJob { control, outcome: None, started_at: Monotonic::now() });
         }
         started.is_some()
     }
@@ -72,6 +120,18 @@ impl PlanJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_left_follows_from_the_mean_speed() {
+        let progress = JobProgress::estimate(3_000, 10_000, Duration::from_secs(6));
+        assert_eq!(
+            (progress.rows_per_second, progress.time_left),
+            (Some(500.0), Some(Duration::from_secs(14)))
+        );
+        let unknown = JobProgress::estimate(0, 10_000, Duration::from_secs(6));
+        assert_eq!((unknown.rows_per_second, unknown.time_left), (None, None));
+        assert_eq!(JobProgress::estimate(5, 4, Duration::ZERO).time_left, Some(Duration::ZERO));
+    }
 
     #[tokio::test]
     async fn stop_waits_for_running_jobs_and_prevents_new_ones() {

@@ -1,8 +1,9 @@
 //! Plans: create, list, approve, apply and restore.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sessionwatch_archive::{Identity, Recipient};
+use sessionwatch_clock as clock;
 use sessionwatch_core::plural::format_count;
 use sessionwatch_store::{StoreError, archive_batches, plans};
 
@@ -17,12 +18,16 @@ use crate::{
     },
 };
 
-pub use crate::remediation::{ActionPlan, Selection};
+pub use crate::remediation::{ActionPlan, RowPreview, Selection, plan_notes::list_further_notes};
 pub use sessionwatch_store::{
     archive_batches::ArchiveSummary,
     plans::{PlanRecord, PlanState},
 };
-pub use sessionwatch_targets::sql::SelectionFilter as RowFilter;
+pub use sessionwatch_targets::{
+    mapping::RevokeMethod,
+    side_effects::{SideEffect, SideEffectKind},
+    sql::SelectionFilter as RowFilter,
+};
 
 /// Plan with its target.
 #[derive(Clone, Debug)]
@@ -32,6 +37,9 @@ pub struct PlanWithTarget {
     /// Target of the plan.
     pub target: Target,
 }
+
+/// Interval between two live events while a plan is being applied.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Parameters for applying a plan.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +76,19 @@ pub async fn load_plan(app: &Arc<AppState>, id: &str) -> Result<PlanWithTarget, 
     let plan = find_plan(app, id).await?;
     let target = app.target(&plan.record.target)?;
     Ok(PlanWithTarget { plan, target })
+}
+
+/// Returns the archive of the rows that a plan removed; `None` if it removed none, or they have been purged.
+///
+/// # Errors
+///
+/// If the state store is unavailable.
+pub async fn find_archive(app: &Arc<AppState>, plan: &str) -> Result<Option<ArchiveSummary>, AppError> {
+    let id = plan.to_owned();
+    app.read_store(move |db| {
+        Ok(archive_batches::list_archive_summaries(db)?.into_iter().find(|archive| archive.plan == id))
+    })
+    .await
 }
 
 /// Lists the latest plans, with the number of applied rows.
@@ -193,13 +214,25 @@ pub async fn start_apply(ops: TargetOps, plan: ActionPlan, request: ApplyRequest
         error => error,
     })?;
     let (app, id) = (Arc::clone(&ops.app), plan.record.id.clone());
-    let (announcing, target) = (Arc::clone(&app), ops.target.name.clone());
+    let (observer, changed) = (Arc::clone(&app), ops.target.name.clone());
+    let (announcing, target) = (Arc::clone(&app), changed.clone());
     let announce = move || {
         // Trigger a check run: the dashboard should not show old numbers until the next scheduled one.
         announcing.wake_target(&target);
         announcing.publish(LiveEvent::TargetChanged { target });
     };
-    let work = |control| apply_in_background(ops, plan, request, control);
+    let work = |control| async move {
+        let mut applying = Box::pin(apply_in_background(ops, plan, request, control));
+        // Open pages show the progress.
+        loop {
+            tokio::select! {
+                outcome = &mut applying => return outcome,
+                () = clock::sleep(PROGRESS_INTERVAL) => {
+                    observer.publish(LiveEvent::TargetChanged { target: changed.clone() });
+                }
+            }
+        }
+    };
     let started = app.plan_jobs.start_job(&app.background, &id, work, announce);
     if started { Ok(()) } else { Err(AppError::Conflict("This plan is already being applied.".into())) }
 }

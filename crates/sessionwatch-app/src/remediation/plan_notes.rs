@@ -20,19 +20,7 @@ pub(super) fn collect_notes(
         return notes;
     }
     let revoke = plan.selection.effective_revoke(&view.connected.layout.candidate.mapping.revoke);
-    notes.push(match &revoke {
-        RevokeMethod::Delete => "the rows are deleted, and can be restored from the archive".into(),
-        RevokeMethod::Expire => {
-            "the rows stay in the table with their expiry set to now, which can be undone from the archive"
-                .into()
-        }
-        RevokeMethod::Flag { column, value } => {
-            format!(
-                "the rows stay in the table with `{column}` set to `{value}`, which \
-                 can be undone from the archive"
-            )
-        }
-    });
+    notes.push(revoke_note(&revoke));
     notes.extend(side_effects::side_effect_notes(&plan.summary.side_effects));
     if plan.selection == Selection::Duplicates {
         notes.push(
@@ -46,6 +34,32 @@ pub(super) fn collect_notes(
     }
     notes.extend(plan.summary.not_ended.iter().cloned());
     notes
+}
+
+/// Returns the notes that say more than the other fields of the plan do, which contain its impact, the way of revoking,
+/// side effects and logins that may stay valid.
+#[must_use]
+pub fn list_further_notes(plan: &ActionPlan) -> Vec<&str> {
+    let mut known = side_effects::side_effect_notes(&plan.summary.side_effects);
+    known.extend([user_impact_note(plan), revoke_note(&plan.summary.revoke)]);
+    known.extend(plan.summary.not_ended.iter().cloned());
+    plan.summary.notes.iter().filter(|note| !known.contains(note)).map(String::as_str).collect()
+}
+
+fn revoke_note(revoke: &RevokeMethod) -> String {
+    match revoke {
+        RevokeMethod::Delete => "the rows are deleted, and can be restored from the archive".into(),
+        RevokeMethod::Expire => {
+            "the rows stay in the table with their expiry set to now, which can be undone from the archive"
+                .into()
+        }
+        RevokeMethod::Flag { column, value } => {
+            format!(
+                "the rows stay in the table with `{column}` set to `{value}`, which \
+                 can be undone from the archive"
+            )
+        }
+    }
 }
 
 /// An empty table also counts: its logins may be stored elsewhere.

@@ -17,6 +17,8 @@ pub(crate) enum Tone {
     Info,
     /// Reassurance, such as a possible undo.
     Neutral,
+    /// Something that happens later by itself.
+    Scheduled,
 }
 
 /// A message of the page.
@@ -40,6 +42,7 @@ impl Callout<'_> {
             Tone::Ok => ("callout callout-ok", Icon::CircleCheck),
             Tone::Info => ("callout callout-info", Icon::Info),
             Tone::Neutral => ("callout", Icon::ShieldCheck),
+            Tone::Scheduled => ("callout", Icon::Clock),
         };
         let role = matches!(self.tone, Tone::Bad | Tone::Ok).then_some("status");
         html! {

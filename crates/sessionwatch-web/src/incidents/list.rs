@@ -198,16 +198,6 @@ fn render_closed_incidents(closed: &[IncidentRecord], now: UtcTimestamp) -> Mark
     Card { id: "closed", title: "Closed incidents", note: &note, end: html! {}, body }.render()
 }
 
-/// Renders the form that opens an incident on one of the targets.
-pub(crate) fn render_open_form(person: &CurrentUser, targets: &[String]) -> Markup {
-    html! {
-        form.stack-s method="post" action="/incidents" {
-            (render_open_fields(person, targets))
-            div { button.btn { "Open incident" } }
-        }
-    }
-}
-
 fn render_open_fields(person: &CurrentUser, targets: &[String]) -> Markup {
     html! {
         (render_csrf_field(person))

@@ -1,0 +1,114 @@
+//! The forms that create plans.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Redirect,
+};
+use jiff::SignedDuration;
+use sessionwatch_app::app::{
+    AppError, AppState, TargetOps,
+    plans::{self as app_plans, PlanWithTarget, RestoreRequest, RowFilter, Selection},
+};
+
+use crate::{
+    WebError,
+    auth::LoggedIn,
+    csrf::{CsrfForm, FormFields},
+};
+
+/// Parses the selection of a plan from a form.
+fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
+    let number = |name: &str, label: &str, most: i64| {
+        let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| AppError::Invalid(format!("“{label}” must be a number from 1 to {most}.")))
+    };
+    let text = |name: &str, what: &str| {
+        let text = fields.text(name);
+        if text.is_empty() || text.len() > 400 {
+            return Err(AppError::Invalid(format!("Enter a {what}.")));
+        }
+        Ok(text.to_owned())
+    };
+    Ok(match fields.text("kind") {
+        "expired" => Selection::Expired {
+            grace: SignedDuration::from_hours(number("hours", "Hours since expiry, at least", 8_760)?),
+        },
+        "duplicates" => Selection::Duplicates,
+        "orphaned" => Selection::Orphaned,
+        "excess" => {
+            Selection::Excess { keep: number("keep", "Sessions to keep per user", 1_000)?.unsigned_abs() }
+        }
+        "user" => Selection::User(text("user", "user ID")?),
+        "session" => Selection::Session(text("session", "row ID or token prefix")?),
+        "all" => parse_all_sessions(fields)?,
+        "where" => Selection::Where(parse_row_filter(fields)?),
+        other => return Err(AppError::Invalid(format!("Unknown kind of plan: “{other}”."))),
+    })
+}
+
+/// Accepts a plan for every session only with the typed name of the target.
+fn parse_all_sessions(fields: &FormFields) -> Result<Selection, AppError> {
+    let target = fields.text("target");
+    if fields.text("confirm") == target {
+        return Ok(Selection::All);
+    }
+    Err(AppError::Invalid(format!("Type the target name ({target}) to revoke every session.")))
+}
+
+/// Parses the conditions of a form, and rejects a form without any.
+fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
+    let text = |name: &str| {
+        let text: String = fields.text(name).chars().take(200).collect();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let instant = |name: &str, label: &str| {
+        let Some(text) = text(name) else { return Ok(None) };
+        // The format of `datetime-local` inputs: without a time zone, and without seconds if they are zero.
+        let at = text.parse::<jiff::civil::DateTime>().ok();
+        let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        let at = at.map(|at| at.timestamp().as_microsecond());
+        at.map(Some)
+            .ok_or_else(|| AppError::Invalid(format!("“{label}” must be a valid date and time (UTC).")))
+    };
+    let filter = RowFilter {
+        user_like: text("user_like"),
+        created_after: instant("created_after", "Created after")?,
+        created_before: instant("created_before", "Created before")?,
+        expires_before: instant("expires_before", "Expires before")?,
+        ip: text("ip"),
+        agent_like: text("user_agent_like"),
+        ..RowFilter::default()
+    };
+    if filter == RowFilter::default() {
+        return Err(AppError::Invalid(
+            "Enter at least one condition. Without any, the plan would cover all sessions.".into(),
+        ));
+    }
+    Ok(filter)
+}
+
+pub(crate) async fn create_plan(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let selection = parse_selection(&form)?;
+    let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
+    let plan = app_plans::create_plan(ops, selection).await?;
+    Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
+}
+
+pub(crate) async fn create_restore_plan(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    _form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let PlanWithTarget { target, .. } = app_plans::load_plan(&app, &id).await?;
+    let ops = TargetOps::new(&app, target, &person.actor());
+    let wanted = RestoreRequest { plan_id: id, user: None };
+    let plan = app_plans::create_restore_plan(ops, wanted).await?;
+    Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
+}
