@@ -30,6 +30,7 @@ use super::{
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
     layout::{self, PageHead},
+    sessions,
     shell::Shell,
 };
 
@@ -164,6 +165,7 @@ fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
         }
         "user" => Selection::User(text("user", "user ID")?),
         "session" => Selection::Session(text("session", "row ID or token prefix")?),
+        "sessions" => sessions::parse_selected_sessions(fields)?,
         "all" => Selection::All,
         "where" => Selection::Where(parse_row_filter(fields)?),
         other => return Err(AppError::Invalid(format!("Unknown kind of plan: “{other}”."))),

@@ -16,7 +16,9 @@ mod checklist;
 mod cleanup;
 mod components;
 mod csrf;
+mod device;
 mod format;
+mod identity;
 mod incidents;
 mod layout;
 mod login;
@@ -25,6 +27,7 @@ mod markdown;
 mod oidc;
 mod overview;
 pub mod routes;
+mod search;
 mod sessions;
 mod settings;
 mod setup;
@@ -34,6 +37,7 @@ mod target;
 #[cfg(test)]
 mod test_dashboard;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 

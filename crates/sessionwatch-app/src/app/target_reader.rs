@@ -19,6 +19,7 @@ use super::{
     layouts::DetectedLayout,
     printed_queries::{self, QuerySelection},
     sessions::{self, SessionList, SessionQuery, SessionRow},
+    users::{self, ListedUser, UserSearch},
 };
 use crate::{
     config::{Config, Target},
@@ -122,6 +123,25 @@ impl<'a> TargetReader<'a> {
                 |held: EvidenceRow| RankedUser { id: held.user, sessions: held.rows, display: held.display };
             let users = ranked.into_iter().take(limit).map(user).collect();
             Ok(UserRanking { users, has_more, display: sessions::display_columns(opened) })
+        })
+        .await
+    }
+
+    /// Finds users, with the number of their sessions.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Self::list_sessions`].
+    pub async fn search_users(self, search: &UserSearch) -> Result<UserRanking, TargetError> {
+        self.with_connection(async |opened| {
+            let found = users::query_users(opened, self.config, search).await?;
+            let user = |user: ListedUser| RankedUser {
+                id: Some(user.id),
+                sessions: user.sessions.unwrap_or_default(),
+                display: user.display,
+            };
+            let users = found.users.into_iter().map(user).collect();
+            Ok(UserRanking { users, has_more: found.has_more, display: found.display })
         })
         .await
     }

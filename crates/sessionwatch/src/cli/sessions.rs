@@ -8,7 +8,7 @@ use sessionwatch_app::{
     app::{
         error::StoreError,
         logs::{LogEventQuery, search_log_events},
-        sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
+        sessions::{SessionList, SessionQuery, SessionRow},
         state_store,
         target_reader::{RankedUser, TargetReader, UserRanking},
     },
@@ -128,19 +128,17 @@ pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
 }
 
 impl ListOutputArgs {
+    pub(super) fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    pub(super) fn format(&self) -> OutputFormat {
+        self.format
+    }
+
     /// Returns the query for every session, latest expiry first.
     fn base_query(&self) -> SessionQuery {
-        SessionQuery {
-            status: SessionStatus::All,
-            sort: None,
-            paged: false,
-            ascending: false,
-            user: None,
-            user_like: None,
-            row_id_or_prefix: None,
-            after: None,
-            limit: self.limit as usize,
-        }
+        SessionQuery::first(self.limit as usize)
     }
 }
 
@@ -266,7 +264,8 @@ pub(super) fn build_session_table(
     })
 }
 
-fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
+/// Builds the table of users with their number of sessions.
+pub(super) fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
     let UserRanking { users, display, .. } = ranking;
     let row = |user: &RankedUser| {
         let mut row = vec![user.id.clone().unwrap_or_default(), user.sessions.to_string()];
