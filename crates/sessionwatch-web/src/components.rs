@@ -27,7 +27,7 @@ pub(super) use self::{
     empty_state::EmptyState,
     icon::{Icon, render_icon},
     menu::{Menu, MenuItem},
-    page_header::PageHeader,
+    page_header::{Crumb, PageHeader},
     pill::{PillTone, render_pill, render_severity_pill, render_state_pill},
     stat_tile::{Sparkline, StatProblem, StatTile, render_stat_tiles},
     stepper::{Step, StepState, render_stepper},

@@ -133,7 +133,7 @@ impl ResultLink {
     }
 }
 
-fn link(href: impl Into<String>, text: impl Into<String>, note: impl Into<String>) -> ResultLink {
+fn result_link(href: impl Into<String>, text: impl Into<String>, note: impl Into<String>) -> ResultLink {
     ResultLink { href: href.into(), text: text.into(), note: note.into() }
 }
 
@@ -153,11 +153,11 @@ fn page_group(text: &str, targets: &[&str], shell: &Shell) -> ResultGroup {
         ("/settings#login-sessions", "My login sessions"),
     ]
     .into_iter()
-    .map(|(path, title)| link(path, title, ""))
+    .map(|(path, title)| result_link(path, title, ""))
     .collect();
     if shell.can_respond() {
-        pages.push(link("/incidents", "Open an incident", ""));
-        pages.push(link("/cleanup", "Revoke sessions", ""));
+        pages.push(result_link("/incidents", "Open an incident", ""));
+        pages.push(result_link("/cleanup", "Revoke sessions", ""));
     }
     for name in targets {
         let base = format!("/targets/{}", percent_encode(name));
@@ -169,7 +169,7 @@ fn page_group(text: &str, targets: &[&str], shell: &Shell) -> ResultGroup {
             ("/doctor", "Doctor"),
             ("/report", "Weekly checklist"),
         ];
-        pages.extend(of_target.map(|(path, title)| link(format!("{base}{path}"), title, *name)));
+        pages.extend(of_target.map(|(path, title)| result_link(format!("{base}{path}"), title, *name)));
     }
     let wanted = text.to_lowercase();
     let contains = |page: &ResultLink| {
@@ -202,12 +202,12 @@ fn user_links(results: &TargetResults) -> Vec<ResultLink> {
     let user_link = |user: &ListedUser| {
         let identity = UserIdentity::new(&user.id, &user.display);
         let note = identity.details.iter().chain([&identity.id]).cloned().collect::<Vec<_>>().join(" · ");
-        link(user_path(&results.target, &user.id), identity.name, note)
+        result_link(user_path(&results.target, &user.id), identity.name, note)
     };
     let mut links: Vec<ResultLink> = results.users.users.iter().map(user_link).collect();
     if results.users.has_more {
         let path = format!("/targets/{}/users", percent_encode(&results.target));
-        links.push(link(path, "More users match", "search among the users"));
+        links.push(result_link(path, "More users match", "search among the users"));
     }
     links
 }
@@ -218,22 +218,22 @@ fn session_link(target: &str, row: &SessionRow) -> ResultLink {
     let shown = [row.token_prefix.as_deref(), row.id.as_deref()];
     let note = shown.into_iter().flatten().map(sanitize_text).collect::<Vec<_>>().join(" · ");
     let path = format!("/targets/{}/sessions?token={key}&open={key}", percent_encode(target));
-    link(path, format!("Session of {}", identity.name), note)
+    result_link(path, format!("Session of {}", identity.name), note)
 }
 
 fn check_link(alert: &AlertRecord, has_several: bool) -> ResultLink {
     let path = format!("/targets/{}/checks/{}", percent_encode(&alert.target), percent_encode(&alert.check));
     let on = if has_several { format!(" on {}", alert.target) } else { String::new() };
-    link(path, describe_check(&alert.check).title, sanitize_text(&format!("{}{on}", alert.check)))
+    result_link(path, describe_check(&alert.check).title, sanitize_text(&format!("{}{on}", alert.check)))
 }
 
 fn incident_link(incident: &IncidentRecord) -> ResultLink {
     let summary = sanitize_text(&incident.report_field("summary").unwrap_or_default());
-    link(format!("/incidents/{}", percent_encode(&incident.id)), &incident.id, summary)
+    result_link(format!("/incidents/{}", percent_encode(&incident.id)), &incident.id, summary)
 }
 
 fn plan_link(plan: &PlanRecord) -> ResultLink {
-    link(format!("/plans/{}", percent_encode(&plan.id)), format!("Plan {}", plan.id), &plan.target)
+    result_link(format!("/plans/{}", percent_encode(&plan.id)), format!("Plan {}", plan.id), &plan.target)
 }
 
 #[cfg(test)]

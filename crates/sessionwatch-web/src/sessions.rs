@@ -113,7 +113,7 @@ impl SessionPage<'_> {
     }
 
     /// Returns what is wrong with a session.
-    fn mark(&self, row: &SessionRow) -> SessionMark {
+    fn session_mark(&self, row: &SessionRow) -> SessionMark {
         let id = row.id.as_deref();
         if self.filter.problem == "shared" || self.totals.is_shared(id) {
             SessionMark::Shared

@@ -163,7 +163,8 @@ fn render_table(target: &str, find: &str, list: &UserList) -> Markup {
             (table)
             div.card-foot {
                 (format_number(list.users.len() as u64)) " shown"
-                @if list.has_more { ", more match. Search to find them" }
+                @if list.has_more && find.is_empty() { ". The search finds the others" }
+                @if list.has_more && !find.is_empty() { ", more match. Enter more of the name" }
             }
         }
     }

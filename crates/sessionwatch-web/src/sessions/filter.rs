@@ -24,11 +24,10 @@ const SORT_NAMES: [(SessionSort, &str); 4] = [
     (SessionSort::Id, "id"),
 ];
 /// Values of choices in URLs, with their labels.
-pub(super) const STATUS_OPTIONS: [(&str, &str); 3] =
-    [("", "any"), ("active", "active"), ("expired", "expired")];
-pub(super) const CREATED_OPTIONS: [(&str, &str); 4] =
+const STATUS_OPTIONS: [(&str, &str); 3] = [("", "any"), ("active", "active"), ("expired", "expired")];
+const CREATED_OPTIONS: [(&str, &str); 4] =
     [("", "at any time"), ("hour", "last hour"), ("day", "last day"), ("week", "last week")];
-pub(super) const PROBLEM_OPTIONS: [(&str, &str); 3] =
+const PROBLEM_OPTIONS: [(&str, &str); 3] =
     [("", "any"), ("shared", "shared token"), ("orphaned", "user does not exist")];
 
 /// The filter in the query string.

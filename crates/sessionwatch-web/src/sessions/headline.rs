@@ -13,7 +13,7 @@ use crate::{
 /// A saved filter.
 struct FilterTab {
     label: &'static str,
-    /// Query string.
+    /// Query string with its question mark; empty for all sessions.
     query: &'static str,
     count: Option<u64>,
     /// `true` if a session here needs a person.
@@ -34,7 +34,7 @@ pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
         label: "",
         items: vec![export("csv", "CSV"), export("json", "JSON")],
     };
-    let headline = headline(page);
+    let headline = describe_list(page);
     let header = PageHeader {
         headline: &headline,
         lead: render_lead(page.totals, page.target),
@@ -45,11 +45,13 @@ pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
         (header.render())
         div.stack-s {
             nav.tabs aria-label="Saved filters" {
-                @for tab in tabs(page.totals) {
-                    a href={ (page.base) "/sessions" @if !tab.query.is_empty() { "?" (tab.query) } } aria-current=[is_current(page.filter, &tab).then_some("true")] {
+                @for tab in list_tabs(page.totals) {
+                    @let current = is_current(page.filter, &tab).then_some("true");
+                    a href={ (page.base) "/sessions" (tab.query) } aria-current=[current] {
                         (tab.label)
                         @if let Some(count) = tab.count {
-                            span class=(if tab.is_problem && count > 0 { "count count-bad" } else { "count" }) { (format_number(count)) }
+                            @let class = if tab.is_problem && count > 0 { "count count-bad" } else { "count" };
+                            span class=(class) { (format_number(count)) }
                         }
                     }
                 }
@@ -69,18 +71,17 @@ pub(super) fn render_unavailable_header(totals: &SessionTotals) -> Markup {
     PageHeader { headline: "Sessions are unavailable", lead, ..PageHeader::default() }.render()
 }
 
-fn tabs(totals: &SessionTotals) -> Vec<FilterTab> {
+fn list_tabs(totals: &SessionTotals) -> Vec<FilterTab> {
     let tab = |label, query, count, is_problem| FilterTab { label, query, count, is_problem };
-    let mut tabs = vec![tab("All", "", totals.sessions, false)];
-    tabs.push(tab("Active", "status=active", totals.active, false));
     // Without a creation column, nothing is counted and nothing could be listed.
-    if totals.created_last_hour.is_some() {
-        tabs.push(tab("Last hour", "created=hour", totals.created_last_hour, false));
-    }
-    tabs.push(tab("Shared token", "problem=shared", totals.shared_tokens, true));
-    tabs.push(tab("Orphaned", "problem=orphaned", totals.orphaned, false));
-    tabs.push(tab("Expired", "status=expired", totals.expired, false));
-    tabs
+    let recent = totals.created_last_hour.map(|count| tab("Last hour", "?created=hour", Some(count), false));
+    let all = [tab("All", "", totals.sessions, false), tab("Active", "?status=active", totals.active, false)];
+    let problems = [
+        tab("Shared token", "?problem=shared", totals.shared_tokens, true),
+        tab("Orphaned", "?problem=orphaned", totals.orphaned, false),
+        tab("Expired", "?status=expired", totals.expired, false),
+    ];
+    all.into_iter().chain(recent).chain(problems).collect()
 }
 
 fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {
@@ -90,11 +91,11 @@ fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    !filter.is_narrowed() && set.join("&") == tab.query
+    !filter.is_narrowed() && set.join("&") == tab.query.trim_start_matches('?')
 }
 
 /// Returns what the list shows. A list that is cut counts with the last check run, where that counted the same.
-fn headline(page: &SessionPage<'_>) -> String {
+fn describe_list(page: &SessionPage<'_>) -> String {
     let (filter, found, totals) = (page.filter, page.found, page.totals);
     let is_whole = !found.has_more && filter.after.is_empty();
     let listed = found.rows.len() as u64;

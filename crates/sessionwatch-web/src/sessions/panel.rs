@@ -8,7 +8,6 @@ use sessionwatch_app::app::{
     logs::{LogEventQuery, LogEventRecord, search_log_events},
     sessions::{self, SessionQuery, SessionRow},
 };
-use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
 use super::{
@@ -21,7 +20,7 @@ use crate::{
         render_timeline,
     },
     device::Device,
-    format::{format_relative_time, sanitize_text},
+    format::{format_relative_time, render_moment, sanitize_text},
     identity::{UserIdentity, user_path},
     shell::render_csrf_field,
 };
@@ -49,7 +48,7 @@ impl SessionPanel {
         let Some(prefix) = row.token_prefix.clone() else {
             return Ok(Self { row, others: vec![], log_events: vec![] });
         };
-        let others = if page.mark(&row) == SessionMark::Shared {
+        let others = if page.session_mark(&row) == SessionMark::Shared {
             let query = SessionQuery {
                 row_id_or_prefix: Some(prefix.clone()),
                 ..SessionQuery::first(MAX_OTHERS + 1)
@@ -97,7 +96,7 @@ impl SessionPanel {
     }
 
     fn render_problem(&self, page: &SessionPage<'_>) -> Markup {
-        let (title, text, check) = match page.mark(&self.row) {
+        let (title, text, check) = match page.session_mark(&self.row) {
             SessionMark::None => return html! {},
             SessionMark::Shared => {
                 let others = self.others.len() as u64;
@@ -136,7 +135,7 @@ impl SessionPanel {
     fn render_facts(&self, page: &SessionPage<'_>) -> Markup {
         let (row, now) = (&self.row, page.found.now);
         let moment = |at: UtcTimestamp| {
-            html! { (clock::format_utc(at)) " " span.muted { (format_relative_time(at, now)) } }
+            html! { (render_moment(at, now)) " " span.muted { (format_relative_time(at, now)) } }
         };
         html! {
             div.panel-sec { dl.defs {

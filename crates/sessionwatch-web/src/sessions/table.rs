@@ -27,26 +27,40 @@ pub(crate) enum SessionMark {
     Orphaned,
 }
 
-/// Optional columns that some row of the page fills.
-#[derive(Clone, Copy)]
-struct ShownColumns {
-    selection: bool,
-    id: bool,
-    device: bool,
-    ip: bool,
-    created: bool,
+/// An optional column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SessionColumn {
+    Selection,
+    Id,
+    Device,
+    Ip,
+    Created,
+}
+
+/// The optional columns that some row of the page fills.
+struct ShownColumns(Vec<SessionColumn>);
+
+impl ShownColumns {
+    fn of_page(page: &SessionPage<'_>) -> Self {
+        let has = |test: fn(&SessionRow) -> bool| page.found.rows.iter().any(test);
+        let id = has(|row| row.id.is_some());
+        let shown = [
+            (page.shell.can_respond() && id, SessionColumn::Selection),
+            (id, SessionColumn::Id),
+            (has(|row| row.agent.is_some()), SessionColumn::Device),
+            (has(|row| row.ip.is_some()), SessionColumn::Ip),
+            (has(|row| row.created_at.is_some()), SessionColumn::Created),
+        ];
+        Self(shown.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, column)| column).collect())
+    }
+
+    fn has(&self, column: SessionColumn) -> bool {
+        self.0.contains(&column)
+    }
 }
 
 pub(super) fn render_table(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
-    let has = |test: fn(&SessionRow) -> bool| page.found.rows.iter().any(test);
-    let id = has(|row| row.id.is_some());
-    let shown = ShownColumns {
-        selection: page.shell.can_respond() && id,
-        id,
-        device: has(|row| row.agent.is_some()),
-        ip: has(|row| row.ip.is_some()),
-        created: has(|row| row.created_at.is_some()),
-    };
+    let shown = &ShownColumns::of_page(page);
     let table = html! {
         div.table-wrap tabindex="0" role="group" aria-label="Sessions" {
             table.table.table-dense.table-cards.sessions {
@@ -58,7 +72,7 @@ pub(super) fn render_table(page: &SessionPage<'_>, chosen: Option<SessionSort>) 
     html! {
         section.card aria-label="Sessions" {
             @if page.found.rows.is_empty() { (render_empty(page)) }
-            @else if shown.selection {
+            @else if shown.has(SessionColumn::Selection) {
                 form method="post" action="/cleanup" data-selection {
                     (render_csrf_field(&page.shell.user))
                     input type="hidden" name="target" value=(page.target);
@@ -86,20 +100,20 @@ fn render_bulk_bar() -> Markup {
     }
 }
 
-fn render_head(page: &SessionPage<'_>, shown: ShownColumns) -> Markup {
+fn render_head(page: &SessionPage<'_>, shown: &ShownColumns) -> Markup {
     html! {
         tr {
-            @if shown.selection {
+            @if shown.has(SessionColumn::Selection) {
                 th.hide-s.select scope="col" { input.check type="checkbox" data-select-all aria-label="Select all sessions of this page"; }
             }
             (render_sort_heading(page, SessionSort::User, "User", "fill"))
-            @if shown.device { th scope="col" { "Device" } }
-            @if shown.ip { th.c-mid scope="col" { "IP address" } }
-            @if shown.created { (render_sort_heading(page, SessionSort::Created, "Created", "end")) }
+            @if shown.has(SessionColumn::Device) { th scope="col" { "Device" } }
+            @if shown.has(SessionColumn::Ip) { th.c-mid scope="col" { "IP address" } }
+            @if shown.has(SessionColumn::Created) { (render_sort_heading(page, SessionSort::Created, "Created", "end")) }
             (render_sort_heading(page, SessionSort::Expires, "Expires", "end"))
             th scope="col" { "Status" }
             th scope="col" { "Prefix" }
-            @if shown.id { (render_sort_heading(page, SessionSort::Id, "ID", "c-low")) }
+            @if shown.has(SessionColumn::Id) { (render_sort_heading(page, SessionSort::Id, "ID", "c-low")) }
         }
     }
 }
@@ -125,7 +139,7 @@ fn render_sort_heading(page: &SessionPage<'_>, sort: SessionSort, label: &str, c
     }
 }
 
-fn render_row(page: &SessionPage<'_>, shown: ShownColumns, row: &SessionRow, number: usize) -> Markup {
+fn render_row(page: &SessionPage<'_>, shown: &ShownColumns, row: &SessionRow, number: usize) -> Markup {
     let text = |text: &Option<String>| sanitize_text(text.as_deref().unwrap_or_default());
     let user = UserIdentity::new(row.user.as_deref().unwrap_or("No user"), &row.display);
     let key = row_key(row);
@@ -133,19 +147,21 @@ fn render_row(page: &SessionPage<'_>, shown: ShownColumns, row: &SessionRow, num
     let link = key.map(|key| format!("{}#row-{number}", page.path_with(key)));
     html! {
         tr id={ "row-" (number) } class=[is_open.then_some("open")] {
-            @if shown.selection {
+            @if shown.has(SessionColumn::Selection) {
                 td.hide-s.select {
-                    @if let Some(id) = &row.id { input.check type="checkbox" name="id" value=(id) aria-label={ "Select session of " (user.name) }; }
+                    @if let Some(id) = &row.id {
+                        input.check type="checkbox" name="id" value=(id) aria-label={ "Select session of " (user.name) };
+                    }
                 }
             }
             td.fill { (render_user(&user.name, user.detail(), link.as_deref())) }
-            @if shown.device { td.muted.span { @if let Some(agent) = &row.agent { (Device::from_agent(agent).name) } } }
-            @if shown.ip { td.mono.hide-s.c-mid { (text(&row.ip)) } }
-            @if shown.created { td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, page.found.now)) } } }
+            @if shown.has(SessionColumn::Device) { td.muted.span { @if let Some(agent) = &row.agent { (Device::from_agent(agent).name) } } }
+            @if shown.has(SessionColumn::Ip) { td.mono.hide-s.c-mid { (text(&row.ip)) } }
+            @if shown.has(SessionColumn::Created) { td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, page.found.now)) } } }
             td.end.muted.hide-s { (render_expiry(row.expires_at, page.found.now)) }
-            td.up { (render_status(row, page.mark(row), page.found.now)) }
+            td.up { (render_status(row, page.session_mark(row), page.found.now)) }
             td.mono.muted.hide-s { (text(&row.token_prefix)) }
-            @if shown.id { td.mono.muted.hide-s.c-low.cut { (text(&row.id)) } }
+            @if shown.has(SessionColumn::Id) { td.mono.muted.hide-s.c-low.cut { (text(&row.id)) } }
         }
     }
 }

@@ -78,6 +78,7 @@ fn login_entry(row: &SessionRow) -> Option<TimelineEntry> {
 }
 
 fn event_entry(target: &str, event: &UserEvent) -> TimelineEntry {
+    let mut detail = event.summary.as_str();
     let (icon, tone, text) = match &event.subject {
         UserEventSubject::Check { id, kind } => {
             let (icon, tone) = match kind.as_str() {
@@ -85,6 +86,8 @@ fn event_entry(target: &str, event: &UserEvent) -> TimelineEntry {
                 "resolved" => (Icon::CircleCheck, TimelineTone::Ok),
                 _ => (Icon::Activity, TimelineTone::Neutral),
             };
+            // The title of the check stands in its place.
+            detail = detail.strip_prefix(&format!("{kind} of {id}: ")).unwrap_or(detail);
             let path = format!("/targets/{}/checks/{}", percent_encode(target), percent_encode(id));
             let title = describe_check(id).title;
             (icon, tone, html! { a.plain href=(path) { b { (title) } } " " (sanitize_text(kind)) })
@@ -99,7 +102,7 @@ fn event_entry(target: &str, event: &UserEvent) -> TimelineEntry {
         icon,
         tone,
         text,
-        detail: html! { (sanitize_text(&event.summary)) },
+        detail: html! { (sanitize_text(detail)) },
         quote: String::new(),
     }
 }

@@ -75,7 +75,10 @@ pub(crate) async fn show_user(
         identity: UserIdentity::new(&user, &display.unwrap_or_default()),
         totals: load_session_totals(&app, &name).await?,
         activity,
-        silences: silences.into_iter().filter(|silence| silence.subject.as_deref() == Some(&user)).collect(),
+        silences: silences
+            .into_iter()
+            .filter(|silence| silence.subject.as_deref() == Some(user.as_str()))
+            .collect(),
         sessions,
     };
     let head =
@@ -91,13 +94,13 @@ impl UserPage<'_> {
             (self.render_tiles())
             div.cols {
                 div.stack { (self.render_sessions()) }
-                (render_user_timeline(self.target, self.rows(), &self.activity, self.shell.now))
+                (render_user_timeline(self.target, self.listed_rows(), &self.activity, self.shell.now))
             }
             @if self.shell.can_respond() { (self.render_dialogs()) }
         }
     }
 
-    fn rows(&self) -> &[SessionRow] {
+    fn listed_rows(&self) -> &[SessionRow] {
         self.sessions.as_ref().map(|found| found.rows.as_slice()).unwrap_or_default()
     }
 
@@ -107,7 +110,7 @@ impl UserPage<'_> {
         found.rows.iter().filter(is_active).collect()
     }
 
-    fn mark(&self, row: &SessionRow) -> SessionMark {
+    fn session_mark(&self, row: &SessionRow) -> SessionMark {
         if self.totals.is_shared(row.id.as_deref()) {
             SessionMark::Shared
         } else if self.totals.is_orphaned(row.id.as_deref()) {
@@ -166,7 +169,7 @@ impl UserPage<'_> {
             label: "",
             items,
         };
-        let count = self.rows().len() as u64;
+        let count = self.listed_rows().len() as u64;
         html! {
             button.btn type="button" popovertarget="open-incident" { "Open incident" }
             (menu.render())
@@ -183,7 +186,7 @@ impl UserPage<'_> {
     }
 
     fn render_callouts(&self) -> Markup {
-        let marked = |mark: SessionMark| self.rows().iter().any(|row| self.mark(row) == mark);
+        let marked = |mark: SessionMark| self.listed_rows().iter().any(|row| self.session_mark(row) == mark);
         let check = |id: &str| html! { a.btn href={ "/targets/" (percent_encode(self.target)) "/checks/" (id) } { "View check" } };
         let callout = |title: &str, text: &str, id: &str| {
             Callout { tone: Tone::Bad, title, text: html! { (text) }, action: check(id) }.render()
@@ -225,12 +228,12 @@ impl UserPage<'_> {
             rows.iter().filter_map(|row| row.ip.as_deref()).map(sanitize_text).collect();
         let is_firing = |subject: &UserEventSubject| matches!(subject, UserEventSubject::Check { kind, .. } if kind == "firing");
         let alerts = self.activity.history.iter().filter(|event| is_firing(&event.subject)).count();
-        let is_marked = rows.iter().any(|row| self.mark(row) != SessionMark::None);
+        let is_marked = rows.iter().any(|row| self.session_mark(row) != SessionMark::None);
         let known = |count: usize, is_known: bool| {
             if is_known { format_number(count as u64) } else { "–".to_owned() }
         };
         let is_listed = self.sessions.is_ok();
-        let stored = self.rows().len() as u64;
+        let stored = self.listed_rows().len() as u64;
         let tile = |label, value, note| StatTile { label, value, note, ..StatTile::default() };
         let none = || "Not stored by this table".to_owned();
         let tiles = [
@@ -343,7 +346,7 @@ impl UserPage<'_> {
                     @if ip { td.mono.hide-s { (text(&row.ip)) } }
                     @if created { td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, found.now)) } } }
                     td.end.span.muted data-l="Expires" { (render_expiry(row.expires_at, found.now)) }
-                    td.up { (render_status(row, self.mark(row), found.now)) }
+                    td.up { (render_status(row, self.session_mark(row), found.now)) }
                     td.mono.muted.hide-s { (text(&row.token_prefix)) }
                 }
             }
