@@ -31,6 +31,8 @@ pub mod plan_jobs;
 pub mod plans;
 pub mod printed_queries;
 pub mod random_tokens;
+pub mod search;
+pub mod session_totals;
 pub mod sessions;
 pub mod silences;
 pub mod state;
@@ -40,6 +42,7 @@ pub mod target_ops;
 pub mod target_reader;
 pub mod targets;
 pub mod tokens;
+pub mod users;
 
 pub(crate) mod failures;
 pub(crate) mod network_limiter;

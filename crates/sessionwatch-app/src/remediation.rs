@@ -73,6 +73,8 @@ pub enum Selection {
     Users(Vec<String>),
     /// The row with this id, or the rows whose token starts with this prefix.
     Session(String),
+    /// The rows with these ids, each of which must exist.
+    Sessions(Vec<String>),
     /// Every row.
     All,
     /// Rows that match a filter.
@@ -190,6 +192,7 @@ impl Selection {
             Self::User(_) => "revoke user",
             Self::Users(_) => "revoke users",
             Self::Session(_) => "revoke session",
+            Self::Sessions(_) => "revoke sessions",
             Self::All => "revoke all",
             Self::Where(_) => "revoke where",
             Self::Restore { .. } => "archive restore",
@@ -217,6 +220,7 @@ impl Selection {
             Self::User(id) => RowSelection::User(id),
             Self::Users(ids) => RowSelection::Users(ids),
             Self::Session(name) => RowSelection::IdOrPrefix(name),
+            Self::Sessions(ids) => RowSelection::Ids(ids),
             Self::All => RowSelection::All,
             Self::Where(filter) => RowSelection::Matching(filter),
             Self::Restore { .. } => return None,

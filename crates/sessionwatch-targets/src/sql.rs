@@ -27,7 +27,7 @@ mod timestamp_comparison;
 mod timestamps;
 mod users;
 
-pub use list_parameters::{ListedStatus, SessionListCursor, SessionListQuery, SessionSort};
+pub use list_parameters::{ListedStatus, SessionListCursor, SessionListQuery, SessionProblem, SessionSort};
 pub use restore::{EndedRows, RestoreObstacle};
 pub use row_addresses::{OrphanSearch, RowAddressing, RowSubset};
 pub use row_changes::{LocateBy, Mutation, ReadRows, RowChange, RowKeyKind, RowVersion};

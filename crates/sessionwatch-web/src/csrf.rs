@@ -31,7 +31,7 @@ pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
 
 /// The fields of a form.
 pub(super) struct FormFields {
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<String, Vec<String>>,
     /// Passwords exactly as typed, kept apart from texts, which are trimmed and shown.
     passwords: BTreeMap<String, Secret>,
 }
@@ -62,15 +62,21 @@ impl FormFields {
                 fields.passwords.insert(name.into_owned(), value.into_owned().into());
             } else {
                 // Texts are stored and shown to others, so credentials in them are masked.
-                fields.texts.insert(name.into_owned(), mask_credentials(&value).into_owned());
+                let values = fields.texts.entry(name.into_owned()).or_default();
+                values.push(mask_credentials(&value).into_owned());
             }
         }
         fields
     }
 
-    /// Returns a field, trimmed, or an empty text.
+    /// Returns a field, trimmed, or an empty text. Of several values, the last one counts.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.texts.get(name).map_or("", |value| value.trim())
+        self.texts.get(name).and_then(|values| values.last()).map_or("", |value| value.trim())
+    }
+
+    /// Returns every value of a field, such as the checked boxes of a list, as they were sent.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.texts.get(name).into_iter().flatten().map(String::as_str)
     }
 
     /// Returns the first `limit` characters of a field, or an empty text.
@@ -129,6 +135,9 @@ mod tests {
         assert_eq!(fields.password("password").expose(), " a sentence ");
         assert_eq!(fields.password("new").expose(), "\tx\t");
         assert!(fields.text("password").is_empty() && fields.password("name").expose().is_empty());
+        let fields = FormFields::parse(b"id=a&id=+b&id=");
+        assert_eq!(fields.texts("id").collect::<Vec<_>>(), ["a", " b", ""]);
+        assert_eq!((fields.text("id"), fields.texts("none").count()), ("", 0));
     }
 
     #[test]

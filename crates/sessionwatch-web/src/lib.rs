@@ -18,17 +18,19 @@ mod checklist;
 mod cleanup;
 mod components;
 mod csrf;
+mod device;
 mod doctor_page;
 mod filter_fields;
 mod format;
+mod identity;
 mod incidents;
-mod layout;
 mod login;
 mod logs;
 mod markdown;
 mod oidc;
 mod overview;
 pub mod routes;
+mod search;
 mod sessions;
 mod settings;
 mod setup;
@@ -38,6 +40,7 @@ mod target;
 #[cfg(test)]
 mod test_dashboard;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 

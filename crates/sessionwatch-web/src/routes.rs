@@ -15,7 +15,8 @@ use super::{
     access::{Access, RouteSpec, RouteTable},
     alerts, assets, audit, check_page, checklist, cleanup,
     components::component_sheet,
-    doctor_page, incidents, login, logs, oidc, overview, sessions, settings, setup, sse, target, tokens,
+    doctor_page, incidents, login, logs, oidc, overview, search, sessions, settings, setup, sse, target,
+    tokens, users,
 };
 
 /// A route and its handler.
@@ -83,7 +84,9 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/targets/{target}/sessions", VIEWER_ACCESS, sessions::show_sessions),
         get_route("/targets/{target}/sessions.csv", VIEWER_ACCESS, sessions::export_csv),
         get_route("/targets/{target}/sessions.json", VIEWER_ACCESS, sessions::export_json),
-        get_route("/targets/{target}/users/{user}", VIEWER_ACCESS, sessions::show_user),
+        get_route("/targets/{target}/users", VIEWER_ACCESS, users::show_users),
+        get_route("/targets/{target}/users/{user}", VIEWER_ACCESS, users::show_user),
+        get_route("/search", VIEWER_ACCESS, search::show_search),
         get_route("/alerts", VIEWER_ACCESS, alerts::show_alerts),
         post_route("/alerts/acknowledge", RESPONDER_ACCESS, "alert.acknowledged", alerts::acknowledge_alert),
         post_route("/alerts/resolve", RESPONDER_ACCESS, "alert.resolved", alerts::resolve_alert),

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant as Monotonic, timeout_at},
 };
 
-use super::{auth::LoggedIn, layout::sanitize_text};
+use super::{auth::LoggedIn, format::sanitize_text};
 
 /// Lifetime of a stream, after which the browser reconnects.
 const MAX_STREAM_DURATION: Duration = Duration::from_secs(3_600);

@@ -131,7 +131,8 @@ fn action_error_kind(error: &ActionError) -> ErrorKind {
         ActionError::NoPlan(_)
         | ActionError::NoArchive(_)
         | ActionError::NoUser(..)
-        | ActionError::NoSession => ErrorKind::NotFound,
+        | ActionError::NoSession
+        | ActionError::SessionsMissing { .. } => ErrorKind::NotFound,
         // All others refuse a valid request because of the current state.
         _ => ErrorKind::Conflict,
     }

@@ -28,7 +28,7 @@ use crate::{
 
 pub use sessionwatch_targets::{
     listing::ListedSession as SessionRow,
-    sql::{ListedStatus as SessionStatus, SessionSort},
+    sql::{ListedStatus as SessionStatus, SessionProblem, SessionSort},
 };
 
 const MAX_USER_SESSIONS: usize = 100;
@@ -56,6 +56,14 @@ pub struct SessionQuery {
     pub user_like: Option<String>,
     /// Only the session with this row id, or sessions with this token prefix.
     pub row_id_or_prefix: Option<String>,
+    /// Only sessions with this problem. Finding them reads the whole table.
+    pub problem: Option<SessionProblem>,
+    /// Only sessions created since then, if creation is stored.
+    pub created_since: Option<UtcTimestamp>,
+    /// Only sessions with this IP address.
+    pub ip: Option<String>,
+    /// Only sessions whose user agent contains this, in upper or lower case.
+    pub agent_like: Option<String>,
     /// Last session of the previous page.
     pub after: Option<SessionPageCursor>,
     /// Maximum number of sessions.
@@ -72,20 +80,34 @@ pub struct SessionPageCursor {
 }
 
 impl SessionQuery {
+    /// Creates a query for the first sessions of a table, in the default order.
+    #[must_use]
+    pub const fn first(limit: usize) -> Self {
+        Self {
+            status: SessionStatus::All,
+            sort: None,
+            paged: false,
+            ascending: false,
+            user: None,
+            user_like: None,
+            row_id_or_prefix: None,
+            problem: None,
+            created_since: None,
+            ip: None,
+            agent_like: None,
+            after: None,
+            limit,
+        }
+    }
+
     /// Creates a query for all sessions of a user, the latest expiry first.
     #[must_use]
     pub fn for_user(user: &str) -> Self {
-        let (status, sort) = (SessionStatus::All, Some(SessionSort::Expires));
         Self {
-            status,
-            sort,
+            sort: Some(SessionSort::Expires),
             paged: true,
-            ascending: false,
             user: Some(user.to_owned()),
-            user_like: None,
-            row_id_or_prefix: None,
-            after: None,
-            limit: MAX_USER_SESSIONS,
+            ..Self::first(MAX_USER_SESSIONS)
         }
     }
 
@@ -97,6 +119,10 @@ impl SessionQuery {
             user: self.user.as_deref(),
             user_like: self.user_like.as_deref(),
             id_or_prefix: self.row_id_or_prefix.as_deref(),
+            problem: self.problem,
+            created_since: self.created_since,
+            ip: self.ip.as_deref(),
+            agent_like: self.agent_like.as_deref(),
             after: self.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
             is_paged: self.paged,
             // One row more than requested shows if there are more.
@@ -137,6 +163,22 @@ pub struct UserEvent {
     pub at: UtcTimestamp,
     /// One-line description.
     pub summary: String,
+    /// What the event is about.
+    pub subject: UserEventSubject,
+}
+
+/// What an event about the sessions of a user is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserEventSubject {
+    /// A check whose evidence names the user.
+    Check {
+        /// Check id.
+        id: String,
+        /// Kind of event, such as `firing`.
+        kind: String,
+    },
+    /// An applied plan with this id.
+    Plan(String),
 }
 
 /// Stored activity of a user.
@@ -260,6 +302,7 @@ fn list_user_history(
         .map(|event| UserEvent {
             at: event.at,
             summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
+            subject: UserEventSubject::Check { id: event.check, kind: event.kind },
         })
         .collect();
     let applied = |plan: &plans::PlanRecord| {
@@ -291,5 +334,6 @@ fn event_from_plan(plan: &ActionPlan) -> UserEvent {
     let rows = format_count(plan.record.row_count, "row", "rows");
     let (made_by, state) = (&plan.record.created_by, plan.record.state.name());
     let summary = format!("{} by {made_by}: {rows} in all, {state}", plan.selection.command_name());
-    UserEvent { at: plan.record.updated_at, summary }
+    let subject = UserEventSubject::Plan(plan.record.id.clone());
+    UserEvent { at: plan.record.updated_at, summary, subject }
 }

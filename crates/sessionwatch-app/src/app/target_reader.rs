@@ -19,6 +19,7 @@ use super::{
     layouts::DetectedLayout,
     printed_queries::{self, QuerySelection},
     sessions::{self, SessionList, SessionQuery, SessionRow},
+    users::{self, ListedUser, UserSearch},
 };
 use crate::{
     config::{Config, Target},
@@ -42,8 +43,8 @@ pub struct TargetReader<'a> {
 pub struct UserRanking {
     /// Users, up to the limit.
     pub users: Vec<RankedUser>,
-    /// Number of all users that have such sessions.
-    pub total: u64,
+    /// Number of all users that have such sessions, or that match the search.
+    pub total: ListTotal,
     /// Names of the users table's display columns.
     pub display: Vec<String>,
 }
@@ -128,7 +129,33 @@ impl<'a> TargetReader<'a> {
             let user =
                 |held: EvidenceRow| RankedUser { id: held.user, sessions: held.rows, display: held.display };
             let users = ranked.users.into_iter().map(user).collect();
-            Ok(UserRanking { users, total: ranked.total, display: sessions::display_columns(opened) })
+            Ok(UserRanking {
+                users,
+                total: ListTotal::Exactly(ranked.total),
+                display: sessions::display_columns(opened),
+            })
+        })
+        .await
+    }
+
+    /// Finds users, with the number of their sessions.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Self::list_sessions`].
+    pub async fn search_users(self, search: &UserSearch) -> Result<UserRanking, TargetError> {
+        self.with_connection(async |opened| {
+            let found = users::query_users(opened, self.config, search).await?;
+            let user = |user: ListedUser| RankedUser {
+                id: Some(user.id),
+                sessions: user.sessions.unwrap_or_default(),
+                display: user.display,
+            };
+            let users: Vec<RankedUser> = found.users.into_iter().map(user).collect();
+            let count = users.len() as u64;
+            // Counting all matches would read the whole users table.
+            let total = if found.has_more { ListTotal::MoreThan(count) } else { ListTotal::Exactly(count) };
+            Ok(UserRanking { users, total, display: found.display })
         })
         .await
     }

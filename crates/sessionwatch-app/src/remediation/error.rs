@@ -99,6 +99,14 @@ pub enum ActionError {
     /// No such session.
     #[error("no session has that row ID or token prefix")]
     NoSession,
+    /// Some of the selected sessions do not exist, or no longer.
+    #[error("cannot find {missing} of {}", format_count(*.wanted, "selected session", "selected sessions"))]
+    SessionsMissing {
+        /// Number that are not in the table.
+        missing: u64,
+        /// Number that were selected.
+        wanted: u64,
+    },
     /// Several sessions match.
     #[error("`{0}` matches several sessions")]
     Ambiguous(String, Vec<RowPreview>),
@@ -391,6 +399,7 @@ impl ActionError {
             }
             Self::NoUser(..) => "use the ID of a user in the list",
             Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes",
+            Self::SessionsMissing { .. } => "reload the list of sessions and select them again",
             Self::Ambiguous(..) => "use the row ID of one of them",
             Self::NoPlan(_)
             | Self::Stale { .. }
@@ -511,6 +520,7 @@ impl ActionError {
                 | Self::TooCloseToNow { .. }
                 | Self::NoUser(..)
                 | Self::NoSession
+                | Self::SessionsMissing { .. }
                 | Self::Ambiguous(..)
                 | Self::NoPlan(_)
                 | Self::OtherTarget { .. }

@@ -411,10 +411,30 @@ async fn require_session_exists(
     scope: &QueryScope<'_>,
     meant: SelectionQuery<'_>,
 ) -> Result<(), ActionError> {
-    if matches!(selection, Selection::Session(_)) && session.count_selected(scope, meant).await? == 0 {
-        return Err(ActionError::NoSession);
+    match selection {
+        Selection::Session(_) if session.count_selected(scope, meant).await? == 0 => {
+            Err(ActionError::NoSession)
+        }
+        Selection::Sessions(_) if !scope.has_unique_id() => {
+            let (condition, about) = ("revoke sessions", "a unique row ID column");
+            Err(ActionError::NoColumn { condition, about })
+        }
+        Selection::Sessions(ids) => {
+            // By existence alone, whatever the method leaves out: each name must be the ID of a row.
+            let existing = SelectionQuery { revoke: &RevokeMethod::Delete, ..meant };
+            let (found, wanted) = (session.count_selected(scope, existing).await?, count_distinct(ids));
+            if found == wanted && found > 0 {
+                Ok(())
+            } else {
+                Err(ActionError::SessionsMissing { missing: wanted.saturating_sub(found), wanted })
+            }
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn count_distinct(ids: &[String]) -> u64 {
+    ids.iter().collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Rejects a name that matches nothing, or several sessions. `meant` counts the rows without referring sessions.

@@ -20,22 +20,37 @@ impl QueryBuilder<'_> {
         }
         conditions.extend(filter.user.as_deref().map(|user| self.user_condition(user)));
         conditions.extend(filter.user_like.as_deref().map(|part| self.user_like_condition(part)));
-        if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {
-            conditions.push(format!(
-                "{} = {}",
-                self.cast_to_text(&self.session_column(column)),
-                self.quote_string(ip)
-            ));
-        }
-        if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
-            conditions.push(self.contains_condition(&self.cast_to_text(&self.session_column(column)), part));
-        }
+        // Plans with a condition on an unknown column are refused before this.
+        let ip = filter.ip.as_deref().filter(|_| self.mapping.ip.is_some());
+        conditions.extend(ip.map(|ip| self.ip_condition(ip)));
+        let agent = filter.agent_like.as_deref().filter(|_| self.mapping.agent.is_some());
+        conditions.extend(agent.map(|part| self.agent_like_condition(part)));
         if filter.impersonated {
             let is_known = |column| format!("{column} IS NOT NULL");
             conditions.push(self.impersonator_column().map_or("1 = 0".into(), is_known));
         }
         // An empty filter must never select every session.
         if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
+    }
+
+    /// Returns the condition that a session has an IP address. Without that column, no session has it.
+    pub(super) fn ip_condition(&self, ip: &str) -> String {
+        self.mapping.ip.as_ref().map_or_else(
+            || "1 = 0".into(),
+            |column| {
+                let column = self.cast_to_text(&self.session_column(column));
+                format!("{column} = {}", self.quote_string(ip))
+            },
+        )
+    }
+
+    /// Returns the condition that the user agent of a session contains a text, ignoring case. Without that
+    /// column, none does.
+    pub(super) fn agent_like_condition(&self, part: &str) -> String {
+        self.mapping.agent.as_ref().map_or_else(
+            || "1 = 0".into(),
+            |column| self.contains_condition(&self.cast_to_text(&self.session_column(column)), part),
+        )
     }
 
     /// Returns the condition that a user's id, name or handle contains a text.

@@ -13,6 +13,15 @@ pub enum ListedStatus {
     All,
 }
 
+/// A problem of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionProblem {
+    /// The token occurs more than once.
+    SharedToken,
+    /// The user does not exist.
+    Orphaned,
+}
+
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionSort {
@@ -37,6 +46,12 @@ pub struct SessionListQuery<'a> {
     pub user_like: Option<&'a str>,
     /// Only the session with this row id, or those with this token prefix.
     pub id_or_prefix: Option<&'a str>,
+    /// Only sessions with this problem.
+    pub problem: Option<SessionProblem>,
+    /// Only sessions with this IP address, if addresses are stored.
+    pub ip: Option<&'a str>,
+    /// Only sessions whose user agent contains this, in upper or lower case, if user agents are stored.
+    pub agent_like: Option<&'a str>,
     /// Only sessions with one of these token prefixes; all if empty.
     pub token_prefixes: &'a [String],
     /// Only sessions created since then, if creation is stored.
@@ -72,6 +87,9 @@ impl SessionListQuery<'_> {
             user: None,
             user_like: None,
             id_or_prefix: None,
+            problem: None,
+            ip: None,
+            agent_like: None,
             token_prefixes: &[],
             created_since: None,
             is_paged: false,

@@ -4,7 +4,7 @@ use sessionwatch_core::checks::CheckThresholds;
 
 use super::{
     EvidenceQuery, EvidenceRowKind, QueryBuilder,
-    list_parameters::{ListedStatus, SessionListQuery, SessionSort},
+    list_parameters::{ListedStatus, SessionListQuery, SessionProblem, SessionSort},
     paging::{Paging, where_clause},
     timestamps::TimestampExpr,
 };
@@ -109,6 +109,14 @@ impl QueryBuilder<'_> {
             ),
         );
         conditions.extend(list.id_or_prefix.map(|name| self.exact_id_or_prefix_condition(name)));
+        conditions.extend(list.problem.map(|problem| match problem {
+            SessionProblem::SharedToken => {
+                self.evidence_condition(EvidenceQuery::all_of_kind(EvidenceRowKind::Duplicates), expiry)
+            }
+            SessionProblem::Orphaned => self.orphaned_condition(),
+        }));
+        conditions.extend(list.ip.map(|ip| self.ip_condition(ip)));
+        conditions.extend(list.agent_like.map(|part| self.agent_like_condition(part)));
         if let (Some(since), Some(created)) = (list.created_since, created) {
             conditions.push(created.after_condition(since));
         }
@@ -186,6 +194,14 @@ impl QueryBuilder<'_> {
             },
             _ => format!("{} = {wanted}", self.cast_to_text(&self.user_column())),
         }
+    }
+
+    /// Returns the condition that a row has one of these ids. Compared as text: the ids were typed or sent by
+    /// a person, and one that does not fit the type of the column would fail the whole statement.
+    pub(super) fn exact_ids_condition(&self, ids: &[String]) -> String {
+        let Some(id) = self.unique_id_column().filter(|_| !ids.is_empty()) else { return "1 = 0".into() };
+        let wanted: Vec<String> = ids.iter().map(|id| self.quote_string(id)).collect();
+        format!("{} IN ({})", self.cast_to_text(&self.session_column(id)), wanted.join(", "))
     }
 
     fn exact_id_or_prefix_condition(&self, name: &str) -> String {

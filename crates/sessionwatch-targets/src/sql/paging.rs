@@ -153,10 +153,13 @@ impl<'a> PageOrder<'a> {
         let led = table.and_then(|table| table.index_starting_with(&column.column));
         // Walking an index past many filtered rows can take longer than reading the whole table.
         let others = match created {
-            Some(_) => list.status != ListedStatus::All,
-            None => list.created_since.is_some(),
+            Some(_) => list.status != ListedStatus::All || list.ip.is_some() || list.agent_like.is_some(),
+            None => list.created_since.is_some() || list.ip.is_some() || list.agent_like.is_some(),
         };
-        let narrow = list.user.is_some() || list.id_or_prefix.is_some() || !list.token_prefixes.is_empty();
+        let narrow = list.user.is_some()
+            || list.id_or_prefix.is_some()
+            || list.problem.is_some()
+            || !list.token_prefixes.is_empty();
         let active = list.status == ListedStatus::Active && created.is_none();
         Self::Timestamp {
             at,

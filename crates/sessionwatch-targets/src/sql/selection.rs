@@ -55,6 +55,8 @@ pub enum RowSelection<'a> {
     Users(&'a [String]),
     /// The row with this id, or rows with this token prefix.
     IdOrPrefix(&'a str),
+    /// The rows with these ids.
+    Ids(&'a [String]),
     /// Every row.
     All,
     /// Rows that match a filter.
@@ -345,6 +347,7 @@ impl QueryBuilder<'_> {
                 if each.is_empty() { "1 = 0".into() } else { format!("({})", each.join(" OR ")) }
             }
             RowSelection::IdOrPrefix(name) => self.id_or_prefix_condition(name),
+            RowSelection::Ids(ids) => self.exact_ids_condition(ids),
             RowSelection::All => "1 = 1".into(),
             RowSelection::Matching(filter) => self.filter_condition(filter),
             RowSelection::WithReferencing(&roots, references) => {

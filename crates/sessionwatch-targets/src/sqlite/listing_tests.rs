@@ -4,7 +4,8 @@ use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
 use super::sample_file::{SampleFile, SampleSession};
 use crate::sql::{
-    EvidenceQuery, EvidenceRowKind, ListedStatus, QueryBuilder, SessionListQuery, SessionSort,
+    EvidenceQuery, EvidenceRowKind, ListedStatus, QueryBuilder, SessionListQuery, SessionProblem,
+    SessionSort,
     sample_target::{EXPIRES_COLUMN, ID_COLUMN, SAMPLE_NOW},
     tables::IndexInfo,
 };
@@ -69,6 +70,42 @@ fn lists_apply_their_filters() {
     ] {
         assert_eq!(ids(&file, list), expected, "{list:?}");
     }
+}
+
+#[test]
+fn lists_find_problems_addresses_and_user_agents() {
+    let row = |id, token, user, ip, agent| SampleSession {
+        id,
+        token: Some(token),
+        user: Some(user),
+        ends_in_h: Some(1),
+        ip: Some(ip),
+        agent: Some(agent),
+        ..SampleSession::default()
+    };
+    let sessions = [
+        row("one", "abcdefgh0123456789abcdef", "ada", "10.0.0.1", "Mozilla (Phone)"),
+        row("other", "abcdefgh0123456789abcdef", "bob", "10.0.0.11", "Mozilla (Desk)"),
+        row("own", "bbcdefgh0123456789abcdef", "ada", "10.0.0.1", "curl/8"),
+    ];
+    let mut file = SampleFile::with_sessions(&sessions, &["ada"]);
+    let problem = |problem| SessionListQuery { problem: Some(problem), ..SessionListQuery::all(10) };
+    for is_paged in [false, true] {
+        let list =
+            |list| ids(&file, SessionListQuery { is_paged, sort: SessionSort::Id, ascending: true, ..list });
+        let all = SessionListQuery::all(10);
+        assert_eq!(list(problem(SessionProblem::SharedToken)), ["one", "other"]);
+        assert_eq!(list(problem(SessionProblem::Orphaned)), ["other"]);
+        assert_eq!(list(SessionListQuery { ip: Some("10.0.0.1"), ..all }), ["one", "own"]);
+        assert_eq!(list(SessionListQuery { agent_like: Some("mozilla"), ..all }), ["one", "other"]);
+        assert!(list(SessionListQuery { ip: Some("' OR '1' = '1"), ..all }).is_empty());
+    }
+    // Without the column, no session matches, rather than every session.
+    (file.mapping.ip, file.mapping.agent, file.mapping.users) = (None, None, None);
+    let all = SessionListQuery::all(10);
+    assert!(ids(&file, SessionListQuery { ip: Some("10.0.0.1"), ..all }).is_empty());
+    assert!(ids(&file, SessionListQuery { agent_like: Some("mozilla"), ..all }).is_empty());
+    assert!(ids(&file, problem(SessionProblem::Orphaned)).is_empty());
 }
 
 #[test]

@@ -127,6 +127,30 @@ fn a_row_id_takes_precedence_over_a_token_prefix() {
 }
 
 #[test]
+fn only_rows_with_exactly_the_given_ids_are_selected() {
+    let row = |id, token| SampleSession { id, token: Some(token), ..SampleSession::default() };
+    let sessions = [
+        row("abc", "zzzzzzzzzzzzzzzzzzzzzzzz"),
+        row("abcd", "abcdefgh0123456789abcdef"),
+        row("o'clock", "ABCDEFGH0123456789abcdef"),
+    ];
+    let mut file = SampleFile::with_sessions(&sessions, &[]);
+    for (ids, rows) in [
+        (vec!["abc", "o'clock"], vec!["abc", "o'clock"]),
+        // Neither a token prefix, nor a token, nor another case.
+        (vec!["abcdefgh", "zzzzzzzzzzzzzzzzzzzzzzzz", "ABC"], vec![]),
+        (vec!["' OR '1' = '1"], vec![]),
+        (vec![], vec![]),
+    ] {
+        let wanted: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!(file.selected_ids(RowSelection::Ids(&wanted)), rows, "{ids:?}");
+    }
+    // An ID that several rows may share does not name a session.
+    file.sessions_table().indexes.clear();
+    assert!(file.selected_ids(RowSelection::Ids(&["abc".to_owned()])).is_empty());
+}
+
+#[test]
 fn search_terms_are_neither_patterns_nor_sql() {
     let file = of_users(&["100%", "1000", "a_b", "axb", "wow!", "O'Brien", "back\\slash", "Ünal"]);
     let like = |part: &str| {

@@ -189,10 +189,9 @@ pub(super) async fn list_sessions(
         paged: true,
         ascending: wanted.order == SortDirection::Up,
         user: text(wanted.user),
-        user_like: None,
         row_id_or_prefix: text(wanted.token),
         after: wanted.cursor.map(|place| SessionPageCursor { key: place.key, id: place.id }),
-        limit,
+        ..SessionQuery::first(limit)
     };
     let found = sessions::list_sessions(&app, &target, asked).await?;
     let session = |row: &SessionRow| SessionDto::from_row(row, &found.display, found.now);

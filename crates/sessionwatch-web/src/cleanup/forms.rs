@@ -16,6 +16,7 @@ use crate::{
     WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
+    sessions,
 };
 
 /// Parses the selection of a plan from a form.
@@ -42,6 +43,7 @@ fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
         }
         "user" => Selection::User(text("user", "user ID")?),
         "session" => Selection::Session(text("session", "row ID or token prefix")?),
+        "sessions" => sessions::parse_selected_sessions(fields)?,
         "all" => parse_all_sessions(fields)?,
         "where" => Selection::Where(parse_row_filter(fields)?),
         other => return Err(AppError::Invalid(format!("Unknown kind of plan: “{other}”."))),

@@ -156,6 +156,7 @@ impl PlanView<'_> {
             text: "Cleanup".to_owned(),
         };
         PageHeader {
+            picture: html! {},
             crumbs: vec![cleanup],
             pills: self.phase.render(self.shell.now),
             headline: &plan_headline(self.plan),

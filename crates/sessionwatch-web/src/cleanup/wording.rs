@@ -38,7 +38,7 @@ impl SelectionWords {
             Selection::Users(ids) => {
                 words(REVOKE, SESSIONS, &format!(" of {}", format_count(ids.len() as u64, "user", "users")))
             }
-            Selection::Session(_) => words(REVOKE, SESSIONS, ""),
+            Selection::Session(_) | Selection::Sessions(_) => words(REVOKE, SESSIONS, ""),
             Selection::All => words(REVOKE, SESSIONS, ", all of the table"),
             Selection::Where(_) => words(REVOKE, ["matching session", "matching sessions"], ""),
             Selection::Restore { archive, user: None } => {

@@ -16,6 +16,8 @@ pub(crate) struct Crumb {
 pub(crate) struct PageHeader<'a> {
     /// Pages above this one, the topmost first; empty for the pages of the navigation.
     pub(crate) crumbs: Vec<Crumb>,
+    /// Picture before the headline, such as the initials of a user; may be empty.
+    pub(crate) picture: Markup,
     /// Pills above the headline; may be empty.
     pub(crate) pills: Markup,
     /// The answer to the question that the page is opened with.
@@ -41,6 +43,7 @@ impl PageHeader<'_> {
                 }
             }
             div.row.row-wrap.between {
+                (self.picture)
                 div.grow {
                     @if !self.pills.0.is_empty() { div.row.row-wrap.pills { (self.pills) } }
                     div.title-row {

@@ -41,6 +41,7 @@ impl IncidentPage<'_> {
             }
         };
         PageHeader {
+            picture: html! {},
             crumbs: vec![Crumb { href: "/incidents".into(), text: "Incidents".into() }],
             pills: html! { (render_severity(incident)) (render_state(incident.state)) },
             headline: &headline,

@@ -13,34 +13,93 @@ fn demonstration() -> (tempfile::TempDir, TestDashboard) {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_by_prefix_and_lead_to_their_users() {
+async fn sessions_are_listed_by_prefix_and_open_in_a_side_panel() {
     let (_folder, dashboard) = demonstration();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=active").await;
     assert_eq!(page.status, StatusCode::OK);
-    let prefixes = page.select_texts("main tbody td:first-child code");
+    let prefixes = page.select_texts("main tbody td.mono:nth-last-child(2)");
     assert!(prefixes.len() > 10, "{prefixes:?}");
-    assert!(prefixes.iter().all(|prefix| prefix.chars().count() <= 9), "{prefixes:?}");
-    let user = page.select_attributes("main tbody a", "href").remove(0);
+    assert!(prefixes.iter().all(|prefix| prefix.chars().count() <= 8), "{prefixes:?}");
+    assert_eq!(page.count_elements("main aside.panel"), 0);
+    // A viewer cannot select rows for a plan.
+    assert_eq!(page.count_elements("main input[type=checkbox], main form[method=post]"), 0);
+    let open = page.select_attributes("main tbody .who a", "href").remove(0);
+    assert!(open.contains("status=active") && open.contains("&open="), "{open}");
+    let page = viewer.get(open.split('#').next().unwrap()).await;
+    assert_eq!(page.count_elements("main tbody tr.open"), 1);
+    assert_eq!(page.count_elements("main aside.panel form"), 0);
+    let user = page.select_attributes("main aside.panel .panel-foot a", "href").remove(0);
     assert!(user.starts_with("/targets/app/users/"), "{user}");
-    let page = viewer.get(&user).await;
-    assert_eq!(page.status, StatusCode::OK);
-    assert!(page.count_elements("main tbody tr") > 0);
+    assert_eq!(viewer.get(&user).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn filters_are_shown_with_links_that_remove_them() {
+    let (_folder, dashboard) = demonstration();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let page = viewer.get("/targets/app/sessions?status=active&find=%3Cb%3Eada&sort=user&order=up").await;
+    assert_eq!(page.select_texts("main .chip b"), ["active", "<b>ada"]);
+    let remove = page.select_attributes("main .chip > a", "href");
+    assert_eq!(
+        remove,
+        [
+            "/targets/app/sessions?find=%3Cb%3Eada&sort=user&order=up",
+            "/targets/app/sessions?status=active&sort=user&order=up"
+        ]
+    );
+    assert_eq!(page.select_text("main h1"), "No session matches");
+    assert_eq!(page.select_text("main .empty b"), "No matching sessions");
+    for (query, headline) in [
+        ("problem=shared", "6 sessions share a token"),
+        ("problem=orphaned", "14 sessions belong to no user"),
+    ] {
+        let page = viewer.get(&format!("/targets/app/sessions?{query}")).await;
+        assert_eq!(page.select_text("main h1"), headline);
+        assert_eq!(page.count_elements(".tabs [aria-current]"), 1);
+    }
+    let page = viewer.get("/targets/app/sessions?created=hour").await;
+    let created = page.select_attributes("main tbody td.end:nth-last-child(5) time", "datetime");
+    assert!(created.len() > 20 && created.is_sorted_by(|one, other| one >= other), "{created:?}");
+}
+
+#[tokio::test]
+async fn selected_sessions_become_one_plan_of_exactly_these_rows() {
+    let (_folder, dashboard) = demonstration();
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let page = responder.get("/targets/app/sessions?problem=shared").await;
+    let ids = page.select_attributes("main tbody input[name=id]", "value");
+    assert_eq!(ids.len(), 6);
+    let post = async |ids: &[&str]| {
+        let mut fields = vec![("target", "app"), ("kind", "sessions")];
+        fields.extend(ids.iter().map(|id| ("id", *id)));
+        responder.post("/cleanup", &fields).await
+    };
+    assert_eq!(post(&[]).await.status, StatusCode::BAD_REQUEST);
+    // A token, or a session that has ended since, is refused as a whole, and not stored.
+    let refused = post(&[&ids[0], "no-such-session"]).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    assert!(refused.body.contains("cannot find 1 of 2 selected sessions"), "{}", refused.body);
+    let planned = post(&[&ids[0], &ids[2], &ids[0]]).await;
+    assert_eq!(planned.status, StatusCode::SEE_OTHER, "{}", planned.body);
+    let plans = dashboard.write_store(|db| sessionwatch_store::plans::list_plans(db));
+    assert_eq!(plans.len(), 1);
+    assert_eq!(plans[0].row_count, 2);
 }
 
 #[tokio::test]
 async fn an_unknown_status_is_rejected_and_an_unreachable_database_is_reported() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    let page = viewer.get("/targets/app/sessions?status=late").await;
-    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    for query in ["status=late", "sort=color", "problem=all", "created=soon"] {
+        let page = viewer.get(&format!("/targets/app/sessions?{query}")).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{query}");
+    }
     let page = viewer.get("/targets/app/sessions").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        page.select_text("main p.empty").starts_with("Cannot query the database"),
-        "{}",
-        page.select_text("main p.empty")
-    );
+    assert_eq!(page.select_text("main h1"), "Sessions are unavailable");
+    let why = page.select_text("main .callout p");
+    assert!(why.starts_with("Cannot query the database"), "{why}");
 }
 
 #[tokio::test]

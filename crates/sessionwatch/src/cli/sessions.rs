@@ -128,19 +128,17 @@ pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
 }
 
 impl ListOutputArgs {
+    pub(super) fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    pub(super) fn format(&self) -> OutputFormat {
+        self.format
+    }
+
     /// Returns the query for every session, latest expiry first.
     fn base_query(&self) -> SessionQuery {
-        SessionQuery {
-            status: SessionStatus::All,
-            sort: None,
-            paged: false,
-            ascending: false,
-            user: None,
-            user_like: None,
-            row_id_or_prefix: None,
-            after: None,
-            limit: self.limit as usize,
-        }
+        SessionQuery::first(self.limit as usize)
     }
 }
 
@@ -235,7 +233,7 @@ fn rank_users(args: &TopUsersArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     let (reads, limit) = (TargetReader::new(&config, &target), args.shown.limit as usize);
     let ranking = super::block_on(async { Ok(reads.rank_users(args.by.into(), limit).await?) })?;
-    note_if_cut("users", ranking.users.len(), ListTotal::Exactly(ranking.total), RAISE_LIMIT);
+    note_if_cut("users", ranking.users.len(), ranking.total, RAISE_LIMIT);
     Ok(render_list(&build_ranking_table(&ranking), args.shown.format, "users"))
 }
 
@@ -278,7 +276,8 @@ pub(super) fn build_session_table(
     })
 }
 
-fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
+/// Builds the table of users with their number of sessions.
+pub(super) fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
     let UserRanking { users, display, .. } = ranking;
     let row = |user: &RankedUser| {
         let mut row = vec![user.id.clone().unwrap_or_default(), user.sessions.to_string()];

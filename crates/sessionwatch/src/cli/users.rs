@@ -8,6 +8,7 @@ use sessionwatch_app::{
         sessions::{self, SessionList, SessionQuery, UserActivity},
         state_store,
         target_reader::TargetReader,
+        users::UserSearch,
     },
     logs::{describe_log_event, log_event_json},
     output::OutputFormat,
@@ -19,14 +20,24 @@ use sessionwatch_core::plural::ListTotal;
 use super::{
     Failure,
     choices::DocumentFormat,
-    lists::{empty_list, note_if_cut},
-    sessions::{build_session_table, note_if_cut_sessions},
+    lists::{RAISE_LIMIT, empty_list, note_if_cut, render_list},
+    sessions::{ListOutputArgs, build_ranking_table, build_session_table, note_if_cut_sessions},
     target::TargetArgs,
 };
 
-/// Show the sessions and the history of a user
+/// Find users, and show the sessions and the history of a user
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UsersCommand {
+    /// Find users by a part of the ID, name, handle or email
+    Find {
+        /// Part of the ID, name, handle or email, in upper or lower case
+        #[arg(value_name = "TEXT")]
+        text: String,
+        #[command(flatten)]
+        shown: ListOutputArgs,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
     /// Show sessions, log events and history of a user
     Show {
         /// User ID
@@ -41,7 +52,23 @@ pub(super) enum UsersCommand {
 }
 
 pub(super) fn run(args: &UsersCommand) -> Result<ExitCode, Failure> {
-    let UsersCommand::Show { user, format, target } = args;
+    match args {
+        UsersCommand::Find { text, shown, target } => find_users(text, shown, target),
+        UsersCommand::Show { user, format, target } => show_user(user, *format, target),
+    }
+}
+
+fn find_users(text: &str, shown: &ListOutputArgs, target: &TargetArgs) -> Result<ExitCode, Failure> {
+    let (config, target) = target.choose_one_located()?;
+    let (reads, limit) = (TargetReader::new(&config, &target), shown.limit());
+    let search = UserSearch { part: text.to_owned(), limit, counts_sessions: true };
+    let found = super::block_on(async { Ok(reads.search_users(&search).await?) })?;
+    note_if_cut("users", found.users.len(), found.total, RAISE_LIMIT);
+    super::print_text(&render_list(&build_ranking_table(&found), shown.format(), "users"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_user(user: &str, format: DocumentFormat, target: &TargetArgs) -> Result<ExitCode, Failure> {
     let (config, target) = target.choose_one_located()?;
     let query = SessionQuery::for_user(user);
     let reads = TargetReader::new(&config, &target);
@@ -56,7 +83,7 @@ pub(super) fn run(args: &UsersCommand) -> Result<ExitCode, Failure> {
     };
     note_cut_lists(user, &listed, &activity);
     let table = build_session_table(&listed, clock::format_utc)?;
-    if *format == DocumentFormat::Json {
+    if format == DocumentFormat::Json {
         let log_events = activity.log_events.iter().map(log_event_json).collect::<Result<Vec<Value>, _>>()?;
         let history: Vec<Value> = activity
             .history

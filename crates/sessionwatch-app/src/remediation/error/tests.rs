@@ -15,6 +15,7 @@ fn usage() -> Vec<ActionError> {
         ActionError::NoUser(text(), vec![]),
         ActionError::NoUser(text(), vec![RowPreview::default()]),
         ActionError::NoSession,
+        ActionError::SessionsMissing { missing: 1, wanted: 3 },
         ActionError::Ambiguous(text(), vec![RowPreview::default(), RowPreview::default()]),
         ActionError::NoPlan(text()),
         ActionError::OtherTarget { plan: text(), named: text() },

@@ -1,0 +1,154 @@
+//! The head of the list: what it shows in words, and the saved filters.
+
+use maud::{Markup, html};
+use sessionwatch_app::app::session_totals::SessionTotals;
+use sessionwatch_core::plural::{format_count, format_number};
+
+use super::{SessionPage, filter::SessionFilter};
+use crate::{
+    components::{Icon, Menu, MenuItem, PageHeader, render_icon},
+    format::render_relative_time,
+};
+
+/// A saved filter.
+struct FilterTab {
+    label: &'static str,
+    /// Query string with its question mark; empty for all sessions.
+    query: &'static str,
+    count: Option<u64>,
+    /// `true` if a session here needs a person.
+    is_problem: bool,
+}
+
+pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
+    let query = page.filter.to_query_string();
+    let export = |format: &str, label: &str| MenuItem::Link {
+        href: format!("{}/sessions.{format}?{query}", page.base),
+        text: html! { (label) },
+        is_current: false,
+    };
+    let menu = Menu {
+        id: "export",
+        button: html! { (render_icon(Icon::Download)) "Export" (render_icon(Icon::ChevronDown)) },
+        button_class: "btn",
+        label: "",
+        items: vec![export("csv", "CSV"), export("json", "JSON")],
+    };
+    let headline = describe_list(page);
+    let header = PageHeader {
+        headline: &headline,
+        lead: render_lead(page.totals, page.target),
+        actions: menu.render(),
+        ..PageHeader::default()
+    };
+    html! {
+        (header.render())
+        div.stack-s {
+            nav.tabs aria-label="Saved filters" {
+                @for tab in list_tabs(page.totals) {
+                    @let current = is_current(page.filter, &tab).then_some("true");
+                    a href={ (page.base) "/sessions" (tab.query) } aria-current=[current] {
+                        (tab.label)
+                        @if let Some(count) = tab.count {
+                            @let class = if tab.is_problem && count > 0 { "count count-bad" } else { "count" };
+                            span class=(class) { (format_number(count)) }
+                        }
+                    }
+                }
+            }
+            (page.filter.render_chips(&page.base))
+        }
+    }
+}
+
+pub(super) fn render_unavailable_header(totals: &SessionTotals) -> Markup {
+    let lead = html! {
+        @if let (Some(active), Some(at)) = (totals.active, totals.checked_at) {
+            "The last check run counted " (format_count(active, "active session", "active sessions")) " at "
+            (sessionwatch_clock::format_utc(at)) "."
+        }
+    };
+    PageHeader { headline: "Sessions are unavailable", lead, ..PageHeader::default() }.render()
+}
+
+fn list_tabs(totals: &SessionTotals) -> Vec<FilterTab> {
+    let tab = |label, query, count, is_problem| FilterTab { label, query, count, is_problem };
+    // Without a creation column, nothing is counted and nothing could be listed.
+    let recent = totals.created_last_hour.map(|count| tab("Last hour", "?created=hour", Some(count), false));
+    let all = [tab("All", "", totals.sessions, false), tab("Active", "?status=active", totals.active, false)];
+    let problems = [
+        tab("Shared token", "?problem=shared", totals.shared_tokens, true),
+        tab("Orphaned", "?problem=orphaned", totals.orphaned, false),
+        tab("Expired", "?status=expired", totals.expired, false),
+    ];
+    all.into_iter().chain(recent).chain(problems).collect()
+}
+
+fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {
+    let status = if filter.status == "all" { "" } else { &filter.status };
+    let set: Vec<String> = [("status", status), ("problem", &filter.problem), ("created", &filter.created)]
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    !filter.is_narrowed() && set.join("&") == tab.query.trim_start_matches('?')
+}
+
+/// Returns what the list shows. A list that is cut counts with the last check run, where that counted the same.
+fn describe_list(page: &SessionPage<'_>) -> String {
+    let (filter, found, totals) = (page.filter, page.found, page.totals);
+    let is_whole = !found.has_more && filter.after.is_empty();
+    let listed = found.rows.len() as u64;
+    let counted = match (filter.status.as_str(), filter.problem.as_str(), filter.created.as_str()) {
+        _ if is_whole => Some(listed),
+        _ if filter.is_narrowed() => None,
+        ("" | "all", "", "") => totals.sessions,
+        ("active", "", "") => totals.active,
+        ("expired", "", "") => totals.expired,
+        ("" | "all", "", "hour") => totals.created_last_hour,
+        ("" | "all", "orphaned", "") => totals.orphaned,
+        _ => None,
+    };
+    let (one, many) = match (filter.status.as_str(), filter.problem.as_str(), filter.created.as_str()) {
+        _ if filter.is_narrowed() => ("session matches", "sessions match"),
+        ("" | "all", "", "") => ("session is stored", "sessions are stored"),
+        ("active", "", "") => ("active session", "active sessions"),
+        ("expired", "", "") => ("expired session", "expired sessions"),
+        ("" | "all", "", "hour") => ("session from the last hour", "sessions from the last hour"),
+        ("" | "all", "", "day") => ("session from the last day", "sessions from the last day"),
+        ("" | "all", "", "week") => ("session from the last week", "sessions from the last week"),
+        ("" | "all", "shared", "") => ("session shares a token", "sessions share a token"),
+        ("" | "all", "orphaned", "") => ("session belongs to no user", "sessions belong to no user"),
+        _ => ("session matches", "sessions match"),
+    };
+    match counted {
+        Some(0) => format!("No {one}"),
+        Some(count) => format_count(count, one, many),
+        None => format!("More than {} {many}", format_number(listed)),
+    }
+}
+
+/// Renders the counts of the last check run.
+fn render_lead(totals: &SessionTotals, target: &str) -> Markup {
+    let count = |count: Option<u64>| count.filter(|count| *count > 0);
+    html! {
+        @if let (Some(sessions), Some(active)) = (totals.sessions, totals.active) {
+            (format_count(sessions, "session is", "sessions are")) " stored on " (target) ", " (format_number(active)) " active. "
+        }
+        @if let Some(shared) = count(totals.shared_tokens) {
+            (format_count(shared, "token occurs", "tokens occur")) " more than once. "
+        }
+        @if let Some(orphaned) = count(totals.orphaned) {
+            (format_count(orphaned, "session belongs", "sessions belong")) " to no user. "
+        }
+    }
+}
+
+/// Renders when the counts were made.
+pub(super) fn render_count_note(page: &SessionPage<'_>) -> Markup {
+    html! {
+        @if let Some(at) = page.totals.checked_at {
+            span { "Counts are those of the check run " (render_relative_time(at, page.shell.now)) "." }
+        }
+    }
+}
