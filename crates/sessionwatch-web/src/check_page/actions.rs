@@ -108,7 +108,8 @@ impl CheckView<'_> {
         Menu {
             id: "silence",
             button: html! { "Silence" (render_icon(Icon::ChevronDown)) },
-            button_class: "btn btn-ghost",
+            // The only button unless the alert fires.
+            button_class: if self.is_firing() { "btn btn-ghost" } else { "btn" },
             label: "",
             items,
         }
