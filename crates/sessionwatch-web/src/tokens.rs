@@ -54,7 +54,8 @@ pub(super) fn render_tokens(shell: &Shell, all: &[ApiToken]) -> Markup {
         button.btn.btn-s type="button" popovertarget="new-token" { (render_icon(Icon::Plus)) "Create token" }
     };
     let body = html! { (content) (render_new_token(shell)) };
-    Card { id: "tokens", title: "Your API tokens", note: "For programs that act in your name", end, body }.render()
+    Card { id: "tokens", title: "Your API tokens", note: "For programs that act in your name", end, body }
+        .render()
 }
 
 fn render_token(shell: &Shell, token: &ApiToken, index: usize) -> Markup {
@@ -89,7 +90,7 @@ fn render_token(shell: &Shell, token: &ApiToken, index: usize) -> Markup {
                 @if token.expires_at <= shell.now { (render_pill(PillTone::Stale, Icon::Clock, "Expired")) }
                 @else { (render_relative_time(token.expires_at, shell.now)) }
             }
-            td.end {
+            td.end.span {
                 button.btn.btn-s type="button" popovertarget=(dialog) { "Revoke…" }
                 (revocation.render())
             }
