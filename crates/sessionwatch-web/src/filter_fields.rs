@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::components::{Icon, render_icon};
+
 /// A choice of one value or all.
 #[derive(Clone, Debug)]
 pub(super) struct FilterSelect<'a> {
@@ -35,12 +37,15 @@ impl FilterSelect<'_> {
         html! {
             label.filter {
                 span.label { (self.label) }
-                select.input.input-s.select name=(self.name) data-submit-on-change {
-                    option value="" { (self.all) }
-                    @if is_other { option value=(self.value) selected { (self.value) } }
-                    @for option in &self.options {
-                        option value=(option.value) selected[option.value == self.value] { (option.text) }
+                span.select-box {
+                    select.input.input-s.select name=(self.name) data-submit-on-change {
+                        option value="" { (self.all) }
+                        @if is_other { option value=(self.value) selected { (self.value) } }
+                        @for option in &self.options {
+                            option value=(option.value) selected[option.value == self.value] { (option.text) }
+                        }
                     }
+                    (render_icon(Icon::ChevronDown))
                 }
             }
         }

@@ -129,6 +129,9 @@ fn render_headline(sources: &[LogSourceStatus], problems: u64, now: UtcTimestamp
         "No log sources yet".to_owned()
     } else if idle > 0 {
         format_count(idle, "log source is idle", "log sources are idle")
+    } else if problems == 0 && sources.iter().all(|source| status(source) == SourceStatus::NeverActive) {
+        // Without lines, nothing is known.
+        "No log lines yet".to_owned()
     } else if problems > 0 {
         format!("{} in the logs of the last 30 days", format_count(problems, "problem", "problems"))
     } else {

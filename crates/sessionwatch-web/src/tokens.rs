@@ -90,7 +90,7 @@ fn render_token(shell: &Shell, token: &ApiToken, index: usize) -> Markup {
                 @if token.expires_at <= shell.now { (render_pill(PillTone::Stale, Icon::Clock, "Expired")) }
                 @else { (render_relative_time(token.expires_at, shell.now)) }
             }
-            td.end {
+            td.end.span {
                 button.btn.btn-s type="button" popovertarget=(dialog) { "Revoke…" }
                 (revocation.render())
             }

@@ -74,8 +74,8 @@ pub(super) fn render_entry(entry: &AuditEntry, shell: &Shell) -> Markup {
                     None => span.strong { (sanitize_text(&entry.action)) },
                 }
             }
-            td { (object) }
-            td { @if !from.is_empty() { span.mono { (from) } } }
+            td.object { (object) }
+            td.from { @if !from.is_empty() { span.mono { (from) } } }
             td.detail.span.muted title=(rest) { (rest) }
         }
     }

@@ -55,7 +55,8 @@ async fn a_wrong_password_is_reported_and_the_name_kept_as_text() {
 async fn logging_out_ends_the_login_session() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    assert_eq!(viewer.get("/").await.select_texts("header form.who span"), ["viewer · viewer"]);
+    let account = viewer.get("/").await.select_attributes("[popovertarget=account]", "aria-label");
+    assert_eq!(account, ["Account: viewer, viewer"]);
     let gone = viewer.post("/logout", &[]).await;
     assert_eq!(gone.location.as_deref(), Some("/login"));
     assert!(gone.cookie.unwrap().contains("Max-Age=0"));
@@ -95,12 +96,12 @@ async fn every_page_has_a_title_and_marks_its_navigation_entry() {
         ("/logs", "Logs"),
         ("/incidents", "Incidents"),
         ("/cleanup?target=app", "Cleanup"),
-        ("/targets/app/report", "Checklist"),
+        ("/targets/app/report", "Reports"),
         ("/audit", "Audit"),
         ("/settings", "Settings"),
     ] {
         let page = admin.get(path).await;
-        assert_eq!(page.select_text("header a[aria-current=page]"), place, "{path}");
+        assert_eq!(page.select_text(".rail a[aria-current=page]"), place, "{path}");
         assert_eq!(page.count_elements("main h1"), 1, "{path}");
         assert!(page.select_text("title").ends_with("· sessionwatch"), "{path}");
         let unlabeled = page.count_elements("section:not([aria-labelledby]):not([aria-label])");
@@ -123,7 +124,8 @@ async fn the_first_account_is_created_once_and_logged_in() {
     let made = dashboard.anonymous_visitor().post(&path, &fields).await;
     assert_eq!((made.status, made.location.as_deref()), (StatusCode::SEE_OTHER, Some("/")));
     let ada = dashboard.visitor_from_cookie(&made).await;
-    assert_eq!(ada.get("/").await.select_texts("header form.who span"), ["ada · admin"]);
+    let account = ada.get("/").await.select_attributes("[popovertarget=account]", "aria-label");
+    assert_eq!(account, ["Account: ada, admin"]);
     assert_eq!(dashboard.anonymous_visitor().post(&path, &fields).await.status, StatusCode::NOT_FOUND);
 }
 

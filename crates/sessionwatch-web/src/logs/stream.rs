@@ -86,7 +86,8 @@ pub(super) fn render_events(list: &EventList<'_>) -> Markup {
             older: last.map(|id| list.filter.page_link(&id)).unwrap_or_default(),
         };
         let rows = html! { @for event in events { (render_event(event, list)) } };
-        let table = DataTable { label: "Log events", class: "table-cards", columns: &COLUMNS, rows };
+        let table =
+            DataTable { label: "Log events", class: "table-cards table-logs", columns: &COLUMNS, rows };
         html! { (table.render()) (pager.render()) }
     };
     Card { id: "log-events", title: "Events", note: "Last 30 days, latest first", end: html! {}, body }
@@ -112,10 +113,10 @@ fn render_event(event: &LogEventRecord, list: &EventList<'_>) -> Markup {
     html! {
         tr {
             td.up { (render_moment(event.at.unwrap_or(event.read_at), list.now)) }
-            td.end-s { (render_level(event.severity.as_deref())) }
+            td.level.hide-s[event.severity.is_none()] { (render_level(event.severity.as_deref())) }
             td.first title=(event.kind) { (render_pill(PillTone::Quiet, kind_icon(&event.kind), name)) }
             td { (render_users(event, base.as_deref())) }
-            td.end-s { (render_session(event, base.as_deref())) }
+            td.session.span[event.severity.is_some()] { (render_session(event, base.as_deref())) }
             td.reason.span.muted title=[event.reason.as_deref().map(sanitize_text)] {
                 @if let Some(reason) = &event.reason { (sanitize_text(reason)) }
                 @if let Some(request) = &event.request { " " span.mono { "request " (sanitize_text(request)) } }

@@ -25,6 +25,7 @@ async fn a_source_that_was_never_read_has_no_lines_yet() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
     let row = page.select_texts("section[aria-labelledby=sources] tbody td");
+    assert_eq!(page.select_text("h1"), "No log lines yet");
     assert_eq!(row, ["web", "No lines yet", "missing.log", "app", "–", "0", "–"]);
 }
 

@@ -46,7 +46,7 @@ fn render_account(shell: &Shell, account: &AccountRecord, index: usize) -> Marku
             td.up { (role) }
             td.muted { @if account.oidc_subject.is_empty() { "Password" } @else { "Identity provider" } }
             td.num data-l="Created" { (render_relative_time(account.created_at, shell.now)) }
-            td.end {
+            td.end.span {
                 @if !is_own {
                     button.btn.btn-s type="button" popovertarget=(dialog) { "Delete…" }
                     (render_deletion(shell, account, &dialog))

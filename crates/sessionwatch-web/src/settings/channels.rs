@@ -40,6 +40,7 @@ pub(super) fn render_channels(shell: &Shell, channels: &[ChannelStatus]) -> Mark
 }
 
 fn render_channel(shell: &Shell, channel: &ChannelStatus) -> Markup {
+    let button = html! { button.btn.btn-s { (render_icon(Icon::Send)) "Send test" } };
     html! {
         tr {
             td.first.strong { (channel.name) }
@@ -50,18 +51,18 @@ fn render_channel(shell: &Shell, channel: &ChannelStatus) -> Markup {
                     None => (describe_routes(channel.routes.as_deref())),
                 }
             }
-            td { (render_delivery(shell, channel)) }
-            td.end { @if channel.problem.is_none() { (render_test_form(shell, &channel.name)) } }
+            td.delivery { (render_delivery(shell, channel)) }
+            td.end { @if channel.problem.is_none() { (render_test_form(shell, &channel.name, &button)) } }
         }
     }
 }
 
-fn render_test_form(shell: &Shell, channel: &str) -> Markup {
+fn render_test_form(shell: &Shell, channel: &str, button: &Markup) -> Markup {
     html! {
         form method="post" action="/settings/channels/test" {
             (render_csrf_field(&shell.user))
             input type="hidden" name="channel" value=(channel);
-            button.btn.btn-s { (render_icon(Icon::Send)) "Send test" }
+            (button)
         }
     }
 }
@@ -70,7 +71,7 @@ fn render_delivery(shell: &Shell, channel: &ChannelStatus) -> Markup {
     let deliveries = &channel.deliveries;
     let error = deliveries.last_error.as_deref().map(sanitize_text);
     html! {
-        span.row title=[error] {
+        span.row {
             @if channel.problem.is_some() { (render_pill(PillTone::Failing, Icon::CircleX, "Not used")) }
             @else if deliveries.failed > 0 {
                 (render_pill(PillTone::Failing, Icon::CircleX, &format!("{} undelivered", deliveries.failed)))
@@ -87,6 +88,7 @@ fn render_delivery(shell: &Shell, channel: &ChannelStatus) -> Markup {
             @else { span.muted { "Nothing sent yet" } }
             @if let Some(at) = deliveries.delivered_at { span.muted { (render_relative_time(at, shell.now)) } }
         }
+        @if let Some(error) = error { p.hint { (error) } }
     }
 }
 
@@ -169,7 +171,7 @@ pub(super) fn render_test_result(shell: &Shell, channel: &str, problems: &[Strin
             }.render_padded())
         }
         div.actions {
-            (render_test_form(shell, channel))
+            (render_test_form(shell, channel, &html! { button.btn.btn-primary { "Send again" } }))
             a.btn.btn-ghost href="/settings#channels" { "Back to channels" }
         }
     }

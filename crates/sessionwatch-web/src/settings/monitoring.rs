@@ -124,7 +124,7 @@ fn render_target(app: &AppState, shell: &Shell, target: &Target) -> Markup {
             td.first { a href=(path) { (target.name) } }
             td.up { (render_state_pill(status.map_or("unknown", |status| status.state))) }
             td.address.span title=(address) { span.mono { (address) } }
-            td.muted {
+            td.schedule.span.muted {
                 @for (index, line) in describe_schedule(app, target).iter().enumerate() {
                     @if index > 0 { br; } (line)
                 }

@@ -130,7 +130,7 @@ async fn a_test_message_that_fails_shows_the_reply() {
     let page = admin.post("/settings/channels/test", &[("channel", "team")]).await;
     assert_eq!(page.select_text("h1"), "team did not accept the test message");
     assert_eq!(page.count_elements("section[aria-labelledby=reply] pre"), 1);
-    assert_eq!(page.select_texts("main form button"), ["Send test"]);
+    assert_eq!(page.select_texts("main form button"), ["Send again"]);
     let missing = admin.post("/settings/channels/test", &[("channel", "x")]).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }
