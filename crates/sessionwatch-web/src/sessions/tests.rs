@@ -82,7 +82,7 @@ async fn selected_sessions_become_one_plan_of_exactly_these_rows() {
     assert!(refused.body.contains("cannot find 1 of 2 selected sessions"), "{}", refused.body);
     let planned = post(&[&ids[0], &ids[2], &ids[0]]).await;
     assert_eq!(planned.status, StatusCode::SEE_OTHER, "{}", planned.body);
-    let plans = dashboard.write_store(|db| sessionwatch_store::plans::list_plans(db));
+    let plans = dashboard.write_store(sessionwatch_store::plans::list_plans);
     assert_eq!(plans.len(), 1);
     assert_eq!(plans[0].row_count, 2);
 }
