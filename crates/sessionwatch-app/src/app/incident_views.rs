@@ -6,7 +6,7 @@ use serde_json::Value;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
     StoreError,
-    incidents::{self, DrillRecord, IncidentRecord, IncidentState},
+    incidents::{self, DrillRecord, IncidentRecord, IncidentState, TimelineEntry},
     latest_reports,
 };
 
@@ -77,7 +77,7 @@ pub fn build_report(case: &IncidentWorkflow) -> Result<Vec<ReportPart>, AppError
     Ok(report::build_parts(&case.incident, &case.timeline)?)
 }
 
-/// Numbers of sessions that a containment would revoke, from the target's last check run. Unknown ones are `None`.
+/// Numbers of sessions that a containment would revoke, from the latest check run. Unknown ones are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainmentCounts {
     /// Tokens on more than one session.
@@ -113,14 +113,28 @@ pub async fn load_situation(
 ) -> Result<IncidentSituation, AppError> {
     let mut affected = AffectedSessions::from_timeline(&case.timeline)?;
     let target = case.incident.target.clone();
-    let report = app.read_store(move |db| latest_reports::find_report(db, &target)).await?;
-    let Some((at, report)) = report else {
-        return Ok(IncidentSituation { affected, counts: ContainmentCounts::default() });
-    };
-    if case.incident.state == IncidentState::Open {
-        affected.add_sessions(AffectedSessions::from_report(&report));
+    let last_run = app.read_store(move |db| latest_reports::find_report(db, &target)).await?;
+    if let Some((_, report)) = last_run.as_ref().filter(|_| case.incident.state == IncidentState::Open) {
+        affected.add_sessions(AffectedSessions::from_report(report));
     }
-    Ok(IncidentSituation { affected, counts: ContainmentCounts { at: Some(at), ..count_sessions(&report) } })
+    // The check run of a step may be later than the last scheduled one.
+    let latest = find_check_run(&case.timeline)?.into_iter().chain(last_run).max_by_key(|(at, _)| *at);
+    let counts = latest.map_or_else(ContainmentCounts::default, |(at, report)| ContainmentCounts {
+        at: Some(at),
+        ..count_sessions(&report)
+    });
+    Ok(IncidentSituation { affected, counts })
+}
+
+/// Returns the report of the latest check run on a timeline that could read the session table.
+fn find_check_run(timeline: &[TimelineEntry]) -> Result<Option<(UtcTimestamp, Value)>, StoreError> {
+    for entry in timeline.iter().rev() {
+        let report = entry.parse_detail()?;
+        if report["stats"].is_object() {
+            return Ok(Some((entry.at, report)));
+        }
+    }
+    Ok(None)
 }
 
 fn count_sessions(report: &Value) -> ContainmentCounts {
@@ -169,6 +183,23 @@ mod tests {
             "stats": { "sessions": 400, "duplicate_tokens": 1, "orphaned": null },
             "checks": [{ "id": "duplicate-tokens", "result": "failing", "value": 1, "evidence": rows }],
         })
+    }
+
+    #[test]
+    fn the_latest_readable_check_run_of_the_timeline_is_found() {
+        let entry = |at: i64, detail: &Value| TimelineEntry {
+            at: UtcTimestamp::from_micros(at).unwrap(),
+            actor: "ada".into(),
+            kind: "done".into(),
+            step: "confirm".into(),
+            message: String::new(),
+            detail: detail.to_string(),
+        };
+        let failed = json!({ "stats": null, "error": "the database is unreachable" });
+        let timeline = [entry(1, &report(&["2", "3"])), entry(2, &failed), entry(3, &json!({}))];
+        let (at, run) = find_check_run(&timeline).unwrap().unwrap();
+        assert_eq!((at, run["stats"]["sessions"].as_u64()), (timeline[0].at, Some(400)));
+        assert!(find_check_run(&timeline[1..]).unwrap().is_none());
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl IncidentPage<'_> {
                     id: CONFIRM_DIALOG,
                     title: "Confirm without a finding",
                     action: &action,
-                    body: body("done", "Your evidence", "What shows that the incident is real, such as users’ reports."),
+                    body: body("done", "Your evidence", "What shows that the incident is real?"),
                     submit: "Mark as done",
                     is_dangerous: false,
                 }.render())

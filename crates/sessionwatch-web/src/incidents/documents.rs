@@ -96,7 +96,7 @@ impl IncidentPage<'_> {
                 }
             }
             div.card-foot {
-                span {
+                p {
                     "The " a href={ (self.base) "/report" } { "full report" }
                     " also lists the timeline, the impact and the open points."
                 }

@@ -142,7 +142,7 @@ fn an_incident_leads_from_a_leak_to_its_closing() {
     run(async {
         let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
-        browser.shows("log-duplicate-token on app").await;
+        browser.shows("2 problems need attention").await;
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         let open = "form[action='/incidents']";
         browser.fill(open, "summary", "two users share a login <b>").await;
