@@ -176,7 +176,7 @@ impl<'a> SortedAlerts<'a> {
                 }
             }
             @if self.open.len() + self.acknowledged.len() + self.silenced.len() == 0 {
-                section.card { (EmptyState {
+                section.card aria-label="Firing alerts" { (EmptyState {
                     icon: Icon::ShieldCheck,
                     title: "Nothing is firing",
                     text: html! { "Critical alerts fire with the first failing run, others with the second." },

@@ -63,7 +63,8 @@ async fn rows_of_one_token_are_grouped() {
 
     let all = vec![row("abcdefgh", "1"); 10];
     kept.check = "orphaned-sessions".into();
-    kept.finding = Some(serde_json::json!({ "value": 15, "evidence": all }).to_string());
+    kept.finding =
+        Some(serde_json::json!({ "value": 15, "evidence_total": 15, "evidence": all }).to_string());
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     let page =
         dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app/checks/orphaned-sessions").await;

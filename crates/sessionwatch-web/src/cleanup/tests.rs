@@ -208,7 +208,7 @@ async fn effects_on_other_tables_are_told_before_the_plan_is_applied() {
     assert_eq!(page.select_texts(".stat-value")[3], "46");
     let titles = page.select_texts(".callout b").join("\n");
     for title in [
-        "This plan has 2 side effects",
+        "has 2 side effects",
         "are deleted with them",
         "are changed, and cannot be restored",
         "Some logins may stay valid",
@@ -238,7 +238,7 @@ async fn a_plan_above_a_safety_limit_asks_for_the_target_name() {
     ] {
         let refused = responder.post("/plans/p1/apply", &[("confirm", typed)]).await;
         assert_eq!(refused.status, StatusCode::CONFLICT);
-        let why = refused.select_text("main p.empty");
+        let why = refused.select_text("main p.error-text");
         assert!(why.starts_with(reason), "{why}");
         assert!(why.ends_with(". Type the target name (app) to confirm."), "{why}");
     }

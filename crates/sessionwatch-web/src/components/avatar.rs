@@ -30,7 +30,7 @@ pub(crate) fn render_user(name: &str, detail: Option<&str>, link: Option<&str>) 
     let shown = sanitize_text(name);
     html! {
         span.who {
-            (render_avatar(&shown, AvatarSize::Small))
+            (render_avatar(&shown, AvatarSize::Small)) " "
             span.truncate {
                 @match link { Some(link) => a href=(link) { (shown) }, None => (shown), }
                 @if let Some(detail) = detail { " " span.muted { (sanitize_text(detail)) } }

@@ -22,7 +22,9 @@ async fn a_search_finds_users_sessions_checks_and_pages() {
     assert_eq!(page.select_attributes("a", "href"), [session]);
     assert_eq!(viewer.get(session).await.count_elements("main aside.panel"), 1);
     let page = search("duplicate").await;
-    assert!(page.select_attributes("a", "href").contains(&"/targets/app/checks/duplicate-tokens".to_owned()));
+    assert!(
+        page.select_attributes("a", "href").contains(&"/targets/app/checks/duplicate%2Dtokens".to_owned())
+    );
     // Nothing typed: the pages. The fragment has no frame.
     let page = search("").await;
     assert_eq!(page.select_texts("h3"), ["Pages and actions"]);

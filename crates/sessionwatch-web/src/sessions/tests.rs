@@ -118,16 +118,3 @@ async fn exports_list_the_same_sessions_without_tokens() {
         assert!(session["token_prefix"].as_str().unwrap().chars().count() <= 8, "{session}");
     }
 }
-
-#[tokio::test]
-async fn the_doctor_and_the_query_of_a_check_are_shown() {
-    let (_folder, dashboard) = demonstration();
-    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    let page = viewer.get("/targets/app/doctor").await;
-    assert_eq!(page.select_text("main h1"), "Doctor: app");
-    assert_eq!(page.count_elements("main ul.list > li"), page.count_elements("main ul.list > li > .mark"));
-    assert!(page.count_elements("main ul.list > li") > 5);
-    let page = viewer.get("/targets/app/checks/duplicate-tokens/query").await;
-    let query = page.select_text("pre.draft");
-    assert!(query.starts_with("SELECT") && query.ends_with(';'), "{query}");
-}

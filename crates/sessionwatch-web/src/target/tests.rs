@@ -48,5 +48,5 @@ async fn an_unknown_target_is_not_found() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/nowhere").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
-    assert_eq!(page.select_text("main p.empty"), "Target “nowhere” not found.");
+    assert_eq!(page.select_text("main p.error-text"), "Target “nowhere” not found.");
 }

@@ -8,7 +8,7 @@ use sessionwatch_app::{
     app::{
         error::StoreError,
         logs::{LogEventQuery, count_log_events, search_log_events},
-        sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
+        sessions::{SessionList, SessionQuery, SessionRow},
         state_store,
         target_reader::{RankedUser, TargetReader, UserRanking},
     },
