@@ -199,7 +199,9 @@ impl QueryBuilder<'_> {
     /// Returns the condition that a row has one of these ids. Compared as text: the ids were typed or sent by
     /// a person, and one that does not fit the type of the column would fail the whole statement.
     pub(super) fn exact_ids_condition(&self, ids: &[String]) -> String {
-        let Some(id) = self.unique_id_column().filter(|_| !ids.is_empty()) else { return "1 = 0".into() };
+        // A nullable column will do, such as the primary key of a SQLite table: NULL equals no ID.
+        let id = self.mapping.id.as_deref().filter(|id| self.is_unique_column(id) && !ids.is_empty());
+        let Some(id) = id else { return "1 = 0".into() };
         let wanted: Vec<String> = ids.iter().map(|id| self.quote_string(id)).collect();
         format!("{} IN ({})", self.cast_to_text(&self.session_column(id)), wanted.join(", "))
     }

@@ -22,7 +22,7 @@ use super::filter::SessionFilter;
 use crate::{WebError, format::sanitize_text};
 
 /// Most sessions in an export, which is built in memory.
-const MAX_EXPORTED_SESSIONS: usize = 100_000;
+pub(super) const MAX_EXPORTED_SESSIONS: usize = 100_000;
 /// Response header of exports: `true` if sessions are missing from the end.
 const TRUNCATED_HEADER: HeaderName = HeaderName::from_static("sessionwatch-truncated");
 

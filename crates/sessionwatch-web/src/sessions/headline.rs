@@ -109,21 +109,29 @@ fn describe_list(page: &SessionPage<'_>) -> String {
         ("" | "all", "orphaned", "") => totals.orphaned,
         _ => None,
     };
-    let (one, many) = match (filter.status.as_str(), filter.problem.as_str(), filter.created.as_str()) {
-        _ if filter.is_narrowed() => ("session matches", "sessions match"),
-        ("" | "all", "", "") => ("session is stored", "sessions are stored"),
-        ("active", "", "") => ("active session", "active sessions"),
-        ("expired", "", "") => ("expired session", "expired sessions"),
-        ("" | "all", "", "hour") => ("session from the last hour", "sessions from the last hour"),
-        ("" | "all", "", "day") => ("session from the last day", "sessions from the last day"),
-        ("" | "all", "", "week") => ("session from the last week", "sessions from the last week"),
-        ("" | "all", "shared", "") => ("session shares a token", "sessions share a token"),
-        ("" | "all", "orphaned", "") => ("session belongs to no user", "sessions belong to no user"),
-        _ => ("session matches", "sessions match"),
+    let adjective = match filter.status.as_str() {
+        "active" => "active ",
+        "expired" => "expired ",
+        _ => "",
     };
+    let period = match filter.created.as_str() {
+        "hour" => " from the last hour",
+        "day" => " from the last day",
+        "week" => " from the last week",
+        _ => "",
+    };
+    let (is, are) = match filter.problem.as_str() {
+        _ if filter.is_narrowed() => (" matches", " match"),
+        "shared" => (" shares a token", " share a token"),
+        "orphaned" => (" belongs to no user", " belong to no user"),
+        _ if adjective.is_empty() && period.is_empty() => (" is stored", " are stored"),
+        _ => ("", ""),
+    };
+    let (one, many) =
+        (format!("{adjective}session{period}{is}"), format!("{adjective}sessions{period}{are}"));
     match counted {
         Some(0) => format!("No {one}"),
-        Some(count) => format_count(count, one, many),
+        Some(count) => format_count(count, &one, &many),
         None => format!("More than {} {many}", format_number(listed)),
     }
 }

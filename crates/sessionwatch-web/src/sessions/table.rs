@@ -8,7 +8,9 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_number, timestamp::UtcTimestamp};
 
-use super::{SessionPage, filter::SessionFilter, headline::render_count_note, row_key};
+use super::{
+    SessionPage, export::MAX_EXPORTED_SESSIONS, filter::SessionFilter, headline::render_count_note, row_key,
+};
 use crate::{
     components::{EmptyState, Icon, PillTone, render_icon, render_pill, render_user},
     device::Device,
@@ -212,6 +214,9 @@ fn render_empty(page: &SessionPage<'_>) -> Markup {
 fn render_foot(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
     let (found, filter) = (page.found, page.filter);
     let query = filter.to_query_string();
+    // A table of fewer sessions fits into an export, whatever the filter.
+    let most = MAX_EXPORTED_SESSIONS as u64;
+    let is_export_cut = found.has_more && page.totals.sessions.is_none_or(|sessions| sessions > most);
     // Lists sorted by user have no further pages.
     let last = found.rows.last().filter(|_| found.has_more && found.sort != SessionSort::User);
     html! {
@@ -222,7 +227,7 @@ fn render_foot(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
                 @if found.has_more && found.sort == SessionSort::User { ". Sort by another column to see them" }
             }
             (page.sort_note(chosen))
-            @if found.has_more { span.hint { "Exports contain the first 100,000 sessions in this order." } }
+            @if is_export_cut { span.hint { "Exports contain the first 100,000 sessions in this order." } }
             span.grow {}
             (render_count_note(page))
             span.pager {

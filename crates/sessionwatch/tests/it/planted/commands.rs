@@ -20,6 +20,7 @@ fn documents() -> Vec<Vec<&'static str>> {
         vec!["config", "show", "--format", "json"],
         vec!["explain", "app"],
         vec!["explain", "duplicate-tokens"],
+        vec!["users", "find", "7", "app"],
         vec!["users", "show", "7", "app"],
         vec!["users", "show", "7", "app", "--format", "json"],
         vec!["plans", "show", "p-0"],
