@@ -13,6 +13,7 @@ pub mod background;
 pub mod channels;
 pub mod checklists;
 pub mod client;
+pub mod demo_login;
 pub mod drills;
 pub mod error;
 pub mod idempotency;
