@@ -23,6 +23,7 @@ pub mod layouts;
 pub mod leadership;
 pub mod login_sessions;
 pub mod logs;
+pub mod markers;
 pub mod oidc_login;
 pub mod plan_jobs;
 pub mod plans;

@@ -18,11 +18,11 @@ pub struct EventRecord {
     pub id: i64,
     /// Time of the event.
     pub at: UtcTimestamp,
-    /// The target's name.
+    /// The target's name; empty for a deploy of all targets.
     pub target: String,
-    /// The check's id.
+    /// The check's id; empty for a deploy.
     pub check: String,
-    /// `result`, the name of a notification, `comment`, `report` or `cleanup`.
+    /// `result`, the name of a notification, `comment`, `report`, `cleanup`, `deploy` or `incident`.
     pub kind: String,
     /// A one-sentence summary.
     pub summary: String,
@@ -37,7 +37,7 @@ pub struct EventSearch {
     pub from: UtcTimestamp,
     /// End of the period, exclusive.
     pub to: UtcTimestamp,
-    /// Only events of this target.
+    /// Only events of this target, and deploys of all targets.
     pub target: Option<String>,
     /// Only events of this check.
     pub check: Option<String>,
@@ -101,7 +101,7 @@ pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord
     let at = if search.to.duration_since(search.from) > LONG_PERIOD_THRESHOLD { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+         WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3 OR target = '' AND kind = 'deploy') AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
            AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'reminder', 'resolved'))
            AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
          ORDER BY id DESC LIMIT $7"
