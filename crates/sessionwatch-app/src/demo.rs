@@ -1,28 +1,17 @@
-//! Demo: a realistic small application in a SQLite file, with an anomaly of every kind.
+//! Demo: a realistic small application in a SQLite file, with an anomaly of every kind, and a simulated shop.
 
 pub mod application;
+
+pub(crate) mod people;
+pub(crate) mod random;
+pub(crate) mod shop;
 
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
 use sessionwatch_core::timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, UtcTimestamp};
 
-const FIRST_NAMES: [&str; 12] =
-    ["Ada", "Bilal", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Leila"];
-const LAST_NAMES: [&str; 12] = [
-    "Abara",
-    "Brandt",
-    "Castillo",
-    "Dahl",
-    "Eriksen",
-    "Farouk",
-    "Gruber",
-    "Haddad",
-    "Ito",
-    "Jansen",
-    "Kowalska",
-    "Lindqvist",
-];
+use self::random::DemoRandom;
 const USER_COUNT: u64 = 3_000;
 const MICROS_PER_MINUTE: i64 = MICROS_PER_HOUR / 60;
 /// Session lifetime of the framework.
@@ -78,7 +67,7 @@ fn build_database(
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA_SQL)?;
-    plant(&mut DemoBuilder { transaction: &transaction, now, seed: 1, session_count: 0 })?;
+    plant(&mut DemoBuilder { transaction: &transaction, now, random: DemoRandom::new(1), session_count: 0 })?;
     transaction.commit()?;
     Ok(())
 }
@@ -86,33 +75,13 @@ fn build_database(
 struct DemoBuilder<'a> {
     transaction: &'a Transaction<'a>,
     now: UtcTimestamp,
-    seed: u64,
+    random: DemoRandom,
     session_count: u64,
 }
 
 impl DemoBuilder<'_> {
-    /// Returns the next number of a fixed sequence (SplitMix64), so that every demo has the same data.
-    fn next_random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     fn random_below(&mut self, limit: i64) -> i64 {
-        i64::try_from(self.next_random() % limit.unsigned_abs().max(1)).unwrap_or(0)
-    }
-
-    fn random_token(&mut self) -> String {
-        let (high, low) = (self.next_random(), self.next_random());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-9{:03x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            low >> 48 & 0xfff,
-            low & 0xffff_ffff_ffff
-        )
+        self.random.below(limit.unsigned_abs()).cast_signed()
     }
 
     fn insert_session(
@@ -131,7 +100,7 @@ impl DemoBuilder<'_> {
 
     fn insert_fresh_session(&mut self, user: &str, age: i64) -> rusqlite::Result<()> {
         let created = self.now.micros() - age;
-        let token = self.random_token();
+        let token = self.random.token();
         self.insert_session(&token, user, created, created + SESSION_LIFETIME_US)
     }
 
@@ -146,18 +115,19 @@ impl DemoBuilder<'_> {
 
     fn insert_users(&mut self) -> rusqlite::Result<()> {
         for number in 0..USER_COUNT {
-            let (first, last) =
-                (FIRST_NAMES[(number % 12) as usize], LAST_NAMES[(number / 12 % 12) as usize]);
-            let (id, email) = (
-                format!("u{number:04}"),
-                format!("{}.{}{number}@example.org", first.to_lowercase(), last.to_lowercase()),
-            );
-            self.transaction.execute(
-                "INSERT INTO users VALUES (?, ?, ?)",
-                params![id, format!("{first} {last}"), email],
-            )?;
+            let mut person = people::customer(number);
+            if number >= people::MAX_PEOPLE {
+                // There are more customers than names: the address tells namesakes apart.
+                person.email = person.email.replacen('@', "2@", 1);
+            }
+            self.transaction.prepare_cached("INSERT INTO users VALUES (?, ?, ?)")?.execute(params![
+                person.id,
+                person.name,
+                person.email
+            ])?;
             self.transaction
-                .execute("INSERT INTO accounts VALUES (?, 'github', ?)", params![id, number.to_string()])?;
+                .prepare_cached("INSERT INTO accounts VALUES (?, 'github', ?)")?
+                .execute(params![person.id, number.to_string()])?;
         }
         Ok(())
     }
@@ -165,7 +135,8 @@ impl DemoBuilder<'_> {
     fn insert_anomalous_data(&mut self) -> rusqlite::Result<()> {
         self.insert_users()?;
         for _ in 0..3_600 {
-            let (user, age) = (self.next_random() % USER_COUNT, self.random_below(29 * MICROS_PER_DAY));
+            let (user, age) =
+                (self.random.next_number() % USER_COUNT, self.random_below(29 * MICROS_PER_DAY));
             self.insert_fresh_session(&format!("u{user:04}"), age)?;
         }
         // Orphans: these users do not exist.
@@ -185,7 +156,7 @@ impl DemoBuilder<'_> {
         self.insert_duplicates()?;
         // Sessions that last ten years, beyond any policy.
         for user in ["u0007", "u0008"] {
-            let (token, now) = (self.random_token(), self.now.micros());
+            let (token, now) = (self.random.token(), self.now.micros());
             self.insert_session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;
         }
         Ok(())
@@ -194,7 +165,7 @@ impl DemoBuilder<'_> {
     fn insert_expired(&mut self) -> rusqlite::Result<()> {
         for turn in 0..420 {
             let ended = self.now.micros() - (turn * 63 * MICROS_PER_DAY / 419).max(MICROS_PER_HOUR);
-            let (token, user) = (self.random_token(), self.next_random() % USER_COUNT);
+            let (token, user) = (self.random.token(), self.random.next_number() % USER_COUNT);
             self.insert_session(&token, &format!("u{user:04}"), ended - SESSION_LIFETIME_US, ended)?;
         }
         Ok(())
@@ -203,7 +174,7 @@ impl DemoBuilder<'_> {
     /// Inserts two tokens twice for one user each, and one token shared by two users.
     fn insert_duplicates(&mut self) -> rusqlite::Result<()> {
         for (one, other) in [("u0100", "u0100"), ("u0200", "u0200"), ("u0300", "u0301")] {
-            let (token, created) = (self.random_token(), self.now.micros() - 3 * MICROS_PER_DAY);
+            let (token, created) = (self.random.token(), self.now.micros() - 3 * MICROS_PER_DAY);
             self.insert_session(&token, one, created, created + SESSION_LIFETIME_US)?;
             self.insert_session(
                 &token,

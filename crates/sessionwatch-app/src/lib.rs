@@ -18,6 +18,7 @@ pub mod config_file;
 pub mod daemon;
 pub mod default_database_url;
 pub mod demo;
+pub mod demo_history;
 pub mod doctor;
 pub mod environment;
 pub mod incident;

@@ -18,11 +18,11 @@ pub struct EventRecord {
     pub id: i64,
     /// Time of the event.
     pub at: UtcTimestamp,
-    /// The target's name.
+    /// The target's name; empty for a deploy of all targets.
     pub target: String,
-    /// The check's id.
+    /// The check's id; empty for a deploy.
     pub check: String,
-    /// `result`, the name of a notification, `acknowledged`, `comment`, `report` or `cleanup`.
+    /// `result`, the name of a notification, `acknowledged`, `comment`, `report`, `cleanup`, `deploy` or `incident`.
     pub kind: String,
     /// A one-sentence summary.
     pub summary: String,
@@ -37,7 +37,7 @@ pub struct EventSearch {
     pub from: UtcTimestamp,
     /// End of the period, exclusive.
     pub to: UtcTimestamp,
-    /// Only events of this target.
+    /// Only events of this target, and deploys of all targets.
     pub target: Option<String>,
     /// Only events of this check.
     pub check: Option<String>,
@@ -90,7 +90,8 @@ pub(crate) fn contains_pattern(text: &str) -> String {
 
 /// Conditions of a search. `{at}` and `{like}` depend on the period and the database.
 const EVENT_CONDITIONS: &str = "{at} >= $1 AND {at} < $2
-           AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+           AND (CAST($3 AS TEXT) IS NULL OR target = $3 OR target = '' AND kind = 'deploy')
+           AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
            AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!')
            AND ($6 = 0 OR kind IN ('firing', 'reminder', 'resolved'))
            AND (CAST($7 AS BIGINT) IS NULL OR id < $7)";

@@ -120,6 +120,58 @@ pub fn record_sample(
     Ok(())
 }
 
+/// Stores runs of a target that has no samples yet, oldest first, in every resolution that retains them at `now`.
+///
+/// # Errors
+///
+/// If the store cannot be written, or has samples of the target at these times.
+pub fn insert_past_runs(
+    db: Tx<'_>,
+    target: &str,
+    runs: &[GaugeSample],
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    let coarsest = [(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)];
+    for (resolution, kept) in FINE_RESOLUTIONS.into_iter().chain(coarsest) {
+        let retained = runs.iter().filter(|run| now.duration_since(run.at) < kept);
+        let mut bucket: Option<GaugeSample> = None;
+        for run in retained {
+            let start = bucket_start(run.at, resolution);
+            match &mut bucket {
+                Some(merged) if merged.at == start => merged.merge_sample(run),
+                _ => {
+                    let next = Some(GaugeSample { at: start, ..run.clone() });
+                    if let Some(complete) = std::mem::replace(&mut bucket, next) {
+                        insert_sample(db, target, resolution, &complete)?;
+                    }
+                }
+            }
+        }
+        if let Some(complete) = bucket {
+            insert_sample(db, target, resolution, &complete)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample) -> Result<(), StoreError> {
+    let [looks, blind] =
+        [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let gauges = encode_gauges(&sample.gauges);
+    db.execute(
+        "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            target.into(),
+            resolution.into(),
+            sample.at.into(),
+            looks.into(),
+            blind.into(),
+            gauges.as_str().into(),
+        ],
+    )?;
+    Ok(())
+}
+
 /// Returns the start of the bucket that contains an instant.
 fn bucket_start(at: UtcTimestamp, resolution: i64) -> UtcTimestamp {
     let width = (resolution * MICROS_PER_SECOND).max(1);
@@ -334,6 +386,32 @@ mod tests {
             put(6, Some(&[("stored", 10.0)]));
             assert_eq!(growth(6), grown(4, 6));
             assert_eq!(growth(6 + 15 * 60), None, "too long ago for any zone");
+        }
+    }
+
+    #[test]
+    fn past_runs_are_stored_as_if_each_had_been_recorded() {
+        for store in store_of_each_kind() {
+            let start = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
+            let runs: Vec<GaugeSample> = (0..90)
+                .map(|number: i32| {
+                    let at = start + SignedDuration::from_mins(17) * number;
+                    GaugeSample::from_run(at, Some(&[("active", f64::from(number))]))
+                })
+                .collect();
+            let now = runs[89].at;
+            store.write(|db| insert_past_runs(db, "imported", &runs, now)).unwrap();
+            for run in &runs {
+                store.write(|db| record_sample(db, "recorded", run, keep(now, 400 * DAY))).unwrap();
+            }
+            for from in [now - HOUR, now - 3 * DAY, now - 20 * DAY] {
+                let period = Period { from, to: now + SECOND };
+                let list = |target: &'static str| {
+                    store.read(|db| list_samples_between(db, target, period, now)).unwrap()
+                };
+                assert_eq!(list("imported"), list("recorded"));
+                assert!(!list("imported").is_empty());
+            }
         }
     }
 

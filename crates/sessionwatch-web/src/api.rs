@@ -9,6 +9,7 @@ mod extractors;
 mod idempotency;
 mod incidents;
 mod logs;
+mod markers;
 mod openapi;
 mod plans;
 mod problem;

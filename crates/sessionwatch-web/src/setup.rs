@@ -1,27 +1,37 @@
-//! The setup link, a one-time link that creates the first account.
+//! The setup link, a one-time link that creates the first account, and the link of `demo`, which logs in at once.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Path, Request, State},
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
 use maud::html;
 use sessionwatch_app::app::{
     AppError, AppState, MIN_PASSWORD_LENGTH,
     accounts::{self, AccountName, AccountRole, NewAccount, PasswordHash, setup_link_expired},
-    login_sessions,
+    demo_login,
+    login_sessions::{self, StartedLogin},
 };
 
 use super::{
-    PageResult, WebError,
+    WebError,
     auth::{client_info, format_session_cookie},
     csrf::FormFields,
     shell::{render_public_head, render_public_page},
 };
 
-pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {
+pub(super) async fn show_setup(
+    State(app): State<Arc<AppState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let client = client_info(&app, &headers, peer);
+    if let Some(login) = demo_login::log_in_by_demo_link(&app, &token, &client).await? {
+        return Ok(redirect_logged_in(&app, &login));
+    }
     if !accounts::is_valid_setup_link(&app, &token).await? {
         return Err(setup_link_expired().into());
     }
@@ -44,7 +54,7 @@ pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Pa
         }
         p.foot.muted.login-foot { "Further accounts are created in Settings." }
     };
-    Ok(render_public_page("Set up", &body))
+    Ok(render_public_page("Set up", &body).into_response())
 }
 
 pub(super) async fn create_first_account(
@@ -61,8 +71,11 @@ pub(super) async fn create_first_account(
     let new = parse_new_account(&app, &FormFields::read(request).await?, AccountRole::Admin).await?;
     let name = accounts::create_first_account(&app, &token, new).await?;
     let login = login_sessions::start_login_session(&app, name, &client).await?;
-    let cookie = format_session_cookie(&app, &login);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+    Ok(redirect_logged_in(&app, &login))
+}
+
+fn redirect_logged_in(app: &AppState, login: &StartedLogin) -> Response {
+    ([(header::SET_COOKIE, format_session_cookie(app, login))], Redirect::to("/")).into_response()
 }
 
 /// Parses the fields of a new account.

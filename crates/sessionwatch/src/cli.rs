@@ -201,6 +201,9 @@ pub enum Failure {
     /// The sample application could not be created.
     #[error(transparent)]
     Demo(#[from] sessionwatch_app::demo::DemoError),
+    /// The history of the demo could not be written.
+    #[error(transparent)]
+    DemoHistory(#[from] sessionwatch_app::demo_history::DemoHistoryError),
     /// A task panicked; its location was printed.
     #[error("{0}")]
     Bug(&'static str),
@@ -343,6 +346,7 @@ impl Failure {
             | Self::Logs(_)
             | Self::Daemon(_)
             | Self::Demo(_)
+            | Self::DemoHistory(_)
             | Self::Output(_) => ExitCode::from(3),
         }
     }

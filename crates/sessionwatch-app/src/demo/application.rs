@@ -1,4 +1,5 @@
-//! Simulated application: users log in and out, it writes a log, and it leaks a session token after a while.
+//! Simulated shop: customers log in and out, it writes a log, and it issues the same session tokens to several
+//! customers after a while.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,41 +8,48 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::{DemoError, USER_COUNT};
+use super::{
+    DemoError,
+    people::customer_id,
+    random::DemoRandom,
+    shop::{self, CUSTOMER_COUNT, NewSession, TEST_ACCOUNT},
+};
 use crate::blocking;
 
-/// Time between two actions of users.
+/// Time between two actions of customers.
 const STEP_INTERVAL: Duration = Duration::from_millis(1_500);
-/// Steps until the first leak (about 20 s), and between two leaks.
-const FIRST_LEAK_STEP: u64 = 14;
-const STEPS_BETWEEN_LEAKS: u64 = 160;
+/// Tokens that leak, each to two customers.
+const LEAKED_TOKENS: u64 = 3;
+/// Pages that customers look at.
+const PAGES: [&str; 6] = ["/", "/products", "/products/2", "/cart", "/api/cart", "/account"];
 
 /// Simulated application.
 #[derive(Debug)]
 pub struct DemoApplication {
     connection: Connection,
     log: File,
-    seed: u64,
-    steps: u64,
+    random: DemoRandom,
+    /// Time of the leak; `None` once it has happened.
+    leak_at: Option<UtcTimestamp>,
 }
 
 impl DemoApplication {
-    /// Opens the database and the log file.
+    /// Opens the database of the shop and the log file. The leak happens at `leak_at`.
     ///
     /// # Errors
     ///
     /// Fails if one of them cannot be opened.
-    pub fn open(database: &Path, log: &PathBuf) -> Result<Self, DemoError> {
+    pub fn open(database: &Path, log: &PathBuf, leak_at: UtcTimestamp) -> Result<Self, DemoError> {
         let connection = Connection::open(database)?;
         // A check run or a plan may lock the database for a moment.
         connection.busy_timeout(Duration::from_secs(5))?;
         let log = OpenOptions::new().create(true).append(true).open(log).map_err(|_| DemoError::Log)?;
-        Ok(Self { connection, log, seed: 7, steps: 0 })
+        Ok(Self { connection, log, random: DemoRandom::new(7), leak_at: Some(leak_at) })
     }
 
     /// Runs until `stop` is cancelled. Failed steps are not fatal: the next step tries again.
@@ -63,59 +71,50 @@ impl DemoApplication {
         }
     }
 
-    fn random_below(&mut self, limit: u64) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The low bits of a linear congruential generator are hardly random.
-        (self.seed >> 33) % limit.max(1)
-    }
-
     fn perform_step(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
-        self.steps += 1;
-        if self.steps == FIRST_LEAK_STEP
-            || self.steps > FIRST_LEAK_STEP
-                && (self.steps - FIRST_LEAK_STEP).is_multiple_of(STEPS_BETWEEN_LEAKS)
-        {
-            return self.leak_token(now);
+        if self.leak_at.is_some_and(|leak_at| now >= leak_at) {
+            // Once: a leak that comes back would undo what a person contained.
+            self.leak_at = None;
+            return (0..LEAKED_TOKENS).try_for_each(|_| self.leak_token(now));
         }
-        let user = format!("u{:04}", self.random_below(USER_COUNT));
-        if self.random_below(3) == 0 {
-            self.log_out(now)
-        } else {
-            let token = self.random_token();
-            self.log_in(&token, &user, now)
+        match self.random.below(10) {
+            0 => {
+                let (token, customer) = (self.random.token(), self.random.below(CUSTOMER_COUNT));
+                self.log_in(&token, customer, now)
+            }
+            1 => self.log_out(now),
+            _ => self.view_page(now),
         }
     }
 
-    fn random_token(&mut self) -> String {
-        let [a, b, c, d] = [
-            self.random_below(1 << 31),
-            self.random_below(1 << 16),
-            self.random_below(1 << 16),
-            self.random_below(1 << 31),
-        ];
-        format!("{a:08x}-{b:04x}-4{:03x}-9{:03x}-{d:012x}", c & 0xfff, b & 0xfff)
+    fn view_page(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
+        let page = usize::try_from(self.random.below(PAGES.len() as u64)).unwrap_or(0);
+        let duration = self.random.below(60) + 3;
+        self.write_log_line(now, &format!("GET {} 200 in {duration}ms", PAGES[page]))
     }
 
-    fn log_in(&mut self, token: &str, user: &str, now: UtcTimestamp) -> Result<(), DemoError> {
-        let (created, expires) = (now.micros() / 1_000, (now + 30 * DAY).micros() / 1_000);
-        let id = format!("live-{}-{}", created, self.random_below(1_000_000));
-        self.connection.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
-            params![id, token, user, expires, created],
-        )?;
-        let ends = clock::format_rfc3339(now + 30 * DAY);
+    fn log_in(&mut self, token: &str, customer: u64, now: UtcTimestamp) -> Result<(), DemoError> {
+        let id = format!("live-{:010x}", self.random.below(1 << 40));
+        let device = self.random.below(4);
+        let session = NewSession { id: &id, token, customer, device, created_us: now.micros() };
+        shop::insert_session(&self.connection, session)?;
+        let (ends, user) = (clock::format_rfc3339(now + 30 * DAY), customer_id(customer));
         self.write_log_line(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
 
-    /// Logs out the user who has been logged in longest. Sessions with a shared token stay, so that a leak lasts
-    /// until it is contained.
+    /// Logs out a customer. Sessions with a shared token stay, so that a leak lasts until it is contained.
     fn log_out(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
-        let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions AS s WHERE id LIKE 'live-%'
-            AND NOT EXISTS (SELECT 1 FROM sessions AS o WHERE o.\"sessionToken\" = s.\"sessionToken\" AND o.id <> s.id) ORDER BY id LIMIT 1";
-        let found = self.connection.query_row(query, [], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
-        });
-        let Ok((id, token, user)) = found else { return self.write_log_line(now, "GET / 200 in 3ms") };
+        let query = r#"SELECT id, "sessionToken", "userId" FROM sessions AS s
+            WHERE rowid >= ?1 AND expires > ?2 AND "userId" <> ?3
+              AND NOT EXISTS (SELECT 1 FROM sessions AS o WHERE o."sessionToken" = s."sessionToken" AND o.id <> s.id)
+            ORDER BY rowid LIMIT 1"#;
+        let first = self.random.below(CUSTOMER_COUNT).cast_signed();
+        let found = self.connection.query_row(
+            query,
+            params![first, now.micros() / 1_000, customer_id(TEST_ACCOUNT)],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?)),
+        );
+        let Some((id, token, user)) = found.optional()? else { return self.view_page(now) };
         self.connection.execute("DELETE FROM sessions WHERE id = ?", params![id])?;
         let user = user.unwrap_or_default();
         self.write_log_line(
@@ -124,16 +123,15 @@ impl DemoApplication {
         )
     }
 
-    /// Issues one token to two users, and logs that the application noticed.
+    /// Issues one token to two customers, and logs that the application noticed.
     fn leak_token(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
-        let token = self.random_token();
-        let (one, other) = (
-            format!("u{:04}", self.random_below(USER_COUNT)),
-            format!("u{:04}", self.random_below(USER_COUNT)),
-        );
-        self.log_in(&token, &one, now)?;
-        self.log_in(&token, &other, now)?;
-        let prefix = &token[..8];
+        let token = self.random.token();
+        let (one, other) = (self.random.below(CUSTOMER_COUNT / 2), self.random.below(CUSTOMER_COUNT / 2));
+        // From different halves, so that they are two customers.
+        let other = CUSTOMER_COUNT / 2 + other;
+        self.log_in(&token, one, now)?;
+        self.log_in(&token, other, now)?;
+        let (prefix, one, other) = (&token[..8], customer_id(one), customer_id(other));
         self.write_log_line(now, &format!("[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ sessionToken: '{prefix}...', existingUserId: '{one}', newUserId: '{other}' }}"))?;
         self.write_log_line(now, &format!("[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"))
     }
@@ -148,25 +146,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leak_stays_until_it_is_contained() {
+    fn the_leak_happens_once_and_stays_until_it_is_contained() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = Connection::open_in_memory().unwrap();
-        let table = "CREATE TABLE sessions (id text, \"sessionToken\" text, \"userId\" text, expires integer, created integer)";
-        connection.execute_batch(table).unwrap();
-        let log = File::create(folder.path().join("app.log")).unwrap();
-        let mut application = DemoApplication { connection, log, seed: 7, steps: 0 };
+        let (database, log) = (folder.path().join("app.db"), folder.path().join("app.log"));
         let now = clock::now();
-        application.leak_token(now).unwrap();
-        for number in 0..20 {
-            application.log_in(&format!("some-token-{number}"), "u0001", now).unwrap();
-        }
+        shop::create_shop_database(&database, now).unwrap();
+        let delete = "DELETE FROM sessions";
+        Connection::open(&database).unwrap().execute(delete, []).unwrap();
+        let leak_at = now + DAY;
+        let mut application = DemoApplication::open(&database, &log, leak_at).unwrap();
+        let shared = |application: &DemoApplication| -> i64 {
+            let query = r#"SELECT COUNT(*) FROM (SELECT 1 FROM sessions GROUP BY "sessionToken"
+                           HAVING COUNT(DISTINCT "userId") > 1)"#;
+            application.connection.query_row(query, [], |row| row.get(0)).unwrap()
+        };
         for _ in 0..50 {
-            application.log_out(now).unwrap();
+            application.perform_step(now).unwrap();
         }
-        let left =
-            "SELECT COUNT(*), COUNT(DISTINCT \"sessionToken\"), COUNT(DISTINCT \"userId\") FROM sessions";
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let left: (i64, i64, i64) = application.connection.query_row(left, [], row).unwrap();
-        assert_eq!(left, (2, 1, 2));
+        assert_eq!(shared(&application), 0);
+        application.perform_step(leak_at).unwrap();
+        for _ in 0..60 {
+            application.perform_step(leak_at).unwrap();
+            application.log_out(leak_at).unwrap();
+        }
+        assert_eq!(shared(&application), 3);
+        application.connection.execute(delete, []).unwrap();
+        for _ in 0..60 {
+            application.perform_step(leak_at).unwrap();
+        }
+        assert_eq!(shared(&application), 0, "a contained leak does not come back");
     }
 }

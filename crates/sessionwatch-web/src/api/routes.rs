@@ -13,7 +13,7 @@ use utoipa_axum::{
 
 use super::{
     super::access::{Access, RouteSpec, RouteTable},
-    OpenApiDoc, account, alerts, incidents, logs, plans, sessions, targets,
+    OpenApiDoc, account, alerts, incidents, logs, markers, plans, sessions, targets,
 };
 
 /// Path of the OpenAPI document.
@@ -91,6 +91,7 @@ fn declare_routes() -> Vec<ApiRoute> {
         api_route(ALERTS_ACCESS, "silence.created", routes!(alerts::create_silence)),
         api_route(ALERTS_ACCESS, "silence.expired", routes!(alerts::expire_silence)),
         api_route(READ_ACCESS, "", routes!(alerts::list_events)),
+        api_route(ALERTS_ACCESS, "marker.created", routes!(markers::create_marker)),
         api_route(READ_ACCESS, "", routes!(logs::list_log_events)),
         api_route(READ_ACCESS, "", routes!(logs::list_log_sources)),
         api_route(READ_ACCESS, "", routes!(incidents::list_incidents)),

@@ -1,12 +1,17 @@
 //! `demo`: checks a broken sample database, then runs a simulated application with the dashboard.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use sessionwatch_app::{
     check_run::{self, CheckRunRequest},
     config::{Config, Target, TargetAddress},
-    daemon::{Daemon, DashboardAccess},
+    daemon::Daemon,
     demo::{self, DemoError, application::DemoApplication},
+    demo_history::{self, PreparedDemo},
     output::OutputFormat,
     report,
 };
@@ -68,46 +73,38 @@ fn choose_listen_address(listen: Option<SocketAddr>) -> SocketAddr {
     listen.unwrap_or_else(|| if taken() { SocketAddr::new(usual.ip(), 0) } else { usual })
 }
 
-/// Renders the configuration of the demo: the application, and the login sessions of the dashboard itself.
-fn render_demo_config(listen: SocketAddr) -> String {
-    format!(
-        "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n\
-         [[target]]\nname = \"dashboard\"\nurl = \"watch.db\"\n\
-         [target.mapping]\nsessions = \"logins\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
-         user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
-         [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n[[logs]]\nname = \"app\"\ntarget = \"demo\"\nfile = \"app.log\"\n\
-         [checks.creation-rate]\nmax = 5000\n[checks.active-sessions]\nmin = 1\n"
-    )
-}
-
 /// Runs the simulated application and the dashboard, in a temporary folder.
 fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    let kept = args.path.display();
+    let listen = choose_listen_address(args.listen);
+    // The link needs no password, so nobody else may reach it.
+    if !listen.ip().is_loopback() {
+        return Err(Failure::Usage("the demo only listens on this machine: --listen 127.0.0.1:9797".into()));
+    }
     // Named after the process, so that two demos do not share a folder.
     let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let (database, log) = (folder.join("app.db"), folder.join("app.log"));
-    demo::create_healthy_database(&database, clock::now())?;
-    let application = DemoApplication::open(&database, &log)?;
-    let config = Config::parse(
-        &folder.join("sessionwatch.toml"),
-        &render_demo_config(choose_listen_address(args.listen)),
-    )?;
+    let outcome = serve_live_demo(args, &folder, listen);
+    // The folder was created for this run.
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome
+}
+
+fn serve_live_demo(args: &DemoArgs, folder: &Path, listen: SocketAddr) -> Result<ExitCode, Failure> {
     let runtime = super::build_runtime()?;
     let outcome = runtime.block_on(async {
         let commands = super::serve::spawn_signal_handler(None, ServeOverrides::default())?;
+        let PreparedDemo { config, leak_at } =
+            demo_history::prepare_demo(folder, listen, clock::now()).await?;
+        let application = DemoApplication::open(
+            &folder.join(demo_history::SHOP_DATABASE),
+            &folder.join(demo_history::SHOP_LOG),
+            leak_at,
+        )?;
         let daemon = Daemon::start(config, Clock::System).await?;
-        let link = match daemon.dashboard_access().await? {
-            DashboardAccess::SetupLink(link) | DashboardAccess::Login(link) => link,
-            DashboardAccess::Unavailable => return Err(Failure::Usage("the demo only listens on this machine: --listen 127.0.0.1:9797".into())),
-        };
-        super::print_text(&format!(
-            "\nA second, simulated application is running and being monitored. Create an account and wait twenty seconds:\n\n  {link}\n\n\
-             A leak appears. The check explains it, the incident page guides you through containment, and anything revoked by\n\
-             mistake can be restored from the archive. The target `dashboard` is this dashboard's own login table.\n\
-             Press Ctrl-C to stop and delete this application; {kept} stays.\n"
-        ))?;
-        let dashboard = web::build_router(&daemon.state().app);
+        let app = &daemon.state().app;
+        let token = app.auth.create_demo_link(app.clock.now());
+        super::print_text(&render_invitation(args, daemon.listen_address()?, &token))?;
+        let dashboard = web::build_router(app);
         let stop = CancellationToken::new();
         let application = tokio::spawn(application.run(stop.clone()));
         let stopped = daemon.serve(dashboard, commands).await;
@@ -115,12 +112,22 @@ fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
         stop.cancel();
         // An error of the simulated application changes nothing now.
         let _ = application.await;
-        let stopped = stopped?;
-        Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
+        Ok(if stopped? { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
     // Not awaited: a blocked thread must not keep the program from ending.
     runtime.shutdown_background();
-    // The folder was created for this run.
-    let _ = std::fs::remove_dir_all(&folder);
     outcome
+}
+
+fn render_invitation(args: &DemoArgs, address: SocketAddr, token: &str) -> String {
+    format!(
+        "\nA second, simulated application is running and being monitored: a web shop with two weeks of history.\n\
+         Open this link to log in to its dashboard. It works once, within an hour, on this machine:\n\n  \
+         http://{address}/setup/{token}\n\n\
+         After twenty seconds, session tokens leak. The check explains it, the incident page guides you through\n\
+         containment, and anything revoked by mistake can be restored from the archive. The target `{}`\n\
+         is this dashboard's own login table. Press Ctrl-C to stop and delete this application; {} stays.\n",
+        demo_history::DASHBOARD_TARGET,
+        args.path.display()
+    )
 }

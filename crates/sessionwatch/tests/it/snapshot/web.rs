@@ -112,6 +112,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
         &known,
         &json!({ "check": "expired-backlog", "minutes": 90, "note": "cleaning" }),
     );
+    answers.post("/markers", &known, &json!({ "kind": "deploy", "text": "2.14.0", "target": "app" }));
     answers.post("/targets/{target}/attestations", &known, &json!({ "passes": true, "note": "support" }));
     let opened = answers.post(
         "/incidents",

@@ -1,0 +1,106 @@
+//! Two weeks of history in the state store of the demo, before its daemon starts.
+
+mod error;
+mod gauges;
+mod incident;
+mod milestones;
+mod past;
+
+use std::{net::SocketAddr, path::Path};
+
+use jiff::SignedDuration;
+use sessionwatch_clock::Clock;
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{Store, samples};
+
+use self::{
+    incident::PastScene,
+    milestones::{LAST_RUN_AGE, Milestones},
+};
+use crate::{config::Config, daemon, demo::shop};
+
+pub use self::{
+    error::DemoHistoryError,
+    milestones::{DASHBOARD_TARGET, SHOP_TARGET},
+};
+
+/// Database of the shop, in the folder of the demo.
+pub const SHOP_DATABASE: &str = "app.db";
+/// Log of the shop, in the folder of the demo.
+pub const SHOP_LOG: &str = "app.log";
+/// Time from the start to the leak. The check run that finds it follows after five seconds.
+const LEAK_DELAY: SignedDuration = SignedDuration::from_secs(20);
+
+/// The demo's folder, before its daemon starts.
+#[derive(Debug)]
+pub struct PreparedDemo {
+    /// Configuration for the daemon.
+    pub config: Config,
+    /// Time at which the simulated application is to leak.
+    pub leak_at: UtcTimestamp,
+}
+
+/// Renders the configuration: the shop, and the login sessions of the dashboard itself.
+fn render_config(listen: SocketAddr, with_log: bool) -> String {
+    let log = format!("[[logs]]\nname = \"app\"\ntarget = \"{SHOP_TARGET}\"\nfile = \"{SHOP_LOG}\"\n");
+    format!(
+        "[[target]]\nname = \"{SHOP_TARGET}\"\nurl = \"{SHOP_DATABASE}\"\nprofile = \"authjs-prisma\"\n\
+         [target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+         expires = \"expires\"\ndecoder = \"epoch-ms\"\ncreated = \"createdAt\"\nip = \"ipAddress\"\nuser_agent = \"userAgent\"\n\
+         users = \"users\"\ndisplay = [\"name\", \"email\"]\naccounts = \"accounts\"\nlifetime_days = 30\n\
+         [[target]]\nname = \"{DASHBOARD_TARGET}\"\nurl = \"watch.db\"\n\
+         [target.mapping]\nsessions = \"logins\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
+         user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
+         [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n{}\
+         [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n",
+        if with_log { log.as_str() } else { "" }
+    )
+}
+
+/// Creates the shop and a state store with its history in an empty folder, and runs every check once.
+///
+/// # Errors
+///
+/// Fails if a file cannot be written.
+pub async fn prepare_demo(
+    folder: &Path,
+    listen: SocketAddr,
+    now: UtcTimestamp,
+) -> Result<PreparedDemo, DemoHistoryError> {
+    let database = folder.join(SHOP_DATABASE);
+    shop::create_shop_database(&database, now)?;
+    std::fs::File::create(folder.join(SHOP_LOG)).map_err(|_| DemoHistoryError::Unwritable)?;
+    let parse = |with_log| Config::parse(&folder.join("sessionwatch.toml"), &render_config(listen, with_log));
+    // The log is empty until the application runs, so the past has none.
+    let config = parse(false)?;
+    write_history(&config, &Milestones::new(now), shop::count_sessions(&database, now)?).await?;
+    let (clock, _) = Clock::manual(now - LAST_RUN_AGE);
+    daemon::run_single_round(config, clock).await?;
+    Ok(PreparedDemo { config: parse(true)?, leak_at: now + LEAK_DELAY })
+}
+
+/// Writes everything before the last check run, in the order in which it happened.
+async fn write_history(
+    config: &Config,
+    past: &Milestones,
+    totals: shop::ShopTotals,
+) -> Result<(), DemoHistoryError> {
+    let (store, serve) = (Store::open(&config.serve.store)?, &config.serve);
+    let scene = PastScene { config, store: &store, milestones: past };
+    let runs = gauges::PastGauges { milestones: past, totals }.shop_samples();
+    let logins = gauges::dashboard_samples(past.end);
+    store.write(|db| {
+        samples::insert_past_runs(db, SHOP_TARGET, &runs, past.now)?;
+        samples::insert_past_runs(db, DASHBOARD_TARGET, &logins, past.now)?;
+        past::record_beginning(db, serve, past)?;
+        past::record_shared_tokens(db, serve, past)
+    })?;
+    let incident = scene.resolve_incident().await?;
+    store.write(|db| past::record_containment(db, serve, past, &incident))?;
+    let rows = scene.clean_up_backlog().await?;
+    store.write(|db| {
+        past::record_cleanup(db, serve, past, rows)?;
+        past::record_test_account(db, serve, past)
+    })?;
+    Ok(())
+}
