@@ -159,7 +159,7 @@ fn insert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample
         [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let gauges = encode_gauges(&sample.gauges);
     db.execute(
-        "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)",
         &[
             target.into(),
             resolution.into(),

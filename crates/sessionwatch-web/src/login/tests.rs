@@ -103,7 +103,7 @@ async fn every_page_has_a_title_and_marks_its_navigation_entry() {
         let page = admin.get(path).await;
         assert_eq!(page.select_text(".rail a[aria-current=page]"), place, "{path}");
         assert_eq!(page.count_elements("main h1"), 1, "{path}");
-        assert!(page.select_text("title").ends_with("· sessionwatch"), "{path}");
+        assert!(page.select_text("head > title").ends_with("· sessionwatch"), "{path}");
         let unlabeled = page.count_elements("section:not([aria-labelledby]):not([aria-label])");
         assert_eq!(unlabeled, 0, "{path}");
     }

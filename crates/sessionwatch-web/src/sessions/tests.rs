@@ -48,7 +48,7 @@ async fn filters_are_shown_with_links_that_remove_them() {
             "/targets/app/sessions?status=active&sort=user&order=up"
         ]
     );
-    assert_eq!(page.select_text("main h1"), "No session matches");
+    assert_eq!(page.select_text("main h1"), "No active session matches");
     assert_eq!(page.select_text("main .empty b"), "No matching sessions");
     for (query, headline) in [
         ("problem=shared", "6 sessions share a token"),

@@ -56,7 +56,7 @@ pub(crate) struct Viewport {
     pub(crate) dark: bool,
 }
 
-pub(crate) const DESK: Viewport = Viewport { width: 1280, dark: false };
+pub(crate) const DESK: Viewport = Viewport { width: 1440, dark: false };
 
 impl Browser {
     /// Opens a browser for the dashboard at an address.
@@ -172,12 +172,24 @@ impl Browser {
         answer.json().as_u64().unwrap()
     }
 
+    /// Waits until the page shows that this account is logged in.
+    pub(crate) async fn shows_account(&self, name: &str, role: &str) {
+        let button = By::Css(format!("button[aria-label='Account: {name}, {role}']"));
+        for _ in 0..600 {
+            if self.page.find(button.clone()).await.is_ok() {
+                return;
+            }
+            testkit::let_time_pass(std::time::Duration::from_millis(100));
+        }
+        panic!("timed out waiting for the account {name}, {role}:\n{}", self.text().await);
+    }
+
     /// Logs in with a password.
     pub(crate) async fn log_in(&self, name: &str, password: &str) {
         self.goto("/login").await;
         self.fill("form", "name", name).await;
         self.fill("form", "password", password).await;
-        self.press("form.stack").await;
+        self.press("main form").await;
     }
 
     /// Returns the accessibility violations that axe finds on the page.

@@ -88,15 +88,18 @@ fn users_log_in_through_the_provider_with_the_role_that_it_grants() {
         ] {
             let browser = Browser::open(&scene.daemon.address, DESK).await;
             log_in(&browser, name).await;
-            browser.shows(shown).await;
-            if shown.contains('·') {
-                browser.shows("Your login sessions").await;
+            match shown.split_once(" · ") {
+                Some((account, role)) => {
+                    browser.shows_account(account, role).await;
+                    browser.shows("Your login sessions").await;
+                }
+                None => browser.shows(shown).await,
             }
         }
         // A user who loses the role is logged out at once.
         let before = Browser::open(&scene.daemon.address, DESK).await;
         log_in(&before, "leaver").await;
-        before.shows("leaver@example.org · viewer").await;
+        before.shows_account("leaver@example.org", "viewer").await;
         let after = Browser::open(&scene.daemon.address, DESK).await;
         log_in(&after, "leaver").await;
         after.shows("Your role does not permit this action").await;

@@ -41,7 +41,7 @@ fn viewers_cannot_change_anything_and_foreign_forms_are_rejected() {
         ("/targets/app/users/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 200),
         ("/plans/nothing", 404),
         ("/incidents/nothing", 404),
-        ("/audit?days=99999999999999999999", 400),
+        ("/audit?days=99999999999999999999", 200),
     ] {
         let (found, page) = get(&vera, path);
         assert_eq!(found, status, "{path}: {page}");
