@@ -245,6 +245,8 @@ impl PageResponse {
     pub(super) fn assert_shows_hostile_text(&self, selector: &str) {
         let texts = self.select_texts(selector);
         assert!(texts.iter().any(|text| text.contains(HOSTILE_TEXT)), "{selector}: {texts:?}");
-        assert_eq!(self.count_elements("main script") + self.count_elements("main b"), 0);
+        // Charts and headings have such elements of their own, with other contents.
+        let contents = self.select_texts("main script, main b");
+        assert!(!contents.iter().any(|text| text == "alert(1)" || text == "x"), "{contents:?}");
     }
 }

@@ -197,6 +197,7 @@ async fn effects_on_other_tables_are_told_before_the_plan_is_applied() {
     };
     let summary = PlanSummary {
         all_rows: 1_000,
+        all_active: 900,
         side_effects: vec![effect(SideEffectKind::Cascade, true), effect(SideEffectKind::SetNull, false)],
         not_ended: vec!["API tokens".into()],
         ..PlanSummary::default()
