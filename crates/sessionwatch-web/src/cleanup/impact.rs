@@ -48,7 +48,10 @@ pub(super) fn render_impact(plan: &ActionPlan) -> Markup {
         (_, false) => share(active, summary.all_active, "active"),
     };
     let users_note = match (active, is_restore) {
-        (_, true) | (0, _) => "Own these sessions".to_owned(),
+        (_, true) => "Own these sessions".to_owned(),
+        (0, _) if plan.selection != Selection::Orphaned => "Own these sessions".to_owned(),
+        _ if matches!(plan.selection, Selection::Excess { .. }) => "Keep other sessions".to_owned(),
+        _ if plan.selection == Selection::Orphaned => "No longer exist".to_owned(),
         _ => "Have to log in again".to_owned(),
     };
     let table_note = if is_restore { String::new() } else { share(rows, summary.all_rows, "rows") };
@@ -94,7 +97,11 @@ pub(super) fn render_warnings(view: &PlanView<'_>) -> Markup {
         }
         @for effect in &view.plan.summary.side_effects { (render_side_effect(effect)) }
         @if !view.plan.summary.not_ended.is_empty() {
-            @let text = html! { @for line in &view.plan.summary.not_ended { (render_code_spans(&capitalize(&sanitize_text(line)))) ". " } };
+            @let text = html! {
+                @for line in &view.plan.summary.not_ended {
+                    (render_code_spans(&capitalize(&sanitize_text(line)))) ". "
+                }
+            };
             (callout(Tone::Warn, "Some logins may stay valid", text))
         }
     }
@@ -194,7 +201,9 @@ pub(super) fn render_undo(view: &PlanView<'_>) -> Markup {
 /// Renders what else the target says about the plan.
 pub(super) fn render_notes(plan: &ActionPlan) -> Markup {
     let notes = list_further_notes(plan);
-    let body = html! { ul.notes { @for note in &notes { li { (render_code_spans(&capitalize(&sanitize_text(note)))) } } } };
+    let body = html! {
+        ul.notes { @for note in &notes { li { (render_code_spans(&capitalize(&sanitize_text(note)))) } } }
+    };
     html! {
         @if !notes.is_empty() {
             (Card { id: "notes", title: "Notes", note: "", end: html! {}, body }.render_padded())

@@ -124,11 +124,21 @@ pub(super) fn plan_sentence(plan: &ActionPlan) -> String {
 
 fn impact_sentence(plan: &ActionPlan) -> String {
     let users = format_count(plan.summary.users, "user has", "users have");
+    if let (Selection::Excess { keep }, 1..) = (&plan.selection, plan.record.active_sessions) {
+        return format!(
+            "Each user keeps the {} that expire last.",
+            format_count(*keep, "session", "sessions")
+        );
+    }
     match plan.record.active_sessions {
         0 if plan.summary.side_effects.is_empty() => {
             "No active session is affected, so nobody will notice.".to_owned()
         }
         0 => "No active session is affected, so nobody is logged out.".to_owned(),
+        active if plan.selection == Selection::Orphaned => {
+            let count = format_count(active, "active session ends", "active sessions end");
+            format!("{count}, of users who no longer exist.")
+        }
         1 => "1 active session ends, and its user has to log in again.".to_owned(),
         active => format!("{} active sessions end, and {users} to log in again.", format_number(active)),
     }
