@@ -220,7 +220,7 @@ impl Shell {
                 button.btn.btn-ghost.btn-icon.menu-button type="button" popovertarget="drawer" aria-label="Open menu" { (render_icon(Icon::Menu)) }
                 (render_brand())
                 (self.render_target_switcher(page))
-                button.search type="button" data-open-search popovertarget="search" aria-label="Search" {
+                button.search type="button" data-open-search popovertarget="search" {
                     (render_icon(Icon::Search)) span.grow.truncate { "Search users, tokens, checks…" } span.kbd { "Ctrl K" }
                 }
                 span.grow {}

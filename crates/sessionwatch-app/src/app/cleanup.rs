@@ -267,7 +267,8 @@ mod tests {
     #[test]
     fn candidates_come_from_the_last_report() {
         let report = json!({
-            "stats": { "duplicate_tokens": 3, "expired": 160, "orphaned": null, "oldest_expired": "1970-01-02T00:00:00Z" },
+            "stats": { "duplicate_tokens": 3, "expired": 160, "orphaned": null,
+                "oldest_expired": "1970-01-02T00:00:00Z" },
             "checks": [
                 { "id": "duplicate-tokens", "severity": "critical", "result": "failing" },
                 { "id": "expired-backlog", "severity": "low", "result": "failing" },

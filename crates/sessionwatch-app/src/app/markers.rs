@@ -60,7 +60,7 @@ pub async fn create_marker(
     }
     let at = new.at.unwrap_or(now);
     if at.duration_since(now) > MAX_CLOCK_DIFFERENCE {
-        return Err(AppError::Invalid("The time of a marker must not be in the future.".into()));
+        return Err(AppError::Conflict("The time of a marker must not be in the future.".into()));
     }
     if let Some(name) = &new.target {
         let known = config.targets.iter().map(|target| target.name.as_str());

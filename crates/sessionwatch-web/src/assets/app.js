@@ -37,12 +37,13 @@
 
   // Controls that only the script can serve are hidden without it.
   const revealControls = (part) => {
-    for (const control of part.querySelectorAll("[data-copy], [data-theme-toggle]")) control.hidden = false;
+    for (const control of part.querySelectorAll("[data-copy], [data-theme-toggle], [data-print]")) control.hidden = false;
   };
   revealControls(document);
 
   addEventListener("click", (event) => {
     if (event.target.closest("[data-theme-toggle]")) switchTheme();
+    if (event.target.closest("[data-print]")) print();
     const copy = event.target.closest("[data-copy]");
     if (copy) copyCode(copy);
   });

@@ -16,7 +16,7 @@ async fn actions_are_recorded_and_shown_as_text() {
             && actions.contains(&"Logged in login.succeeded".to_owned()),
         "{actions:?}"
     );
-    assert!(page.select_texts("main tbody td:nth-child(2)").contains(&"RE responder".to_owned()));
+    assert!(page.select_texts("main tbody td:nth-child(2)").contains(&"responder".to_owned()));
     assert!(page.select_texts("main tbody td:nth-child(5)").contains(&"192.0.2.1".to_owned()));
     page.assert_shows_hostile_text("main tbody td");
 }

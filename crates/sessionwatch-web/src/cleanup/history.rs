@@ -11,7 +11,7 @@ use sessionwatch_core::plural::format_number;
 
 use super::{
     phase::{PhaseInput, PlanPhase},
-    wording::{describe_action, describe_contents, format_time_left},
+    wording::{describe_action, describe_contents, format_shown, format_time_left},
 };
 use crate::{
     components::{Card, Column, DataTable, EmptyState, Icon, render_user},
@@ -44,7 +44,7 @@ pub(super) fn render_plans(view: &HistoryView<'_>, plans: &[ActionPlan]) -> Mark
     let shown = plans.len().min(PLAN_PAGE_SIZE);
     let note = match plans.len() {
         0 => String::new(),
-        all => format!("{} of {} shown", format_number(shown as u64), format_number(all as u64)),
+        all => format_shown(shown, all as u64, ["plan", "plans"]),
     };
     let body = if plans.is_empty() {
         EmptyState {
@@ -56,7 +56,7 @@ pub(super) fn render_plans(view: &HistoryView<'_>, plans: &[ActionPlan]) -> Mark
         .render()
     } else {
         let rows = html! { @for plan in plans.iter().take(shown) { (render_plan_row(view, plan)) } };
-        DataTable { label: "Plans", class: "table-cards", columns: &COLUMNS, rows }.render()
+        DataTable { label: "Plans", class: "table-cards table-plans", columns: &COLUMNS, rows }.render()
     };
     Card { id: "plans", title: "Plans", note: &note, end: html! {}, body }.render()
 }
@@ -91,7 +91,7 @@ pub(super) fn render_archive(view: &HistoryView<'_>, overview: &CleanupOverview,
         Column::number("Rows"),
         Column::number("Restored"),
         Column::number("Time left"),
-        Column::text(""),
+        Column { title: "Action", class: "end" },
     ];
     let note = format!("removed rows, encrypted, kept for {retention}");
     let body = if overview.archives.is_empty() {
@@ -106,7 +106,7 @@ pub(super) fn render_archive(view: &HistoryView<'_>, overview: &CleanupOverview,
         let rows = html! {
             @for archive in &overview.archives { (render_archive_row(view, archive, &overview.plans)) }
         };
-        DataTable { label: "Archive", class: "table-cards", columns: &COLUMNS, rows }.render()
+        DataTable { label: "Archive", class: "table-cards table-plans", columns: &COLUMNS, rows }.render()
     };
     Card { id: "archive", title: "Archive", note: &note, end: html! {}, body }.render()
 }
@@ -121,7 +121,7 @@ fn render_archive_row(view: &HistoryView<'_>, archive: &ArchiveSummary, plans: &
             td.fill {
                 a.plain href=(path) { (plan.map_or_else(|| archive.plan.clone(), describe_contents)) }
             }
-            td.num.muted { (render_moment(archive.first_sealed_at, now)) }
+            td.num.muted data-l="Removed" { (render_moment(archive.first_sealed_at, now)) }
             td.num.hide-s { (format_number(archive.restorable_rows)) }
             td.num.hide-s { (format_number(archive.restored_rows)) }
             td.num.up { (format_time_left(archive.purge_at, now)) }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use sessionwatch_app::app::plans::{
-    ActionPlan, RevokeMethod, Selection, SideEffect, SideEffectKind, list_further_notes,
+    ActionPlan, PlanState, RevokeMethod, Selection, SideEffect, SideEffectKind, list_further_notes,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::plural::{format_count, format_number};
@@ -10,7 +10,7 @@ use sessionwatch_core::plural::{format_count, format_number};
 use super::{
     phase::PlanPhase,
     plan_page::{Approval, PlanView},
-    wording::{format_share, format_time_left},
+    wording::{capitalize, format_share, format_time_left},
 };
 use crate::{
     components::{Callout, Card, StatProblem, StatTile, Tone, render_stat_tiles},
@@ -21,11 +21,13 @@ use crate::{
 pub(super) fn render_impact(plan: &ActionPlan) -> Markup {
     let (rows, active, summary) = (plan.record.row_count, plan.record.active_sessions, &plan.summary);
     let is_restore = matches!(plan.selection, Selection::Restore { .. });
+    let is_done = plan.record.state == PlanState::Done;
     let verb = match (&summary.revoke, is_restore) {
-        (_, true) => "Rows to restore",
-        (RevokeMethod::Delete, false) => "Rows to delete",
-        (RevokeMethod::Expire | RevokeMethod::Flag { .. }, false) => "Rows to change",
-    };
+        (_, true) => ["Rows to restore", "Rows restored"],
+        (RevokeMethod::Delete, false) => ["Rows to delete", "Rows deleted"],
+        (RevokeMethod::Expire | RevokeMethod::Flag { .. }, false) => ["Rows to change", "Rows changed"],
+    }[usize::from(is_done)];
+    let rows = summary.done.filter(|_| is_done).unwrap_or(rows);
     let share = |part, all, noun: &str| {
         if all == 0 {
             String::new()
@@ -46,7 +48,10 @@ pub(super) fn render_impact(plan: &ActionPlan) -> Markup {
         (_, false) => share(active, summary.all_active, "active"),
     };
     let users_note = match (active, is_restore) {
-        (_, true) | (0, _) => "Own these sessions".to_owned(),
+        (_, true) => "Own these sessions".to_owned(),
+        (0, _) if plan.selection != Selection::Orphaned => "Own these sessions".to_owned(),
+        _ if matches!(plan.selection, Selection::Excess { .. }) => "Keep other sessions".to_owned(),
+        _ if plan.selection == Selection::Orphaned => "No longer exist".to_owned(),
         _ => "Have to log in again".to_owned(),
     };
     let table_note = if is_restore { String::new() } else { share(rows, summary.all_rows, "rows") };
@@ -92,7 +97,11 @@ pub(super) fn render_warnings(view: &PlanView<'_>) -> Markup {
         }
         @for effect in &view.plan.summary.side_effects { (render_side_effect(effect)) }
         @if !view.plan.summary.not_ended.is_empty() {
-            @let text = html! { @for line in &view.plan.summary.not_ended { (render_sentence(&capitalize(&sanitize_text(line)))) " " } };
+            @let text = html! {
+                @for line in &view.plan.summary.not_ended {
+                    (render_sentence(&capitalize(&sanitize_text(line)))) ". "
+                }
+            };
             (callout(Tone::Warn, "Some logins may stay valid", text))
         }
     }
@@ -192,17 +201,12 @@ pub(super) fn render_undo(view: &PlanView<'_>) -> Markup {
 /// Renders what else the target says about the plan.
 pub(super) fn render_notes(plan: &ActionPlan) -> Markup {
     let notes = list_further_notes(plan);
-    let body = html! { ul.notes { @for note in &notes { li { (render_sentence(&capitalize(&sanitize_text(note)))) } } } };
+    let body = html! {
+        ul.notes { @for note in &notes { li { (render_sentence(&capitalize(&sanitize_text(note)))) } } }
+    };
     html! {
         @if !notes.is_empty() {
             (Card { id: "notes", title: "Notes", note: "", end: html! {}, body }.render_padded())
         }
     }
-}
-
-/// Returns the text with an upper-case first letter.
-fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    start + letters.as_str()
 }

@@ -150,10 +150,8 @@ fn render_filter_fields() -> Markup {
     html! {
         p.muted { "A session must match every condition that you fill in. The plan lists the matching sessions." }
         (text("user_like", "User ID, name or handle contains"))
-        div.grid-2 {
-            (time("created_after", "Created after (UTC)"))
-            (time("created_before", "Created before (UTC)"))
-        }
+        (time("created_after", "Created after (UTC)"))
+        (time("created_before", "Created before (UTC)"))
         (time("expires_before", "Expires before (UTC)"))
         div.grid-2 {
             (text("ip", "IP address"))

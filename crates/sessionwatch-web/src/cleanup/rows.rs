@@ -5,12 +5,9 @@ use sessionwatch_app::{
     app::plans::{RowPreview, Selection},
     sanitize::quote_for_shell,
 };
-use sessionwatch_core::{
-    plural::{format_count, format_number},
-    timestamp::UtcTimestamp,
-};
+use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::plan_page::PlanView;
+use super::{plan_page::PlanView, wording::format_shown};
 use crate::{
     components::{Card, Column, DataTable, EmptyState, Icon, render_code_block, render_user},
     format::{percent_encode, render_moment, render_relative_time, sanitize_text},
@@ -40,8 +37,7 @@ pub(super) fn render_rows(view: &PlanView<'_>) -> Markup {
     let columns = if is_past { &columns[..] } else { &columns[..4] };
     let rows = html! { @for row in sample { (render_row(view, row, is_past)) } };
     let all = plan.record.row_count;
-    let note =
-        format!("{} of {} shown", format_number(sample.len() as u64), format_count(all, "row", "rows"));
+    let note = format_shown(sample.len(), all, ["row", "rows"]);
     let body = DataTable { label: "Rows of the plan", class: "table-cards", columns, rows }.render();
     Card { id: "rows", title: "Rows", note: &note, end: render_session_link(view), body }.render()
 }

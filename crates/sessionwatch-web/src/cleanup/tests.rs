@@ -46,7 +46,8 @@ fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
 
 /// Stores a report with figures of every kind.
 fn insert_report(dashboard: &TestDashboard) {
-    let report = r#"{"stats": {"duplicate_tokens": 1, "expired": 1160, "orphaned": 0, "active": 900, "users_active": 800,
+    let report = r#"{"stats": {"duplicate_tokens": 1, "expired": 1160, "orphaned": 0, 
+        "active": 900, "users_active": 800,
         "oldest_expired": "1970-01-01T00:00:00Z"}, "checks": [
         {"id": "duplicate-tokens", "severity": "critical", "result": "failing"},
         {"id": "expired-backlog", "severity": "medium", "result": "failing"},
@@ -122,8 +123,7 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     page.assert_shows_hostile_text("section[aria-labelledby=plans] td");
     let page = viewer.get("/plans/p1").await;
     assert_eq!(page.select_text("main h1"), "Delete 3 orphaned sessions");
-    let lead =
-        "Deletes 3 of 1,000 sessions (0.3 %). 1 active session ends, and its user has to log in again.";
+    let lead = "Deletes 3 of 1,000 sessions (0.3 %). 1 active session ends, of users who no longer exist.";
     assert_eq!(page.select_text("p.lead"), lead);
     assert_eq!(page.select_texts(".stat-value"), ["3", "1", "2", "0"]);
     assert!(page.select_text(".meta").contains("Session (Auth.js)"));
@@ -197,6 +197,7 @@ async fn effects_on_other_tables_are_told_before_the_plan_is_applied() {
     };
     let summary = PlanSummary {
         all_rows: 1_000,
+        all_active: 900,
         side_effects: vec![effect(SideEffectKind::Cascade, true), effect(SideEffectKind::SetNull, false)],
         not_ended: vec!["API tokens".into()],
         ..PlanSummary::default()

@@ -23,6 +23,8 @@ struct SelectionWords {
 
 const DELETE: [&str; 3] = ["Delete", "Deletes", "Deleted"];
 const REVOKE: [&str; 3] = ["Revoke", "Revokes", "Revoked"];
+/// The number of rows follows, as in `Revoke all 3 sessions`.
+const REVOKE_ALL: [&str; 3] = ["Revoke all", "Revokes all", "Revoked all"];
 const RESTORE: [&str; 3] = ["Restore", "Restores", "Restored"];
 const SESSIONS: [&str; 2] = ["session", "sessions"];
 
@@ -39,7 +41,7 @@ impl SelectionWords {
                 words(REVOKE, SESSIONS, &format!(" of {}", format_count(ids.len() as u64, "user", "users")))
             }
             Selection::Session(_) | Selection::Sessions(_) => words(REVOKE, SESSIONS, ""),
-            Selection::All => words(REVOKE, SESSIONS, ", all of the table"),
+            Selection::All => words(REVOKE_ALL, SESSIONS, ""),
             Selection::Where(_) => words(REVOKE, ["matching session", "matching sessions"], ""),
             Selection::Restore { archive, user: None } => {
                 words(RESTORE, SESSIONS, &format!(" removed by {archive}"))
@@ -72,9 +74,10 @@ pub(super) fn describe_action(plan: &ActionPlan) -> String {
 /// Returns the rows that a plan has removed, as a phrase: `expired sessions`.
 pub(super) fn describe_contents(plan: &ActionPlan) -> String {
     let SelectionWords { nouns: [_, many], suffix, .. } = SelectionWords::of_plan(plan);
-    let mut text = format!("{many}{suffix}");
-    text[..1].make_ascii_uppercase();
-    text
+    match plan.selection {
+        Selection::All => format!("All {many}"),
+        _ => capitalize(&format!("{many}{suffix}")),
+    }
 }
 
 /// Returns the title of a plan with its number of rows: `Delete 160 expired sessions`.
@@ -82,8 +85,8 @@ pub(super) fn plan_headline(plan: &ActionPlan) -> String {
     let SelectionWords { verbs: [verb, _, past], nouns: [one, many], suffix } = SelectionWords::of_plan(plan);
     let is_done = plan.record.state == PlanState::Done;
     match if is_done { plan.summary.done.unwrap_or(plan.record.row_count) } else { plan.record.row_count } {
-        0 if is_done => format!("{past} no {many}{suffix}"),
-        0 => format!("No {many}{suffix} to {}", verb.to_lowercase()),
+        0 if is_done => format!("{} no {many}{suffix}", past.trim_end_matches(" all")),
+        0 => format!("No {many}{suffix} to {}", verb.trim_end_matches(" all").to_lowercase()),
         count => format!("{} {}{suffix}", if is_done { past } else { verb }, format_count(count, one, many)),
     }
 }
@@ -121,14 +124,38 @@ pub(super) fn plan_sentence(plan: &ActionPlan) -> String {
 
 fn impact_sentence(plan: &ActionPlan) -> String {
     let users = format_count(plan.summary.users, "user has", "users have");
+    if let (Selection::Excess { keep }, 1..) = (&plan.selection, plan.record.active_sessions) {
+        return format!(
+            "Each user keeps the {} that expire last.",
+            format_count(*keep, "session", "sessions")
+        );
+    }
     match plan.record.active_sessions {
         0 if plan.summary.side_effects.is_empty() => {
             "No active session is affected, so nobody will notice.".to_owned()
         }
         0 => "No active session is affected, so nobody is logged out.".to_owned(),
+        active if plan.selection == Selection::Orphaned => {
+            let count = format_count(active, "active session ends", "active sessions end");
+            format!("{count}, of users who no longer exist.")
+        }
         1 => "1 active session ends, and its user has to log in again.".to_owned(),
         active => format!("{} active sessions end, and {users} to log in again.", format_number(active)),
     }
+}
+
+/// Formats how many rows a table shows: `10 of 160 rows shown`, or `3 rows` if it shows all.
+pub(super) fn format_shown(shown: usize, all: u64, nouns: [&str; 2]) -> String {
+    let [one, many] = nouns;
+    let count = format_count(all, one, many);
+    if shown as u64 == all { count } else { format!("{} of {count} shown", format_number(shown as u64)) }
+}
+
+/// Returns the text with an upper-case first letter.
+pub(super) fn capitalize(text: &str) -> String {
+    let mut letters = text.chars();
+    let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    start + letters.as_str()
 }
 
 /// Describes the conditions of a filter, one phrase each.

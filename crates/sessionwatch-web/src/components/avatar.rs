@@ -22,7 +22,8 @@ pub(crate) fn render_avatar(name: &str, size: AvatarSize) -> Markup {
         AvatarSize::Medium => "avatar avatar-m",
         AvatarSize::Large => "avatar avatar-l",
     };
-    html! { span class=(class) aria-hidden="true" { (initials(name)) } }
+    // Drawn by the stylesheet: as text, the initials would be read and copied with every name.
+    html! { span class=(class) data-initials=(initials(name)) aria-hidden="true" {} }
 }
 
 /// Renders a user with initials: the name, and a detail such as the email address after it.
@@ -30,7 +31,7 @@ pub(crate) fn render_user(name: &str, detail: Option<&str>, link: Option<&str>) 
     let shown = sanitize_text(name);
     html! {
         span.who {
-            (render_avatar(&shown, AvatarSize::Small)) " "
+            (render_avatar(&shown, AvatarSize::Small))
             span.truncate {
                 @match link { Some(link) => a href=(link) { (shown) }, None => (shown), }
                 @if let Some(detail) = detail { " " span.muted { (sanitize_text(detail)) } }

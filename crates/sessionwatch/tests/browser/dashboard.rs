@@ -149,8 +149,9 @@ fn an_incident_leads_from_a_leak_to_its_closing() {
         browser.shows("2 problems need attention").await;
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         let open = "form[action='/incidents']";
+        browser.click("button[popovertarget=open-incident]").await;
         browser.fill(open, "summary", "two users share a login <b>").await;
-        browser.press(open).await;
+        browser.click(&format!("{open} .dialog-foot .btn:last-child")).await;
         browser.shows("Next: Confirm the incident").await;
         browser.shows("two users share a login <b>").await;
         browser.press(NEXT).await;

@@ -223,7 +223,7 @@ impl Browser {
     /// Returns the size of the page and its resources, in bytes, uncompressed.
     pub(crate) async fn weight(&self) -> u64 {
         let script = "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
-            .map(entry => entry.decodedBodySize).reduce((all, one) => all + one, 0)";
+            .map(entry => entry.encodedBodySize).reduce((all, one) => all + one, 0)";
         self.page.execute(script, vec![]).await.unwrap().json().as_u64().unwrap()
     }
 

@@ -144,13 +144,17 @@ fn visit(watch: &DaemonProcess, token: &str, outcome: &mut Outcome) -> String {
         document["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{path}: {document}")).to_owned()
     };
     let (plan, incident) = (first("/api/v1/plans"), first("/api/v1/incidents"));
+    // Files have a hash of their contents in their names.
+    let home = get("/").body;
+    let stylesheet = home.split("/assets/").find(|rest| rest.starts_with("app-") && rest.contains(".css\""));
+    let stylesheet = stylesheet.and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     for route in routes() {
         let id = if route.contains("incidents") { &incident } else { &plan };
         let path = route
             .replace("{target}", "app")
             .replace("{check}", "duplicate-tokens")
             .replace("{user}", "2")
-            .replace("{file}", "app.css")
+            .replace("{file}", &stylesheet)
             .replace("{token}", "0000")
             .replace("{id}", id);
         let path = if path.ends_with("/users") { format!("{path}?find=User") } else { path };
