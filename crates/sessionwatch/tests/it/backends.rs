@@ -13,7 +13,7 @@ use sessionwatch_core::decoder::Decoder;
 use sessionwatch_targets::{
     address::TargetAddress,
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
-    sql::{Dialect, RowAddressing, schema::DatabaseSchema},
+    sql::{Dialect, RowAddressing, database_schema::DatabaseSchema},
 };
 
 use self::remediation::Site;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_app::incident::evidence;
+use sessionwatch_app::incident::evidence_bundle;
 use sessionwatch_archive::Identity;
 use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::{Database, FaultProxy, NetworkFault, ProgramOutput};
@@ -63,7 +63,7 @@ impl Emergency {
     }
 
     /// The parts of an evidence file.
-    fn parts(&self, file: &str) -> evidence::EvidenceParts {
+    fn parts(&self, file: &str) -> evidence_bundle::EvidenceParts {
         let identity = Identity::read_file(&self.path("sessionwatch-archive.key")).unwrap();
         let sealed = fs::read(self.path(file)).unwrap();
         let packed = identity.open(&sealed, &identity.recipient().to_string()).unwrap();
@@ -125,7 +125,7 @@ impl Emergency {
 }
 
 /// Counts the rows in the evidence.
-fn count(parts: &evidence::EvidenceParts) -> usize {
+fn count(parts: &evidence_bundle::EvidenceParts) -> usize {
     parts["rows.ndjson"].iter().filter(|byte| **byte == b'\n').count()
 }
 
