@@ -312,7 +312,7 @@ fn a_moved_sqlite_file_and_unreadable_log_events_are_missing_evidence() {
     state.execute_batch("ALTER TABLE signals RENAME TO elsewhere").unwrap();
     let written = emergency.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
     assert!(count(&emergency.parts(&written)) == 2);
-    state.execute_batch("ALTER TABLE elsewhere RENAME TO signals").unwrap();
+    state.execute_batch("ALTER TABLE elsewhere RENAME TO log_events").unwrap();
     emergency.is_frozen("all", 2);
 }
 
