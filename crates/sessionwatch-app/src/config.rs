@@ -272,6 +272,9 @@ impl Config {
         }
         self.serve = serve::validate_serve(&file.serve, reader);
         (self.serve.channels, self.serve.unresolved_channels) = (channels.usable, channels.unresolved);
+        for channel in &mut self.serve.channels {
+            channel.dashboard_url.clone_from(&self.serve.public_url);
+        }
         self.serve.routes = file.route.iter().map(|route| route.validate(&names, reader)).collect();
         let maintenance = file.maintenance_window.iter();
         self.serve.maintenance_windows =

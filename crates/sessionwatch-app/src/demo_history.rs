@@ -51,6 +51,7 @@ fn render_config(listen: SocketAddr, with_log: bool) -> String {
          [[target]]\nname = \"{DASHBOARD_TARGET}\"\nurl = \"watch.db\"\n\
          [target.mapping]\nsessions = \"logins\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
          user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
+         lifetime_days = 7\n\
          [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n{}\
          [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n",
         if with_log { log.as_str() } else { "" }
@@ -73,9 +74,13 @@ pub async fn prepare_demo(
     let parse = |with_log| Config::parse(&folder.join("sessionwatch.toml"), &render_config(listen, with_log));
     // The log is empty until the application runs, so the past has none.
     let config = parse(false)?;
-    write_history(&config, &Milestones::new(now), shop::count_sessions(&database, now)?).await?;
-    let (clock, _) = Clock::manual(now - LAST_RUN_AGE);
-    daemon::run_single_round(config, clock).await?;
+    let past = Milestones::new(now);
+    write_history(&config, &past, shop::count_sessions(&database, now)?).await?;
+    // Twice: some checks compare a run with the one before, and would be unknown in the first.
+    for at in [past.end, now - LAST_RUN_AGE] {
+        let (clock, _) = Clock::manual(at);
+        daemon::run_single_round(config.clone(), clock).await?;
+    }
     Ok(PreparedDemo { config: parse(true)?, leak_at: now + LEAK_DELAY })
 }
 

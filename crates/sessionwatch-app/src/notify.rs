@@ -6,6 +6,7 @@ mod channel_kind;
 pub(crate) mod channel_section;
 mod channel_service;
 mod delivery_error;
+mod details;
 mod discord;
 mod email;
 mod limits;
@@ -26,7 +27,10 @@ use std::time::Duration;
 
 use credentials::Secret;
 
-use self::limits::{escape_markdown, fit_to_bytes, truncate_utf16};
+use self::{
+    details::AlertDetails,
+    limits::{escape_markdown, fit_to_bytes, truncate_utf16},
+};
 
 pub use self::{
     channel::NotificationChannel,
@@ -81,7 +85,10 @@ pub(crate) mod tests {
             "email" => "from = \"watch@example.org\"\nto = [\"ops@example.org\"]",
             _ => "",
         };
-        let text = format!("[[channel]]\nname = \"c\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{own}\n");
+        let text = format!(
+            "[serve]\npublic_url = \"https://watch.example.org/\"\n\
+             [[channel]]\nname = \"c\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{own}\n"
+        );
         let config = crate::config::Config::parse(std::path::Path::new("x.toml"), &text).unwrap();
         config.serve.channels[0].clone()
     }
@@ -93,12 +100,8 @@ pub(crate) mod tests {
 
     /// The URL and body of the request for these messages.
     pub(crate) fn posted_request(kind: &str, url: &str, messages: &[NotificationMessage]) -> (String, Value) {
-        let batch = NotificationBatch {
-            first: &messages[0],
-            messages,
-            text: NotificationBatch::default_text(messages),
-        };
         let channel = channel(kind, url);
+        let batch = NotificationBatch::new(messages, None, channel.dashboard_url.as_deref()).unwrap();
         let post = channel.kind.build_request(&channel.url, &batch, UtcTimestamp::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
@@ -107,11 +110,7 @@ pub(crate) mod tests {
     fn many_targets_share_one_message_of_bounded_length() {
         let messages: Vec<NotificationMessage> =
             (0..10_000).map(|number| message(&format!("t{number}"))).collect();
-        let batch = NotificationBatch {
-            first: &messages[0],
-            messages: &messages,
-            text: NotificationBatch::default_text(&messages),
-        };
+        let batch = NotificationBatch::new(&messages, None, None).unwrap();
         assert_eq!(batch.title(), "Failing: duplicate-tokens (critical) on 10000 targets");
         assert!(
             batch.text.contains("t19: 2 tokens") && batch.text.contains("… and 9980 more"),
@@ -139,8 +138,26 @@ pub(crate) mod tests {
             NotificationMessage { notice: "report".into(), text: Some("line\n".repeat(20_000)), ..hostile() };
         for messages in [vec![hostile()], vec![hostile(); 1_000], vec![report]] {
             let body = |kind| posted_request(kind, "https://x/topic", &messages).1;
-            assert!(units(&body("slack")["text"]) <= 40_000);
+            let slack = body("slack");
+            assert!(units(&slack["text"]) <= 40_000);
+            for block in slack["blocks"].as_array().into_iter().flatten() {
+                let most = if block["type"] == "header" { 150 } else { 3_000 };
+                assert!(block["text"].is_null() || units(&block["text"]["text"]) <= most, "{block}");
+                for field in block["fields"].as_array().into_iter().flatten() {
+                    assert!(units(&field["text"]) <= 2_000);
+                }
+                for button in block["elements"].as_array().into_iter().flatten() {
+                    assert!(button["url"].is_null() || units(&button["url"]) <= 3_000);
+                }
+            }
             let embed = &body("discord")["embeds"][0];
+            let fields = embed["fields"].as_array().into_iter().flatten();
+            let total = fields.map(|field| {
+                assert!(units(&field["name"]) <= 256 && units(&field["value"]) <= 1_024);
+                units(&field["name"]) + units(&field["value"])
+            });
+            let total: usize = total.sum::<usize>() + embed["author"]["name"].as_str().map_or(0, str::len);
+            assert!(total + units(&embed["title"]) + units(&embed["description"]) <= 6_000);
             assert!(units(&embed["title"]) <= 256 && units(&embed["description"]) <= 4_096);
             let card = body("teams");
             assert!(card.to_string().encode_utf16().count() * 2 <= 28 * 1_024);
@@ -166,7 +183,10 @@ pub(crate) mod tests {
         assert!(!slack.contains(['<', '>']) && slack.lines().count() == 4, "{}", &slack[..300]);
         let card = body("teams");
         let blocks = card["attachments"][0]["content"]["body"].as_array().unwrap();
-        assert_eq!(blocks.len(), 4);
+        assert!(blocks.len() <= 6, "{card}");
+        // The header is plain text, in which Slack interprets nothing.
+        let slack = Value::from(body("slack")["blocks"].as_array().unwrap()[1..].to_vec()).to_string();
+        assert!(!slack.contains("<!here>") && !slack.contains("<http"), "{}", &slack[..300]);
         let discord = body("discord").to_string();
         assert!(![card.to_string(), discord.clone()].iter().any(|text| text.contains("[x](")));
         assert!(!discord.contains("<!here>"), "{}", &discord[..300]);

@@ -78,7 +78,7 @@ impl PastScene<'_> {
         case.advance(context, StepAnswer::Unanswered).await?;
         case.advance(context, StepAnswer::Done("Told the on-call channel and customer support")).await?;
         clock.adjust(MINUTE * 4);
-        let (plan, applied) = apply_at(context, &Selection::Duplicates, None).await?;
+        let (plan, applied) = apply_at(context, &Selection::Duplicates).await?;
         case.record_plan(context, &plan, &applied)?;
         let mut case = self.load(&incident.id)?;
         clock.adjust(MINUTE * 3);
@@ -121,25 +121,19 @@ impl PastScene<'_> {
         let (clock, _) = Clock::manual(self.milestones.cleanup);
         let context = self.context(&clock)?;
         let age = self.milestones.now.duration_since(self.milestones.kept_since);
-        let (_, applied) = apply_at(context, &Selection::Expired { grace: age }, Some(DAY)).await?;
+        let (_, applied) = apply_at(context, &Selection::Expired { grace: age }).await?;
         Ok(applied.done)
     }
 }
 
-/// Creates and applies a plan at the time of the context. `grace` is the age of the rows at that time: the selection
-/// counts from the time of the database, which has no past.
+/// Creates and applies a plan at the time of the context. The selection counts from the time of the database, which has
+/// no past.
 async fn apply_at(
     context: ActionContext<'_>,
     selection: &Selection,
-    grace: Option<jiff::SignedDuration>,
 ) -> Result<(ActionPlan, ApplyReport), DemoHistoryError> {
     let mut plan = remediation::create_plan(context, selection).await?;
     plan.summary.now = context.clock.now();
-    if let Some(grace) = grace {
-        plan.selection = Selection::Expired { grace };
-        plan.record.request =
-            serde_json::to_string(&plan.selection).map_err(|_| DemoHistoryError::Unwritable)?;
-    }
     let (recipient, _) = archive_keys::load_or_create_recipient(context.config)?;
     let executor = PlanExecutor {
         context,

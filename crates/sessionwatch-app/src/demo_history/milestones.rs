@@ -35,11 +35,11 @@ pub(super) struct Milestones {
     pub(super) closed: UtcTimestamp,
     /// Expired rows were removed.
     pub(super) cleanup: UtcTimestamp,
-    /// Rows that expired before had been removed by the cleanup.
+    /// Rows that had expired before were removed by the cleanup.
     pub(super) kept_since: UtcTimestamp,
     /// The account for load tests got too many sessions.
     pub(super) test_account: UtcTimestamp,
-    /// Last check run.
+    /// First of the real check runs, which the last sample precedes.
     pub(super) end: UtcTimestamp,
 }
 
@@ -60,9 +60,9 @@ impl Milestones {
             // The steps of the incident take this long.
             closed: contained + MINUTE * 3 + HOUR + DAY,
             cleanup,
-            kept_since: cleanup - DAY,
+            kept_since: now - DAY * 4,
             test_account: clock(2, 10, 17),
-            end: now - LAST_RUN_AGE,
+            end: now - LAST_RUN_AGE - MINUTE,
         }
     }
 }

@@ -220,7 +220,7 @@ pub(super) fn record_cleanup(
         target: SHOP_TARGET,
         check: "expired-backlog",
         state: CheckState::Passing,
-        summary: "20 sessions expired and not removed, the oldest 1 day ago",
+        summary: "26 sessions expired and not removed, the oldest 1 day ago",
         finding: json!({}),
         at: past.cleanup,
     };

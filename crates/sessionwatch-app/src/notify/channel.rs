@@ -28,6 +28,8 @@ pub struct NotificationChannel {
     pub ca_certificates: Option<Vec<u8>>,
     /// The message template; `None` for the default text.
     pub template: Option<MessageTemplate>,
+    /// The public URL of the dashboard, to which messages link; `None` for no links.
+    pub dashboard_url: Option<String>,
 }
 
 impl NotificationChannel {
@@ -135,7 +137,15 @@ fn build_channel(
         source.problems.report(source.section.clone(), message);
         return None;
     }
-    Some(Ok(NotificationChannel { name: String::new(), kind, url, ca_certificates: authorities, template }))
+    Some(Ok(NotificationChannel {
+        name: String::new(),
+        kind,
+        url,
+        ca_certificates: authorities,
+        template,
+        // Known only once the whole file is read.
+        dashboard_url: None,
+    }))
 }
 
 /// Returns the JSON Schema of the keys that every channel has, and their names in documented order.

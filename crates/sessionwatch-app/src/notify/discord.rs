@@ -14,6 +14,9 @@ use crate::config_file::ConfigProblem;
 /// Discord's limits for the title and description of an embed, in UTF-16 units.
 const MAX_EMBED_TITLE_LEN: usize = 256;
 const MAX_EMBED_DESCRIPTION_LEN: usize = 4_096;
+/// Limits for an embed with fields, of which Discord accepts 6,000 characters in all.
+const MAX_SUMMARY_LEN: usize = 2_000;
+const MAX_FIELD_LEN: usize = 800;
 /// Characters that start Discord Markdown, mentions or emojis. They are escaped so that no name becomes a link.
 const ESCAPED_CHARS: &str = "\\*_~`|<>[]()#";
 const RESOLVED_COLOR: u32 = 0x2e_a0_43;
@@ -44,11 +47,31 @@ impl ChannelService for Discord {
             "critical" | "high" => CRITICAL_COLOR,
             _ => WARNING_COLOR,
         };
-        let embed = json!({
-            // Escaped before truncating, as Discord counts the escapes too.
-            "title": truncate_utf16(&escape_markdown(&batch.title(), ESCAPED_CHARS), MAX_EMBED_TITLE_LEN),
-            "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": color, "timestamp": batch.first.at,
+        // Escaped before truncating, as Discord counts the escapes too.
+        let plain = |text: &str, most| truncate_utf16(&escape_markdown(text, ESCAPED_CHARS), most);
+        let mut embed = json!({
+            "title": plain(&batch.title(), MAX_EMBED_TITLE_LEN),
+            "description": plain(&batch.text, MAX_EMBED_DESCRIPTION_LEN), "color": color, "timestamp": batch.first.at,
         });
+        if let Some(details) = &batch.details {
+            let note = batch.duplicate_note().map(|note| format!("\n{note}")).unwrap_or_default();
+            let text = format!("{}\n{}{note}", details.summary, details.impact);
+            embed["description"] = plain(text.trim_end(), MAX_SUMMARY_LEN).into();
+            embed["author"] = json!({ "name": truncate_utf16(&details.title, MAX_EMBED_TITLE_LEN) });
+            let facts = [
+                ("Affected users", details.affected.as_ref()),
+                ("What to do", details.action.as_ref()),
+                ("Fix", details.command.as_ref()),
+                ("Since", details.since.as_ref()),
+            ];
+            let facts = facts.into_iter().filter_map(|(name, value)| {
+                Some(json!({ "name": name, "value": plain(value?, MAX_FIELD_LEN) }))
+            });
+            embed["fields"] = facts.collect();
+        }
+        if let Some(link) = &batch.link {
+            embed["url"] = json!(link);
+        }
         // Names in the text could otherwise mention everyone in the channel.
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
         Ok(HttpRequest { url: url.clone(), body: body.to_string().into(), ..HttpRequest::default() })

@@ -151,13 +151,8 @@ pub(super) fn build_mail(
         &const_hex::encode(Sha256::digest(format!("{}\n{to}", batch.first.key)))[..32],
         from.email.domain()
     );
-    let (title, text) = (batch.title(), truncate_utf16(&batch.text, MAX_TEXT_LEN));
-    // No styles or images: mail clients block or rewrite most of them.
-    let html = format!(
-        "<!doctype html><h2>{}</h2><p>{}</p>",
-        escape_html_text(&title),
-        escape_html_text(&text).replace('\n', "<br>")
-    );
+    let (title, text) = (batch.title(), truncate_utf16(&batch.plain_text(), MAX_TEXT_LEN));
+    let html = render_html(batch);
     Mail::builder()
         .from(from)
         .to(mailbox(to)?)
@@ -167,6 +162,38 @@ pub(super) fn build_mail(
         .header(lettre::message::header::ContentTransferEncoding::EightBit)
         .multipart(MultiPart::alternative_plain_html(text, html))
         .map_err(|_| DeliveryError::Damaged)
+}
+
+/// Renders the HTML part. It has no styles or images: mail clients block or rewrite most of them.
+fn render_html(batch: &NotificationBatch<'_>) -> String {
+    let paragraph = |text: &str| format!("<p>{}</p>", escape_html_text(text).replace('\n', "<br>"));
+    let mut html = format!("<!doctype html><h2>{}</h2>", escape_html_text(&batch.title()));
+    match &batch.details {
+        Some(details) => {
+            html += &format!("<h3>{}</h3>", escape_html_text(&details.title));
+            html += &paragraph(&details.summary);
+            html += &paragraph(&details.impact);
+            let facts = [
+                ("Affected users", details.affected.as_ref()),
+                ("What to do", details.action.as_ref()),
+                ("Since", details.since.as_ref()),
+            ];
+            let row = |name: &str, value: &str| {
+                format!("<tr><th align=\"left\">{name}</th><td>{}</td></tr>", escape_html_text(value))
+            };
+            let rows = facts.into_iter().filter_map(|(name, value)| Some(row(name, value?)));
+            html += &format!("<table cellpadding=\"4\">{}</table>", rows.collect::<String>());
+            if let Some(command) = &details.command {
+                html += &format!("<pre>{}</pre>", escape_html_text(command));
+            }
+            html += &batch.duplicate_note().map(paragraph).unwrap_or_default();
+        }
+        None => html += &paragraph(&truncate_utf16(&batch.text, MAX_TEXT_LEN)),
+    }
+    if let Some(link) = &batch.link {
+        html += &format!("<p><a href=\"{}\">Open in sessionwatch</a></p>", escape_html_text(link));
+    }
+    html
 }
 
 fn classify_error(error: &Error) -> DeliveryError {
@@ -198,7 +225,7 @@ fn is_broken_connection(error: &Error) -> bool {
 
 fn escape_html_text(text: &str) -> String {
     // The ampersand first, or the entities added later would be escaped again.
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -223,7 +250,7 @@ mod tests {
     #[test]
     fn names_cannot_inject_headers_or_html() {
         let messages = [message("x\r\nBcc: eve@example.org")];
-        let batch = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
+        let batch = NotificationBatch::new(&messages, Some("<script>".into()), None).unwrap();
         let written = build_mail(&email(), &batch, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");

@@ -1,14 +1,20 @@
 //! Notification messages, their titles and their default text.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::limits::truncate_utf16;
-use crate::sanitize::sanitize_text;
+use super::{AlertDetails, limits::truncate_utf16};
+use crate::{checks::CHANNEL_FAILING, sanitize::sanitize_text};
 
 /// The number of alerts that a message lists; the rest are counted.
 const MAX_NAMED_ALERTS: usize = 20;
+
+/// Characters that are escaped in a segment of a path.
+const ESCAPED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+const DUPLICATE_NOTE: &str = "(possible duplicate: this message may have been sent before)";
 
 /// The maximum length of a title, in UTF-16 units.
 const MAX_TITLE_LEN: usize = 250;
@@ -53,6 +59,9 @@ pub struct NotificationMessage {
     pub text: Option<String>,
 }
 
+/// The maximum length of a link to the dashboard. A longer one, of a target with a long name, leads to all alerts.
+const MAX_LINK_LEN: usize = 500;
+
 /// One or more messages of the same check and notice that are delivered together.
 #[derive(Clone, Debug)]
 pub struct NotificationBatch<'a> {
@@ -62,6 +71,10 @@ pub struct NotificationBatch<'a> {
     pub messages: &'a [NotificationMessage],
     /// The text for people: the default text, or the channel's template rendered.
     pub text: String,
+    /// The details of a single firing alert; `None` for other messages, and with a template, which replaces them.
+    pub details: Option<AlertDetails>,
+    /// The page of the dashboard about the alert; `None` without a `public_url`.
+    pub link: Option<String>,
 }
 
 impl NotificationMessage {
@@ -87,6 +100,59 @@ impl NotificationMessage {
         let action = self.finding.as_ref().and_then(|finding| finding["action"].as_str());
         action.filter(|action| !action.is_empty())
     }
+}
+
+impl<'a> NotificationBatch<'a> {
+    /// Creates a batch; `None` without messages. `rendered` is the text of the channel's template.
+    #[must_use]
+    pub fn new(
+        messages: &'a [NotificationMessage],
+        rendered: Option<String>,
+        dashboard_url: Option<&str>,
+    ) -> Option<Self> {
+        let first = messages.first()?;
+        let is_detailed = rendered.is_none() && messages.len() == 1;
+        Some(Self {
+            first,
+            messages,
+            details: is_detailed.then(|| AlertDetails::from_message(first)).flatten(),
+            text: rendered.unwrap_or_else(|| NotificationBatch::default_text(messages)),
+            link: dashboard_url.map(|url| dashboard_link(url, messages)),
+        })
+    }
+
+    /// Returns the text for channels without structure: the details, if there are any, and the link.
+    pub(super) fn plain_text(&self) -> String {
+        let text = match &self.details {
+            Some(details) => {
+                let mut lines = details.lines();
+                lines.extend(self.duplicate_note().map(str::to_owned));
+                lines.join("\n")
+            }
+            None => self.text.clone(),
+        };
+        text + &self.link.as_ref().map(|link| format!("\n{link}")).unwrap_or_default()
+    }
+
+    /// Returns the sentence that marks a possible duplicate.
+    pub(super) fn duplicate_note(&self) -> Option<&'static str> {
+        self.messages.iter().any(|message| message.possible_duplicate).then_some(DUPLICATE_NOTE)
+    }
+}
+
+/// Returns the page about an alert, or the list of alerts.
+fn dashboard_link(url: &str, messages: &[NotificationMessage]) -> String {
+    let base = url.trim_end_matches('/');
+    let all = format!("{base}/alerts");
+    let [NotificationMessage { target, check, notice, .. }] = messages else { return all };
+    // A channel has no page, and a test or report is about no check.
+    if check == CHANNEL_FAILING || ["test", "report"].contains(&notice.as_str()) {
+        return all;
+    }
+    let [target, check] =
+        [target, check].map(|name| percent_encoding::utf8_percent_encode(name, ESCAPED_IN_PATH));
+    let link = format!("{base}/targets/{target}/checks/{check}");
+    if link.len() <= MAX_LINK_LEN { link } else { all }
 }
 
 impl NotificationBatch<'_> {
@@ -144,7 +210,7 @@ impl NotificationBatch<'_> {
             }));
         }
         if messages.iter().any(|message| message.possible_duplicate) {
-            lines.push("(possible duplicate: this message may have been sent before)".to_owned());
+            lines.push(DUPLICATE_NOTE.to_owned());
         }
         lines.join("\n")
     }
@@ -175,8 +241,7 @@ mod tests {
     use crate::notify::tests::message;
 
     fn titled(messages: &[NotificationMessage]) -> String {
-        let text = NotificationBatch::default_text(messages);
-        NotificationBatch { first: &messages[0], messages, text }.title()
+        NotificationBatch::new(messages, None, None).unwrap().title()
     }
 
     #[test]
@@ -224,6 +289,21 @@ mod tests {
         assert_eq!(named(2), "t0: 2 tokens & <more>\nt1: 2 tokens & <more>\n→ end <them>");
         assert!(!named(MAX_NAMED_ALERTS).contains("… and"));
         assert!(named(MAX_NAMED_ALERTS + 1).contains("t19: 2 tokens & <more>\n… and 1 more\n→ end <them>"));
+    }
+
+    #[test]
+    fn a_link_leads_to_the_alert_or_to_all_of_them() {
+        let link = |messages: &[NotificationMessage]| {
+            NotificationBatch::new(messages, None, Some("https://watch.example.org/")).unwrap().link.unwrap()
+        };
+        let alert = "https://watch.example.org/targets/my%20shop-1/checks/duplicate-tokens";
+        assert_eq!(link(&[message("my shop-1")]), alert);
+        for messages in [vec![message("a"); 2], vec![message(&"x".repeat(1_000))]] {
+            assert_eq!(link(&messages), "https://watch.example.org/alerts");
+        }
+        let rendered =
+            NotificationBatch::new(&[message("a")], Some("own".into()), None).map(|batch| batch.plain_text());
+        assert_eq!(rendered.as_deref(), Some("own"));
     }
 
     #[test]

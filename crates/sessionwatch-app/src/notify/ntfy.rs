@@ -66,11 +66,24 @@ impl ChannelService for Ntfy {
         let tag = if batch.first.is_benign() { "white_check_mark" } else { "rotating_light" };
         let title = batch.title();
         let message = |text: &str| {
-            json!({ "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag] })
-                .to_string()
+            let mut body = json!({ "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag] });
+            if let Some(link) = &batch.link {
+                // A tap on the notification opens the page.
+                body["click"] = json!(link);
+            }
+            body.to_string()
+        };
+        let text = match &batch.details {
+            Some(details) => details
+                .lines()
+                .into_iter()
+                .chain(batch.duplicate_note().map(str::to_owned))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            None => batch.text.clone(),
         };
         // Without fitting, ntfy would turn the text into an attachment.
-        let body = fit_to_bytes(&batch.text, MAX_REQUEST_BYTES, message);
+        let body = fit_to_bytes(&text, MAX_REQUEST_BYTES, message);
         let bearer = |token: &Secret| ("authorization", format!("Bearer {}", token.expose()).into());
         let headers = self.token.iter().map(bearer).collect();
         Ok(HttpRequest { url: format!("{server}/").into(), headers, body: body.into() })

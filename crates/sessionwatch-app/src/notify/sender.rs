@@ -60,11 +60,7 @@ impl ChannelSender {
         // Any time will do: the message is built and thrown away.
         let now = UtcTimestamp::MIN;
         let messages = [test_message(now)];
-        let text = match &channel.template {
-            Some(template) => template.render(&messages).map_err(DeliveryError::Template)?,
-            None => NotificationBatch::default_text(&messages),
-        };
-        let batch = NotificationBatch { first: &messages[0], messages: &messages, text };
+        let Some(batch) = build_batch(channel, &messages)? else { return Ok(()) };
         match self {
             Self::Http(client) => {
                 let written =
@@ -92,12 +88,7 @@ impl ChannelSender {
         recipient: Option<&str>,
         now: UtcTimestamp,
     ) -> Result<(), DeliveryError> {
-        let Some(first) = messages.first() else { return Ok(()) };
-        let text = match &channel.template {
-            Some(template) => template.render(messages).map_err(DeliveryError::Template)?,
-            None => NotificationBatch::default_text(messages),
-        };
-        let batch = NotificationBatch { first, messages, text };
+        let Some(batch) = build_batch(channel, messages)? else { return Ok(()) };
         match self {
             Self::Http(client) => {
                 send_request(client, channel.kind.build_request(&channel.url, &batch, now)?, now).await
@@ -108,6 +99,16 @@ impl ChannelSender {
             },
         }
     }
+}
+
+/// Returns the batch of messages for a channel; `None` without messages.
+fn build_batch<'a>(
+    channel: &NotificationChannel,
+    messages: &'a [NotificationMessage],
+) -> Result<Option<NotificationBatch<'a>>, DeliveryError> {
+    let rendered = channel.template.as_ref().map(|template| template.render(messages));
+    let rendered = rendered.transpose().map_err(DeliveryError::Template)?;
+    Ok(NotificationBatch::new(messages, rendered, channel.dashboard_url.as_deref()))
 }
 
 /// Sends a test message over a channel. Returns the problems, one for each recipient that failed.

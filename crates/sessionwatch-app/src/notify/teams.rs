@@ -1,11 +1,11 @@
 //! Microsoft Teams: posts an Adaptive Card to a workflow's webhook.
 
 use credentials::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
-    DeliveryError, HttpRequest, NotificationBatch,
+    AlertDetails, DeliveryError, HttpRequest, NotificationBatch,
     channel_service::{ChannelService, ChannelSource, NoKeys},
     escape_markdown, fit_to_bytes,
 };
@@ -39,25 +39,62 @@ impl ChannelService for Teams {
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
-        let line = |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true });
         let mut title = line(&batch.title());
         (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(color));
+        let (before, text, after) = match &batch.details {
+            Some(details) => {
+                let mut subtitle = line(&details.title);
+                subtitle["weight"] = json!("Bolder");
+                (Some(subtitle), &details.summary, detail_blocks(batch, details))
+            }
+            None => (None, &batch.text, vec![]),
+        };
+        let actions: Vec<Value> = batch
+            .link
+            .iter()
+            .map(|link| json!({ "type": "Action.OpenUrl", "title": "Open in sessionwatch", "url": link }))
+            .collect();
         let message = |text: &str| {
-            let blocks: Vec<_> = std::iter::once(title.clone()).chain(text.lines().map(line)).collect();
-            let card = json!({
+            let blocks = std::iter::once(title.clone()).chain(before.clone()).chain(text.lines().map(line));
+            let blocks: Vec<Value> = blocks.chain(after.clone()).collect();
+            let mut card = json!({
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
                 "body": blocks,
             });
+            if !actions.is_empty() {
+                card["actions"] = json!(actions);
+            }
             let attachment =
                 json!({ "contentType": "application/vnd.microsoft.card.adaptive", "content": card });
             json!({ "type": "message", "attachments": [attachment] }).to_string()
         };
         Ok(HttpRequest {
             url: url.clone(),
-            body: fit_to_bytes(&batch.text, MAX_MESSAGE_BYTES, message).into(),
+            body: fit_to_bytes(text, MAX_MESSAGE_BYTES, message).into(),
             ..HttpRequest::default()
         })
     }
+}
+
+/// Returns a block of text, in which no name becomes a link or emphasis.
+fn line(text: &str) -> Value {
+    json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true })
+}
+
+/// Returns the blocks below the summary: the impact, and a list of facts.
+fn detail_blocks(batch: &NotificationBatch<'_>, details: &AlertDetails) -> Vec<Value> {
+    let facts = [
+        ("Affected users", details.affected.as_ref()),
+        ("What to do", details.action.as_ref()),
+        ("Fix", details.command.as_ref()),
+        ("Since", details.since.as_ref()),
+    ];
+    let fact =
+        |name: &str, value: &str| json!({ "title": name, "value": escape_markdown(value, ESCAPED_CHARS) });
+    let facts: Vec<Value> = facts.into_iter().filter_map(|(name, value)| Some(fact(name, value?))).collect();
+    let impact = Some(&details.impact).filter(|impact| !impact.is_empty()).map(|impact| line(impact));
+    let note = batch.duplicate_note().map(line);
+    impact.into_iter().chain([json!({ "type": "FactSet", "facts": facts })]).chain(note).collect()
 }
 
 #[cfg(test)]
@@ -72,8 +109,12 @@ mod tests {
         let linked = NotificationMessage { summary: "[click](http://evil)".into(), ..message("a") };
         let (_, body) = posted_request("teams", "https://x", &[linked]);
         let blocks = body["attachments"][0]["content"]["body"].as_array().unwrap();
-        assert_eq!(blocks.len(), 4);
-        assert_eq!(blocks[1]["text"], "\\[click\\]\\(http://evil\\)");
+        assert_eq!(blocks[2]["text"], "\\[click\\]\\(http://evil\\)");
+        assert_eq!(blocks[4]["facts"][0]["title"], "What to do");
+        let card = &body["attachments"][0]["content"];
+        assert!(
+            card["actions"][0]["url"].as_str().unwrap().starts_with("https://watch.example.org/targets/a/")
+        );
         assert_eq!(blocks[0]["color"], "Attention");
     }
 }

@@ -61,7 +61,7 @@ impl ChannelService for Telegram {
         let base = url.expose().trim_end_matches('/');
         let token = self.token.expose();
         // Without a parse mode, Telegram does not interpret markup.
-        let text = truncate_utf16(&format!("{}\n{}", batch.title(), batch.text), MAX_MESSAGE_LEN);
+        let text = truncate_utf16(&format!("{}\n{}", batch.title(), batch.plain_text()), MAX_MESSAGE_LEN);
         let body =
             json!({ "chat_id": self.chat, "text": text, "link_preview_options": { "is_disabled": true } });
         Ok(HttpRequest {

@@ -255,5 +255,9 @@ fn render_reason_field(id: &str) -> Markup {
 }
 
 fn user_label(user: &EvidenceUser) -> String {
-    sanitize_text(&if user.name == user.id { user.id.clone() } else { format!("{} ({})", user.name, user.id) })
+    sanitize_text(&if user.name == user.id {
+        user.id.clone()
+    } else {
+        format!("{} ({})", user.name, user.id)
+    })
 }
