@@ -131,6 +131,12 @@ impl<'a> SortedAlerts<'a> {
             };
             list.push(alert);
         }
+        let Self { open, acknowledged, silenced, pending, unknown } = &mut sorted;
+        for list in [open, acknowledged, silenced, pending, unknown] {
+            list.sort_by_key(|alert| {
+                std::cmp::Reverse(sessionwatch_app::app::targets::severity_rank(&alert.severity))
+            });
+        }
         sorted
     }
 

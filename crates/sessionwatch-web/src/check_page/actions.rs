@@ -211,14 +211,13 @@ impl CheckView<'_> {
     }
 
     fn render_incident_dialog(&self) -> Markup {
-        let is_critical = self.severity() == Severity::Critical;
         let severities = [
             ("P0", "P0: confirmed active leak"),
             ("P1", "P1: shared tokens or a possible leak"),
             ("P2", "P2: orphaned sessions or alerts"),
             ("P3", "P3: routine"),
         ];
-        let chosen = if is_critical { "P1" } else { "P2" };
+        let chosen = if self.severity() >= Severity::High { "P1" } else { "P2" };
         let body = html! {
             (render_csrf_field(&self.shell.user))
             input type="hidden" name="target" value=(self.alert.target);

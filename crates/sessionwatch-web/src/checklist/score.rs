@@ -97,7 +97,7 @@ fn render_week(view: &ReportView<'_>, week: &WeekScore, left: usize, step: usize
         },
     );
     html! {
-        a.trend href=(view.week_path(week.weeks_ago)) aria-label=(label) aria-current=[class.map(|_| "true")] {
+        a.trend href=(view.week_path(week.weeks_ago)) aria-current=[class.map(|_| "true")] {
             title { (label) }
             rect.c-hit x=(left) y="0" width=(step) height=(CHART_HEIGHT) {}
             @if let Some(counts) = week.counts {

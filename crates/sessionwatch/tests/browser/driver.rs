@@ -43,6 +43,9 @@ fn headless_shell() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
+/// Time limit for a page to show what it should.
+const SHOWN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// A browser session of one test.
 pub(crate) struct Browser {
     pub(crate) page: WebDriver,
@@ -100,7 +103,8 @@ impl Browser {
     /// Waits until the page shows a text.
     pub(crate) async fn shows(&self, words: &str) {
         let mut text = String::new();
-        for _ in 0..600 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < SHOWN_TIMEOUT {
             text = self.text().await;
             if text.contains(words) {
                 return;
@@ -175,7 +179,8 @@ impl Browser {
     /// Waits until the page shows that this account is logged in.
     pub(crate) async fn shows_account(&self, name: &str, role: &str) {
         let button = By::Css(format!("button[aria-label='Account: {name}, {role}']"));
-        for _ in 0..600 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < SHOWN_TIMEOUT {
             if self.page.find(button.clone()).await.is_ok() {
                 return;
             }
