@@ -160,13 +160,13 @@ fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
             .unwrap()
     };
     let other = Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap();
-    let on_disk = || count(&other, "reports");
+    let on_disk = || count(&other, "latest_reports");
     limit(60);
     for number in 0..20 {
         put(number.to_string());
     }
     assert!(store.is_memory_fallback());
-    assert_eq!(count(&store, "reports"), 20);
+    assert_eq!(count(&store, "latest_reports"), 20);
     assert!(on_disk() < 20);
     if let StoreBackend::Sqlite(file) = &*other.lock_backend() {
         file.connection.busy_timeout(Duration::ZERO).unwrap();
@@ -182,5 +182,5 @@ fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
     limit(10_000);
     put("room".into());
     assert!(!store.is_memory_fallback());
-    assert_eq!((count(&store, "reports"), on_disk()), (22, 22));
+    assert_eq!((count(&store, "latest_reports"), on_disk()), (22, 22));
 }
