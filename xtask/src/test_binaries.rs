@@ -33,7 +33,7 @@ pub(crate) struct TestBinary {
 pub(crate) fn build_test_binaries() -> Result<Vec<TestBinary>> {
     // The binaries are run directly, not by `cargo test --test NAME`: a selection of targets enables fewer features
     // of dependencies, and compiles many of them again.
-    const ARGUMENTS: [&str; 6] = [
+    const BUILD_ARGUMENTS: [&str; 6] = [
         "test",
         "--workspace",
         "--locked",
@@ -41,9 +41,9 @@ pub(crate) fn build_test_binaries() -> Result<Vec<TestBinary>> {
         "--no-run",
         "--message-format=json-render-diagnostics",
     ];
-    super::print_message(&format!("==> cargo {}", ARGUMENTS.join(" ")));
+    super::print_message(&format!("==> cargo {}", BUILD_ARGUMENTS.join(" ")));
     let mut build = super::cargo_with_clippy()
-        .args(ARGUMENTS)
+        .args(BUILD_ARGUMENTS)
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo")?;
@@ -53,7 +53,7 @@ pub(crate) fn build_test_binaries() -> Result<Vec<TestBinary>> {
         binaries.extend(parse_artifact(&line.context("cannot read the output of cargo")?));
     }
     let status = build.wait().context("cannot wait for cargo")?;
-    if status.success() { Ok(binaries) } else { bail!("`cargo {}` failed", ARGUMENTS.join(" ")) }
+    if status.success() { Ok(binaries) } else { bail!("`cargo {}` failed", BUILD_ARGUMENTS.join(" ")) }
 }
 
 /// Returns the test binary that a message of cargo announces, or `None` for any other message.

@@ -12,7 +12,7 @@ use sessionwatch_core::token_prefix;
 use crate::key_values::{strip_ansi, unescape_text};
 
 /// Shown instead of a text that cannot be redacted.
-const WITHHELD: &str = "(withheld)";
+const WITHHELD_TEXT: &str = "(withheld)";
 /// Credentials of known forms. Of the group `keep`, a token prefix is shown.
 const CREDENTIAL_FORMS: [&str; 9] = [
     // User and password of an address, up to its last `@`.
@@ -29,7 +29,7 @@ const CREDENTIAL_FORMS: [&str; 9] = [
     r"\b0x[0-9a-fA-F]{1,2}(?:[\s,:]+0x[0-9a-fA-F]{1,2}\b){3,}",
 ];
 /// All expressions; `None` if one of them does not compile.
-static EXPRESSIONS: LazyLock<Option<Expressions>> = LazyLock::new(|| Expressions::compile().ok());
+static REDACTION_EXPRESSIONS: LazyLock<Option<Expressions>> = LazyLock::new(|| Expressions::compile().ok());
 
 /// The expressions of redaction. They exist together or not at all, so that no text is redacted in part.
 struct Expressions {
@@ -89,12 +89,12 @@ const MIN_MIXED_CASE_CHARS: usize = 16;
 /// like a full token, cookie, JWT, password or key.
 #[must_use]
 pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
-    redact_with(EXPRESSIONS.as_ref(), bytes, max_chars)
+    redact_with(REDACTION_EXPRESSIONS.as_ref(), bytes, max_chars)
 }
 
 /// Redacts a text, or withholds all of it without the expressions.
 fn redact_with(expressions: Option<&Expressions>, bytes: &[u8], max_chars: usize) -> String {
-    let Some(expressions) = expressions else { return WITHHELD.into() };
+    let Some(expressions) = expressions else { return WITHHELD_TEXT.into() };
     let plain = strip_ansi(bytes);
     // The margin keeps the cut far from the shown part, so that it never leaves an unrecognizable part of a secret
     // there.
@@ -296,7 +296,7 @@ fn shorten_secret(secret: &str) -> String {
 /// Returns whether a word looks random, regardless of separators between its parts.
 pub(crate) fn is_likely_random(word: &str) -> bool {
     let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
-    if EXPRESSIONS.as_ref().is_some_and(|expressions| expressions.time_or_ip.is_match(word)) {
+    if REDACTION_EXPRESSIONS.as_ref().is_some_and(|expressions| expressions.time_or_ip.is_match(word)) {
         return false;
     }
     let pieces = || word.split(|letter: char| !letter.is_ascii_alphanumeric());
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn a_text_is_withheld_where_an_expression_is_missing() {
         for line in ["password=hunter2", "session 5e4f3a2b1c0d", "user 7"] {
-            assert_eq!(redact_with(None, line.as_bytes(), 200), WITHHELD);
+            assert_eq!(redact_with(None, line.as_bytes(), 200), WITHHELD_TEXT);
         }
     }
 }

@@ -52,7 +52,7 @@ const NETWORKS: usize = 9;
 const CLOCKS: usize = 10;
 const GAPS: usize = 11;
 const TERMS: usize = 12;
-const TABLES: usize = 13;
+const TABLES_MIGRATION: usize = 13;
 
 /// Asserts on the rows written by one migration's version.
 type Assertion = fn(Tx<'_>) -> Result<(), StoreError>;
@@ -257,7 +257,7 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     // For messages from before the column existed, the delay starts when the message was written.
     let set = db.query_row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.read_i64(0)?, 5);
-    if version >= TABLES {
+    if version >= TABLES_MIGRATION {
         let restored = restores::list_restored_sessions(db, "app")?;
         let expected = restores::RestoredSessions {
             at: Some(at(1_764_600_000_000_000)),
@@ -345,7 +345,7 @@ fn stored_words_become_the_standard_terms() {
 
 /// Asserts on what the migration to the named tables changes beside the names.
 fn assert_tables(db: Tx<'_>) -> Result<(), StoreError> {
-    migrate_to(db, TABLES - 1)?;
+    migrate_to(db, TABLES_MIGRATION - 1)?;
     db.execute_batch(
         "INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
          VALUES (1, 'i', 1, 'ada', 'done', 'way-back', '', '{}'), (5, 'i', 2, 'ada', 'done', 'team', '', '{}');
@@ -360,7 +360,7 @@ fn assert_tables(db: Tx<'_>) -> Result<(), StoreError> {
     db.execute_batch("CREATE TABLE id_counters (name TEXT PRIMARY KEY, last_id BIGINT NOT NULL)")?;
     audit::insert_audit_entry(db, entry, at(1))?;
     db.execute_batch("DROP TABLE id_counters")?;
-    migrate_to(db, TABLES)?;
+    migrate_to(db, TABLES_MIGRATION)?;
     let steps: Vec<String> = incidents::list_timeline(db, "i")?.into_iter().map(|entry| entry.step).collect();
     assert_eq!(steps, ["rollback", "team"]);
     // The audit log keeps the word, and its chain.

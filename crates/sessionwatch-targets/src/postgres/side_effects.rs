@@ -105,11 +105,12 @@ fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
     const TGTYPE_BEFORE: i64 = 2;
     const TGTYPE_DELETE: i64 = 8;
     const TGTYPE_UPDATE: i64 = 16;
-    const WHAT: &str = "a trigger or rule";
-    let number: i64 = cells::parse_required_number(row, 3, WHAT)?;
-    let (table, name) = (parse_qualified_name(row, 0, WHAT)?, cells::required_text(row, 2, WHAT)?);
-    let is_instead = cells::parse_flag(row, 5, WHAT)?;
-    let (events, kind) = if cells::parse_flag(row, 4, WHAT)? {
+    const READ_OBJECT: &str = "a trigger or rule";
+    let number: i64 = cells::parse_required_number(row, 3, READ_OBJECT)?;
+    let (table, name) =
+        (parse_qualified_name(row, 0, READ_OBJECT)?, cells::required_text(row, 2, READ_OBJECT)?);
+    let is_instead = cells::parse_flag(row, 5, READ_OBJECT)?;
+    let (events, kind) = if cells::parse_flag(row, 4, READ_OBJECT)? {
         // Command numbers in `pg_rewrite`.
         let events = [(number == 4, RowEvent::Delete), (number == 2, RowEvent::Update)];
         (events, if is_instead { SideEffectKind::RuleInstead } else { SideEffectKind::Rule })

@@ -123,13 +123,13 @@ impl ReadBackend for SqliteRead {
         let addressing = sql.row_addressing();
         while let Some(row) = rows.next().map_err(|error| classify_query_error(&error))? {
             let created = match created {
-                Some(decoder) => decoder.decode(raw_value(cell(row, 3, "a creation time")?)),
+                Some(decoder) => decoder.decode(raw_value(read_cell(row, 3, "a creation time")?)),
                 None => DecodedTime::Never,
             };
             builder.insert(SessionRow {
                 fingerprint: integer_cell(row, 0, "a fingerprint")?.map(i64::cast_unsigned),
                 user: text_cell(row, 1, "a user ID")?.map(UserIdRef::Text),
-                expiry: sql.mapping.expires.decoder.decode(raw_value(cell(row, 2, "an expiry")?)),
+                expiry: sql.mapping.expires.decoder.decode(raw_value(read_cell(row, 2, "an expiry")?)),
                 created,
                 orphan: looks_for_orphans && integer_cell(row, orphan_at, "an orphan flag")? == Some(1),
                 address: match addressing {
@@ -200,13 +200,17 @@ impl ReadBackend for SqliteRead {
 }
 
 /// Returns a cell of a row.
-fn cell<'a>(row: &'a rusqlite::Row<'_>, at: usize, what: &'static str) -> Result<ValueRef<'a>, TargetError> {
+fn read_cell<'a>(
+    row: &'a rusqlite::Row<'_>,
+    at: usize,
+    what: &'static str,
+) -> Result<ValueRef<'a>, TargetError> {
     row.get_ref(at).map_err(|_| TargetError::Undecodable(what))
 }
 
 /// Returns the integer in a cell, or `None` for NULL.
 fn integer_cell(row: &rusqlite::Row<'_>, at: usize, what: &'static str) -> Result<Option<i64>, TargetError> {
-    match cell(row, at, what)? {
+    match read_cell(row, at, what)? {
         ValueRef::Null => Ok(None),
         ValueRef::Integer(value) => Ok(Some(value)),
         _ => Err(TargetError::Undecodable(what)),
@@ -219,7 +223,7 @@ fn text_cell<'a>(
     at: usize,
     what: &'static str,
 ) -> Result<Option<&'a [u8]>, TargetError> {
-    match cell(row, at, what)? {
+    match read_cell(row, at, what)? {
         ValueRef::Null => Ok(None),
         ValueRef::Text(text) => Ok(Some(text)),
         _ => Err(TargetError::Undecodable(what)),

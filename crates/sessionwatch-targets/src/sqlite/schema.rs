@@ -171,7 +171,7 @@ fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
 fn describe_view(definition: &str, view: &mut TableInfo) {
     /// Keywords after which a view may have fewer or other rows than its table, at any depth. `MIN` and `MAX`
     /// are aggregates unless they have several arguments.
-    const REDUCING: [&str; 10] =
+    const AGGREGATING_WORDS: [&str; 10] =
         ["DISTINCT", "GROUP", "HAVING", "LIMIT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MIN", "MAX"];
     /// Keywords that end the list of tables.
     const AFTER_TABLES: [&str; 8] =
@@ -185,7 +185,7 @@ fn describe_view(definition: &str, view: &mut TableInfo) {
         .position(|token| token.depth == 0 && AFTER_TABLES.iter().any(|word| token.is_keyword(word)));
     let tables = &tables[..end.unwrap_or(tables.len())];
     let is_list = tables.iter().any(|token| token.is_mark(","));
-    if count("SELECT") != 1 || is_list || REDUCING.iter().any(|word| count(word) > 0) {
+    if count("SELECT") != 1 || is_list || AGGREGATING_WORDS.iter().any(|word| count(word) > 0) {
         view.visibility_caveat = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
     }
     view.is_filtered = count("WHERE") > 0;

@@ -198,7 +198,8 @@ fn check_runs_keep_their_interval_in_the_night_when_clocks_go_back() {
 }
 
 /// Records that are deleted by age, by table.
-const AGING: [&str; 6] = ["archive_batches", "samples", "events", "drain_entries", "outbox", "log_events"];
+const AGING_TABLES: [&str; 6] =
+    ["archive_batches", "samples", "events", "drain_entries", "outbox", "log_events"];
 
 /// Inserts one of each into a store that was created at this instant.
 fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::StoreError> {
@@ -229,7 +230,7 @@ fn counts(store: &Store, before: UtcTimestamp) -> Vec<u64> {
         let query = format!("SELECT COUNT(*) FROM {table} WHERE {column} <= $1");
         store.read(|db| db.query_row(&query, &[before.into()])).unwrap().unwrap().read_u64(0).unwrap()
     };
-    AGING.iter().map(count).collect()
+    AGING_TABLES.iter().map(count).collect()
 }
 
 #[test]
