@@ -53,7 +53,8 @@ fn render_config(listen: SocketAddr, with_log: bool) -> String {
          user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
          lifetime_days = 7\n\
          [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n{}\
-         [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n",
+         [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n\
+         [checks.slow-check-run]\nbudget_ms = 2000\n",
         if with_log { log.as_str() } else { "" }
     )
 }

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    duration::{HOUR, MINUTE},
+    duration::{DAY, HOUR, MINUTE},
     timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, UtcTimestamp},
 };
 use sessionwatch_store::samples::GaugeSample;
@@ -128,7 +128,11 @@ pub(super) fn dashboard_samples(end: UtcTimestamp) -> Vec<GaugeSample> {
         let zero = zero.map(|name| (name, 0.0));
         GaugeSample::from_run(at, Some(&[&gauges[..], &zero[..]].concat()))
     };
-    run_times(end).into_iter().map(sample).collect()
+    // One an hour suffices for charts of more than a day.
+    let is_needed = |at: &UtcTimestamp| {
+        end.duration_since(*at) <= DAY || at.micros() % MICROS_PER_HOUR < MICROS_PER_HOUR / 12
+    };
+    run_times(end).into_iter().filter(is_needed).map(sample).collect()
 }
 
 /// Returns how busy the shop is, on average 1: most in the afternoon, least at night, less at the weekend.
@@ -161,8 +165,6 @@ fn jitter(at: UtcTimestamp, of: u64, most: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::duration::DAY;
-
     use super::*;
 
     #[test]
