@@ -57,8 +57,8 @@ impl ChannelService for Teams {
             let blocks = std::iter::once(title.clone()).chain(before.clone()).chain(text.lines().map(line));
             let blocks: Vec<Value> = blocks.chain(after.clone()).collect();
             let mut card = json!({
-                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
-                "body": blocks,
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard", "version": "1.4", "body": blocks,
             });
             if !actions.is_empty() {
                 card["actions"] = json!(actions);

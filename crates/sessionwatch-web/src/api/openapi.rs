@@ -119,7 +119,7 @@ mod tests {
         let declared: Vec<String> =
             api_route_table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         let distinct: BTreeSet<&String> = declared.iter().collect();
-        assert_eq!((declared.len(), distinct.len()), (52, 52));
+        assert_eq!((declared.len(), distinct.len()), (53, 53));
     }
 
     #[test]
