@@ -149,7 +149,7 @@ pub fn insert_past_runs(
 
 fn upsert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample) -> Result<(), StoreError> {
     let gauges = encode_gauges(&sample.gauges);
-    let [looks, blind] =
+    let [runs, failed_runs] =
         [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.execute(
         "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
@@ -158,8 +158,8 @@ fn upsert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample
             target.into(),
             resolution.into(),
             sample.at.into(),
-            looks.into(),
-            blind.into(),
+            runs.into(),
+            failed_runs.into(),
             gauges.as_str().into(),
         ],
     )?;

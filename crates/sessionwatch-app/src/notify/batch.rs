@@ -175,8 +175,8 @@ mod tests {
             // A report's title is its summary.
             ("report", "2 tokens & <more>"),
         ] {
-            let told = NotificationMessage { notice: notice.into(), ..message("shop") };
-            assert_eq!(titled(&[told]), title);
+            let titled_message = NotificationMessage { notice: notice.into(), ..message("shop") };
+            assert_eq!(titled(&[titled_message]), title);
         }
         let steering = message("sh\u{1b}[31mop\r\nx");
         assert_eq!(
