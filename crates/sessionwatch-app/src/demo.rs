@@ -115,9 +115,9 @@ impl DemoBuilder<'_> {
 
     fn insert_users(&mut self) -> rusqlite::Result<()> {
         for number in 0..USER_COUNT {
-            let mut person = people::customer(number);
+            let mut person = people::invent_customer(number);
             if number >= people::MAX_PEOPLE {
-                // There are more customers than names: the address tells namesakes apart.
+                // There are more customers than names: the address distinguishes namesakes.
                 person.email = person.email.replacen('@', "2@", 1);
             }
             self.transaction.prepare_cached("INSERT INTO users VALUES (?, ?, ?)")?.execute(params![

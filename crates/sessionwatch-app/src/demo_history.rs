@@ -46,14 +46,17 @@ fn render_config(listen: SocketAddr, with_log: bool) -> String {
     format!(
         "[[target]]\nname = \"{SHOP_TARGET}\"\nurl = \"{SHOP_DATABASE}\"\nprofile = \"authjs-prisma\"\n\
          [target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
-         expires = \"expires\"\ndecoder = \"epoch-ms\"\ncreated = \"createdAt\"\nip = \"ipAddress\"\nuser_agent = \"userAgent\"\n\
+         expires = \"expires\"\ndecoder = \"epoch-ms\"\ncreated = \"createdAt\"\n\
+         ip = \"ipAddress\"\nuser_agent = \"userAgent\"\n\
          users = \"users\"\ndisplay = [\"name\", \"email\"]\naccounts = \"accounts\"\nlifetime_days = 30\n\
          [[target]]\nname = \"{DASHBOARD_TARGET}\"\nurl = \"watch.db\"\n\
          [target.mapping]\nsessions = \"login_sessions\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
-         user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"name\", \"role\"]\n\
+         user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\n\
+         users_key = \"name\"\ndisplay = [\"name\", \"role\"]\n\
          lifetime_days = 7\n\
          [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n{}\
-         [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n",
+         [checks.creation-rate]\nmax = 900\n[checks.active-sessions]\nmin = 1\n\
+         [checks.slow-check-run]\nbudget_ms = 2000\n",
         if with_log { log.as_str() } else { "" }
     )
 }

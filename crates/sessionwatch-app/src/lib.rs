@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod api_types;
 pub mod app;
 pub mod blocking;
+pub mod check_fixes;
 pub mod check_run;
 pub mod checklist;
 pub mod checks;

@@ -1,6 +1,7 @@
 //! Notifications: messages, templates and delivery, with one file for each kind of channel.
 
 mod alertmanager;
+mod batch;
 pub mod channel;
 mod channel_kind;
 pub(crate) mod channel_section;
@@ -33,11 +34,12 @@ use self::{
 };
 
 pub use self::{
+    batch::NotificationBatch,
     channel::NotificationChannel,
     channel_kind::ChannelKind,
     delivery_error::DeliveryError,
     email::Email,
-    message::{NotificationBatch, NotificationMessage},
+    message::NotificationMessage,
     sender::{ChannelSender, send_test},
 };
 pub(crate) use self::{limits::bounded_key, sender::send_directly};

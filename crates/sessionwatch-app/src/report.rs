@@ -1,7 +1,6 @@
 //! Check reports, for people and for programs. The JSON shape is a public contract: `docs/json.md`.
 
 mod evidence;
-pub mod fix;
 mod format;
 mod headline;
 mod junit;
@@ -19,6 +18,7 @@ use sessionwatch_targets::{
 
 use self::evidence::EvidenceWords;
 pub use self::format::ReportFormat;
+pub use crate::check_fixes as fix;
 use crate::{
     check_run::{CheckReport, CheckResult, TargetObservation},
     output::{self, csv},

@@ -151,6 +151,26 @@ pub fn count_events(db: Tx<'_>, search: &EventSearch) -> Result<u64, StoreError>
     db.query_count(&query, &search.params(&pattern))
 }
 
+/// Returns the events of all targets in a period, latest first, without changed results and reminders, which repeat what
+/// other events say.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn list_activity(
+    db: Tx<'_>,
+    Period { from, to }: Period,
+    limit: u32,
+) -> Result<Vec<EventRecord>, StoreError> {
+    // By time: a deploy may be reported later than what happened after it.
+    let rows = db.query_rows(
+        "SELECT id, at, target, check_id, kind, summary, detail FROM events
+         WHERE at >= $1 AND at < $2 AND kind NOT IN ('result', 'reminder') ORDER BY at DESC, id DESC LIMIT $3",
+        &[from.into(), to.into(), limit.into()],
+    )?;
+    rows.iter().map(event_from_row).collect()
+}
+
 fn event_from_row(row: &super::row::StoreRow) -> Result<EventRecord, StoreError> {
     Ok(EventRecord {
         id: row.read_i64(0)?,
@@ -382,6 +402,10 @@ mod tests {
             assert_eq!(found(EventSearch { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
             assert_eq!(found(EventSearch { text: text("%"), ..all.clone() }), [4]);
             assert_eq!(found(EventSearch { alerts_only: true, ..all.clone() }), [1, 2, 4]);
+            let period = Period { from: at(0), to: at(9) };
+            let activity = store.read(|db| list_activity(db, period, 2)).unwrap();
+            let activity = activity.iter().map(|event| event.kind.as_str());
+            assert_eq!(activity.collect::<Vec<_>>(), ["resolved", "firing"]);
             assert_eq!(found(EventSearch { before_id: Some(3), limit: 1, ..all.clone() }), [2]);
             store.write(|db| prune_events(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);

@@ -98,14 +98,7 @@ pub fn record_sample(
             earlier.merge_sample(&merged);
             merged = earlier;
         }
-        let gauges = encode_gauges(&merged.gauges);
-        let [looks, blind] =
-            [merged.runs, merged.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        db.execute(
-            "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
-            &[target.into(), resolution.into(), start.into(), looks.into(), blind.into(), gauges.as_str().into()],
-        )?;
+        upsert_sample(db, target, resolution, &merged)?;
     }
     for (resolution, kept) in
         FINE_RESOLUTIONS.into_iter().chain([(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)])
@@ -124,7 +117,7 @@ pub fn record_sample(
 ///
 /// # Errors
 ///
-/// If the store cannot be written, or has samples of the target at these times.
+/// If the store cannot be written.
 pub fn insert_past_runs(
     db: Tx<'_>,
     target: &str,
@@ -142,30 +135,31 @@ pub fn insert_past_runs(
                 _ => {
                     let next = Some(GaugeSample { at: start, ..run.clone() });
                     if let Some(complete) = std::mem::replace(&mut bucket, next) {
-                        insert_sample(db, target, resolution, &complete)?;
+                        upsert_sample(db, target, resolution, &complete)?;
                     }
                 }
             }
         }
         if let Some(complete) = bucket {
-            insert_sample(db, target, resolution, &complete)?;
+            upsert_sample(db, target, resolution, &complete)?;
         }
     }
     Ok(())
 }
 
-fn insert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample) -> Result<(), StoreError> {
-    let [looks, blind] =
-        [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+fn upsert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample) -> Result<(), StoreError> {
     let gauges = encode_gauges(&sample.gauges);
+    let [runs, failed_runs] =
+        [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.execute(
-        "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
         &[
             target.into(),
             resolution.into(),
             sample.at.into(),
-            looks.into(),
-            blind.into(),
+            runs.into(),
+            failed_runs.into(),
             gauges.as_str().into(),
         ],
     )?;

@@ -200,10 +200,7 @@ pub enum Failure {
     Daemon(#[from] sessionwatch_app::daemon::DaemonError),
     /// The sample application could not be created.
     #[error(transparent)]
-    Demo(#[from] sessionwatch_app::demo::DemoError),
-    /// The history of the demo could not be written.
-    #[error(transparent)]
-    DemoHistory(#[from] sessionwatch_app::demo_history::DemoHistoryError),
+    Demo(#[from] sessionwatch_app::demo_history::DemoHistoryError),
     /// A task panicked; its location was printed.
     #[error("{0}")]
     Bug(&'static str),
@@ -346,7 +343,6 @@ impl Failure {
             | Self::Logs(_)
             | Self::Daemon(_)
             | Self::Demo(_)
-            | Self::DemoHistory(_)
             | Self::Output(_) => ExitCode::from(3),
         }
     }

@@ -29,7 +29,7 @@ pub async fn log_in_by_demo_link(
     let now = app.clock.now();
     match app.auth.consume_demo_link(token, now) {
         DemoLinkUse::Unknown => return Ok(None),
-        // The demo listens on this machine only; a proxy may forward to it all the same.
+        // The demo listens on this machine only; a proxy may still forward to it.
         DemoLinkUse::Accepted if client.address.to_canonical().is_loopback() => {}
         DemoLinkUse::Accepted | DemoLinkUse::Expired => return Err(demo_link_expired()),
     }

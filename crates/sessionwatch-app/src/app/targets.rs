@@ -31,7 +31,7 @@ pub use sessionwatch_store::samples::GaugeSample as Sample;
 
 const MAX_STATUS_EVENTS: u32 = 100;
 const MAX_CHECK_EVENTS: u32 = 50;
-const MAX_ACTIVITY_EVENTS: u32 = 40;
+const MAX_ACTIVITY_EVENTS: u32 = 200;
 const ACTIVITY_LOOKBACK: SignedDuration = SignedDuration::from_hours(14 * 24);
 const CHECK_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -216,18 +216,9 @@ async fn load_overview_of(
                 .map(|name| samples::list_samples_between(db, name, period, now))
                 .collect::<Result<Vec<_>, _>>()
         };
-        let search = EventSearch {
-            from: now - ACTIVITY_LOOKBACK,
-            to: now,
-            target: events_of,
-            check: None,
-            text: None,
-            alerts_only: false,
-            before_id: None,
-            limit: MAX_ACTIVITY_EVENTS,
-        };
-        let mut activity = events::search_events(db, &search)?;
-        activity.reverse();
+        // At least as far back as the chart, which marks deploys and incidents.
+        let shown = Period { from: chart_period.from.min(now - ACTIVITY_LOOKBACK), to: now };
+        let activity = events::list_activity(db, shown, MAX_ACTIVITY_EVENTS)?;
         Ok(Overview {
             statuses: names
                 .iter()

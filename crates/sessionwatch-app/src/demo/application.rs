@@ -25,8 +25,8 @@ use crate::blocking;
 const STEP_INTERVAL: Duration = Duration::from_millis(1_500);
 /// Tokens that leak, each to two customers.
 const LEAKED_TOKENS: u64 = 3;
-/// Pages that customers look at.
-const PAGES: [&str; 6] = ["/", "/products", "/products/2", "/cart", "/api/cart", "/account"];
+/// Pages that customers open.
+const SHOP_PAGES: [&str; 6] = ["/", "/products", "/products/2", "/cart", "/api/cart", "/account"];
 
 /// Simulated application.
 #[derive(Debug)]
@@ -88,9 +88,9 @@ impl DemoApplication {
     }
 
     fn view_page(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
-        let page = usize::try_from(self.random.below(PAGES.len() as u64)).unwrap_or(0);
+        let page = usize::try_from(self.random.below(SHOP_PAGES.len() as u64)).unwrap_or(0);
         let duration = self.random.below(60) + 3;
-        self.write_log_line(now, &format!("GET {} 200 in {duration}ms", PAGES[page]))
+        self.write_log_line(now, &format!("GET {} 200 in {duration}ms", SHOP_PAGES[page]))
     }
 
     fn log_in(&mut self, token: &str, customer: u64, now: UtcTimestamp) -> Result<(), DemoError> {

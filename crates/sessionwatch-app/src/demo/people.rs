@@ -151,11 +151,11 @@ pub(crate) fn customer_id(number: u64) -> String {
 }
 
 /// Returns a customer. The first [`MAX_PEOPLE`] have different names.
-pub(crate) fn customer(number: u64) -> DemoPerson {
+pub(crate) fn invent_customer(number: u64) -> DemoPerson {
     let (first, turn) = (number % 48, number / 48);
     // Shifted with each turn: the same first name never meets the same last name again.
-    let (first, last) = (FIRST_NAMES[at(first)], LAST_NAMES[at((first * 7 + turn) % 48)]);
-    let domain = MAIL_DOMAINS[at(mix_bits(number) % 3)];
+    let (first, last) = (FIRST_NAMES[to_index(first)], LAST_NAMES[to_index((first * 7 + turn) % 48)]);
+    let domain = MAIL_DOMAINS[to_index(mix_bits(number) % 3)];
     DemoPerson {
         id: customer_id(number),
         name: format!("{first} {last}"),
@@ -164,9 +164,9 @@ pub(crate) fn customer(number: u64) -> DemoPerson {
 }
 
 /// Returns a browser of a customer, who keeps it: `device` counts the customer's browsers.
-pub(crate) fn device(customer: u64, device: u64) -> DemoDevice {
+pub(crate) fn invent_device(customer: u64, device: u64) -> DemoDevice {
     let number = mix_bits(customer * 8 + device + 1);
-    let user_agent = USER_AGENTS[at(number % USER_AGENTS.len() as u64)];
+    let user_agent = USER_AGENTS[to_index(number % USER_AGENTS.len() as u64)];
     // Browsers of one customer are often behind the same connection.
     let place = mix_bits(customer * 8 + device / 2 + 7);
     let ip_address = if place.is_multiple_of(5) {
@@ -177,13 +177,13 @@ pub(crate) fn device(customer: u64, device: u64) -> DemoDevice {
             (place >> 48 & 0xfff) + 1
         )
     } else {
-        format!("{}.{}", IPV4_NETWORKS[at(place % 3)], (place >> 8) % 254 + 1)
+        format!("{}.{}", IPV4_NETWORKS[to_index(place % 3)], (place >> 8) % 254 + 1)
     };
     DemoDevice { ip_address, user_agent }
 }
 
 /// Returns a number below the length of a list as an index.
-fn at(number: u64) -> usize {
+fn to_index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(0)
 }
 
@@ -195,17 +195,17 @@ mod tests {
 
     #[test]
     fn customers_have_different_names_and_documentation_addresses() {
-        let names: BTreeSet<String> = (0..MAX_PEOPLE).map(|number| customer(number).name).collect();
-        let emails: BTreeSet<String> = (0..MAX_PEOPLE).map(|number| customer(number).email).collect();
+        let names: BTreeSet<String> = (0..MAX_PEOPLE).map(|number| invent_customer(number).name).collect();
+        let emails: BTreeSet<String> = (0..MAX_PEOPLE).map(|number| invent_customer(number).email).collect();
         assert_eq!((names.len() as u64, emails.len() as u64), (MAX_PEOPLE, MAX_PEOPLE));
         for number in 0..500 {
-            let address: IpAddr = device(number, number % 4).ip_address.parse().unwrap();
+            let address: IpAddr = invent_device(number, number % 4).ip_address.parse().unwrap();
             let documented = match address {
                 IpAddr::V4(address) => address.is_documentation(),
                 IpAddr::V6(address) => address.segments()[..2] == [0x2001, 0xdb8],
             };
             assert!(documented, "{address}");
         }
-        assert_eq!(device(3, 1), device(3, 1));
+        assert_eq!(invent_device(3, 1), invent_device(3, 1));
     }
 }

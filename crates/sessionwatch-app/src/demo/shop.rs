@@ -83,7 +83,7 @@ pub(crate) fn create_shop_database(path: &Path, now: UtcTimestamp) -> Result<(),
 /// Inserts a session, which lasts as long as the framework's.
 pub(crate) fn insert_session(connection: &Connection, session: NewSession<'_>) -> rusqlite::Result<()> {
     let NewSession { id, token, customer, device, created_us } = session;
-    let device = people::device(customer, device);
+    let device = people::invent_device(customer, device);
     connection
         .prepare_cached("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)")?
         .execute(params![
@@ -128,7 +128,7 @@ struct ShopBuilder<'a> {
 impl ShopBuilder<'_> {
     fn insert_customers(&self) -> rusqlite::Result<()> {
         for number in 0..CUSTOMER_COUNT {
-            let mut person = people::customer(number);
+            let mut person = people::invent_customer(number);
             if number == TEST_ACCOUNT {
                 (person.name, person.email) = ("Load Test".into(), "load.test@example.com".into());
             }

@@ -1,11 +1,12 @@
-//! Gauges of two past weeks, so that the charts of the demo are full from the start: a daily rhythm, quieter weekends,
-//! a deploy that logged everyone out, an incident and a cleanup. They end at the numbers of the live database.
+//! Gauges of two past weeks, so that the charts of the demo are full from the start: busy days, quiet nights and
+//! weekends, a deploy that logged everyone out, an incident and a cleanup. They end at the numbers of the live
+//! database.
 
 use std::f64::consts::TAU;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    duration::{HOUR, MINUTE},
+    duration::{DAY, HOUR, MINUTE},
     timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, UtcTimestamp},
 };
 use sessionwatch_store::samples::GaugeSample;
@@ -19,7 +20,7 @@ use crate::demo::{
 /// Time before the end for which there is a sample a minute, as of a running daemon. Before, one in five minutes.
 const FINE_PERIOD: SignedDuration = SignedDuration::from_hours(6);
 /// Time in which customers log in again after everyone was logged out.
-const RECOVERY: SignedDuration = SignedDuration::from_hours(16);
+const RECOVERY_TIME: SignedDuration = SignedDuration::from_hours(16);
 
 /// Past of the shop's gauges.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,7 @@ impl PastGauges<'_> {
         let logins = self.logins_at(at);
         let most = if at >= test_account { self.totals.max_per_user } else { 5 };
         let interval = if end.duration_since(at) > FINE_PERIOD { 12.0 } else { 60.0 };
-        let created = (logins / interval * jitter(at, 3, 0.35)).round();
+        let created = (logins / interval * jitter_at(at, 3, 0.35)).round();
         let everyone =
             if at >= deploy && at.duration_since(deploy) < MINUTE * 5 { active * 40.0 } else { 0.0 };
         let removed = if at >= cleanup && at.duration_since(cleanup) < MINUTE * 5 { 560.0 } else { 0.0 };
@@ -73,10 +74,10 @@ impl PastGauges<'_> {
                 ("created_last_hour", logins.round()),
                 ("created", created),
                 ("extended", 0.0),
-                ("ended", (created * jitter(at, 4, 0.3)).round() + everyone.round() + removed),
+                ("ended", (created * jitter_at(at, 4, 0.3)).round() + everyone.round() + removed),
                 ("reassigned", 0.0),
                 ("reappeared", 0.0),
-                ("per_user", ratio * jitter(at, 5, 0.002)),
+                ("per_user", ratio * jitter_at(at, 5, 0.002)),
             ]),
         )
     }
@@ -85,25 +86,25 @@ impl PastGauges<'_> {
     /// deploy.
     fn active_at(&self, at: UtcTimestamp) -> f64 {
         let Milestones { end, deploy, .. } = *self.milestones;
-        let follows = |at| 1.0 + 0.16 * (activity(at - HOUR * 2) - 1.0);
+        let follows = |at| 1.0 + 0.16 * (activity_at(at - HOUR * 2) - 1.0);
         let since_deploy = at.duration_since(deploy);
         let logged_in = if at < deploy {
             1.04
         } else {
-            1.0 - 0.97 * (-since_deploy.as_secs_f64() / RECOVERY.as_secs_f64()).exp()
+            1.0 - 0.97 * (-since_deploy.as_secs_f64() / RECOVERY_TIME.as_secs_f64()).exp()
         };
-        (f64::from(self.totals.active) * follows(at) / follows(end) * logged_in * jitter(at, 1, 0.004))
+        (f64::from(self.totals.active) * follows(at) / follows(end) * logged_in * jitter_at(at, 1, 0.004))
             .round()
     }
 
     /// Returns the number of sessions created in the hour before.
     fn logins_at(&self, at: UtcTimestamp) -> f64 {
         let Milestones { end, deploy, .. } = *self.milestones;
-        let usual = f64::from(self.totals.created_last_hour) * activity(at) / activity(end);
+        let usual = f64::from(self.totals.created_last_hour) * activity_at(at) / activity_at(end);
         let since = at.duration_since(deploy).as_secs_f64() / 3_600.0;
         // Everyone who was logged out logs in again, the most in the first hours.
         let surge = if since < 0.0 { 0.0 } else { 1_150.0 * since.min(1.0) * (-since / 4.0).exp() };
-        (usual + surge) * jitter(at, 2, 0.05)
+        (usual + surge) * jitter_at(at, 2, 0.05)
     }
 
     fn expired_at(&self, at: UtcTimestamp) -> i64 {
@@ -115,7 +116,7 @@ impl PastGauges<'_> {
 /// Returns the samples of the dashboard's own logins: the two people of the team, by day.
 pub(super) fn dashboard_samples(end: UtcTimestamp) -> Vec<GaugeSample> {
     let sample = |at| {
-        let logins = if activity(at) > 0.9 { 2.0 } else { 1.0 };
+        let logins = if activity_at(at) > 0.9 { 2.0 } else { 1.0 };
         let gauges = [
             ("stored", logins),
             ("active", logins),
@@ -128,12 +129,16 @@ pub(super) fn dashboard_samples(end: UtcTimestamp) -> Vec<GaugeSample> {
         let zero = zero.map(|name| (name, 0.0));
         GaugeSample::from_run(at, Some(&[&gauges[..], &zero[..]].concat()))
     };
-    run_times(end).into_iter().map(sample).collect()
+    // One an hour suffices for charts of more than a day.
+    let is_needed = |at: &UtcTimestamp| {
+        end.duration_since(*at) <= DAY || at.micros() % MICROS_PER_HOUR < MICROS_PER_HOUR / 12
+    };
+    run_times(end).into_iter().filter(is_needed).map(sample).collect()
 }
 
 /// Returns how busy the shop is, on average 1: most in the afternoon, least at night, less at the weekend.
 #[expect(clippy::cast_precision_loss, reason = "hours of a day")]
-fn activity(at: UtcTimestamp) -> f64 {
+fn activity_at(at: UtcTimestamp) -> f64 {
     let micros = at.micros();
     let hour = micros.rem_euclid(MICROS_PER_DAY) as f64 / MICROS_PER_HOUR as f64;
     let day =
@@ -152,7 +157,7 @@ fn activity(at: UtcTimestamp) -> f64 {
 }
 
 /// Returns a factor near 1, at most `most` away, the same at every start for the same minute.
-fn jitter(at: UtcTimestamp, of: u64, most: f64) -> f64 {
+fn jitter_at(at: UtcTimestamp, of: u64, most: f64) -> f64 {
     let minute = at.micros().div_euclid(MICROS_PER_HOUR / 60).cast_unsigned();
     let share = u16::try_from(mix_bits(minute * 8 + of) & 0xffff).unwrap_or(0);
     let share = f64::from(share) / f64::from(u16::MAX);
@@ -161,19 +166,17 @@ fn jitter(at: UtcTimestamp, of: u64, most: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::duration::DAY;
-
     use super::*;
 
     #[test]
     fn nights_and_weekends_are_quiet_and_nothing_jumps() {
         // 1970-01-05 was a Monday.
         let monday = UtcTimestamp::UNIX_EPOCH + DAY * 4;
-        assert!(activity(monday + HOUR * 3) < 0.7 && activity(monday + HOUR * 15) > 1.5);
-        assert!(activity(monday + DAY * 6 + HOUR * 15) < 0.7 * activity(monday + HOUR * 15));
+        assert!(activity_at(monday + HOUR * 3) < 0.7 && activity_at(monday + HOUR * 15) > 1.5);
+        assert!(activity_at(monday + DAY * 6 + HOUR * 15) < 0.7 * activity_at(monday + HOUR * 15));
         for minute in 0..7 * 24 * 60 {
             let at = monday + MINUTE * minute;
-            assert!((activity(at) - activity(at + MINUTE)).abs() < 0.02);
+            assert!((activity_at(at) - activity_at(at + MINUTE)).abs() < 0.02);
         }
     }
 

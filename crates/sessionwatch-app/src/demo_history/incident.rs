@@ -10,7 +10,7 @@ use sessionwatch_store::Store;
 
 use super::{
     error::DemoHistoryError,
-    milestones::{Milestones, OPERATOR, SHOP_TARGET},
+    milestones::{Milestones, OPERATOR_NAME, SHOP_TARGET},
 };
 use crate::{
     config::Config,
@@ -55,7 +55,7 @@ impl PastScene<'_> {
     fn context<'a>(&'a self, clock: &'a Clock) -> Result<ActionContext<'a>, DemoHistoryError> {
         let target = self.config.targets.iter().find(|target| target.name == SHOP_TARGET);
         let target = target.ok_or(DemoHistoryError::NoTarget)?;
-        Ok(ActionContext { config: self.config, target, store: self.store, clock, actor: OPERATOR })
+        Ok(ActionContext { config: self.config, target, store: self.store, clock, actor: OPERATOR_NAME })
     }
 
     fn load(&self, id: &str) -> Result<IncidentWorkflow, DemoHistoryError> {
@@ -76,7 +76,7 @@ impl PastScene<'_> {
         clock.adjust(MINUTE * 3);
         self.write_evidence(context, &mut case).await?;
         case.advance(context, StepAnswer::Unanswered).await?;
-        case.advance(context, StepAnswer::Done("Told the on-call channel and customer support")).await?;
+        case.advance(context, StepAnswer::Done("Notified the on-call channel and customer support")).await?;
         clock.adjust(MINUTE * 4);
         let (plan, applied) = apply_at(context, &Selection::Duplicates).await?;
         case.record_plan(context, &plan, &applied)?;

@@ -11,7 +11,7 @@ pub const SHOP_TARGET: &str = "shop";
 /// Name of the target with the dashboard's own login sessions.
 pub const DASHBOARD_TARGET: &str = "dashboard";
 /// Account that did what people did in the past.
-pub(super) const OPERATOR: &str = "grace";
+pub(super) const OPERATOR_NAME: &str = "grace";
 
 /// Age of the first sample.
 pub(super) const HISTORY_LENGTH: SignedDuration = SignedDuration::from_hours(14 * 24);

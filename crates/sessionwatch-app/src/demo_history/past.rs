@@ -15,7 +15,7 @@ use sessionwatch_store::{
     transaction::Tx,
 };
 
-use super::milestones::{DASHBOARD_TARGET, Milestones, OPERATOR, SHOP_TARGET};
+use super::milestones::{DASHBOARD_TARGET, Milestones, OPERATOR_NAME, SHOP_TARGET};
 use crate::{
     alerts::{self, engine::CheckObservation},
     config::ServeConfig,
@@ -135,7 +135,9 @@ pub(super) fn record_beginning(db: Tx<'_>, serve: &ServeConfig, past: &Milestone
 
 /// Creates the accounts of the team, which nobody can log in to, and their login sessions.
 fn create_team(db: Tx<'_>, past: &Milestones) -> Result<(), StoreError> {
-    for (number, name, role) in [(1_u8, OPERATOR, AccountRole::Responder), (2, "omar", AccountRole::Viewer)] {
+    for (number, name, role) in
+        [(1_u8, OPERATOR_NAME, AccountRole::Responder), (2, "omar", AccountRole::Viewer)]
+    {
         let account = AccountRecord {
             name: name.into(),
             role,
@@ -148,7 +150,7 @@ fn create_team(db: Tx<'_>, past: &Milestones) -> Result<(), StoreError> {
         let detail = json!({ "account": name, "role": role.name() }).to_string();
         let created = audit::NewAuditEntry { actor: "demo", action: "account.created", detail: &detail };
         audit::insert_audit_entry(db, created, past.begin)?;
-        let device = people::device(9_000 + u64::from(number), 0);
+        let device = people::invent_device(9_000 + u64::from(number), 0);
         let login = LoginSession {
             // Not the hash of anything: no token leads to this session.
             token_hash: format!("demo-{name}"),
@@ -190,7 +192,7 @@ pub(super) fn record_containment(
     past: &Milestones,
     incident: &str,
 ) -> Result<(), StoreError> {
-    let [opened, closed] = ["opened", "closed"].map(|what| format!("{incident} {what} by {OPERATOR}"));
+    let [opened, closed] = ["opened", "closed"].map(|what| format!("{incident} {what} by {OPERATOR_NAME}"));
     let event = |summary, at| PastEvent { check: "duplicate-tokens", kind: "incident", summary, at };
     record_event(db, event(&opened, past.opened))?;
     let gone = PastResult {
@@ -212,7 +214,8 @@ pub(super) fn record_cleanup(
     past: &Milestones,
     rows: u64,
 ) -> Result<(), StoreError> {
-    let summary = format!("{OPERATOR} cleaned up {rows} expired sessions, which are kept in the archive");
+    let summary =
+        format!("{OPERATOR_NAME} cleaned up {rows} expired sessions, which are kept in the archive");
     let cleanup =
         PastEvent { check: "expired-backlog", kind: "cleanup", summary: &summary, at: past.cleanup };
     record_event(db, cleanup)?;
@@ -248,11 +251,11 @@ pub(super) fn record_test_account(
     record_result(db, serve, found)?;
     let Some(mut alert) = stored_alerts::find_alert(db, SHOP_TARGET, check)? else { return Ok(()) };
     let note = "Load test of the checkout, until Friday (SHOP-214)";
-    (alert.acknowledged_by, alert.note) = (Some(OPERATOR.into()), Some(note.into()));
+    (alert.acknowledged_by, alert.note) = (Some(OPERATOR_NAME.into()), Some(note.into()));
     alert.alert.is_acknowledged = true;
     stored_alerts::upsert_alert(db, &alert)?;
     let at = past.test_account + MINUTE * 11;
     let detail = json!({ "target": SHOP_TARGET, "check": check, "note": note }).to_string();
-    let entry = audit::NewAuditEntry { actor: OPERATOR, action: "alert.acknowledged", detail: &detail };
+    let entry = audit::NewAuditEntry { actor: OPERATOR_NAME, action: "alert.acknowledged", detail: &detail };
     audit::insert_audit_entry(db, entry, at)
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
 
 use super::{NotificationMessage, limits::truncate_utf16};
-use crate::{checks::describe_check, report::fix::fix_commands, sanitize::sanitize_text};
+use crate::{check_fixes::fix_commands, checks::describe_check, sanitize::sanitize_text};
 
 /// The number of affected users that a message names.
 const MAX_NAMED_USERS: usize = 5;
@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn at_most_five_users_are_named_once_each_and_by_no_token() {
-        let row = |user: &str, display: &[&str]| json!({ "user": user, "display": display, "token_prefix": "abcdef12" });
+        let prefix = "abcdef12";
+        let row = |user: &str, display: &[&str]| json!({ "user": user, "display": display, "token_prefix": prefix });
         let evidence: Vec<Value> = (0..7).map(|number| row(&format!("u{number}"), &[])).collect();
         assert_eq!(describe_users(&evidence).unwrap(), "u0, u1, u2, u3, u4 and 2 more");
         let named =

@@ -66,7 +66,9 @@ impl ChannelService for Ntfy {
         let tag = if batch.first.is_benign() { "white_check_mark" } else { "rotating_light" };
         let title = batch.title();
         let message = |text: &str| {
-            let mut body = json!({ "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag] });
+            let mut body = json!({
+                "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag],
+            });
             if let Some(link) = &batch.link {
                 // A tap on the notification opens the page.
                 body["click"] = json!(link);

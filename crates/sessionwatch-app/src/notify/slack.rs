@@ -63,7 +63,7 @@ fn build_blocks(batch: &NotificationBatch<'_>) -> Vec<Value> {
     let header =
         json!({ "type": "plain_text", "text": truncate_utf16(&header, MAX_HEADER_LEN), "emoji": false });
     let mut blocks = vec![json!({ "type": "header", "text": header })];
-    let section = |text: &str| json!({ "type": "section", "text": mrkdwn(text) });
+    let section = |text: &str| json!({ "type": "section", "text": mrkdwn_object(text) });
     match &batch.details {
         Some(details) => {
             let check = &batch.first.check;
@@ -75,7 +75,7 @@ fn build_blocks(batch: &NotificationBatch<'_>) -> Vec<Value> {
             let facts = facts
                 .into_iter()
                 .filter_map(|(name, value)| Some(format!("*{name}*\n{}", escape_mrkdwn(value?))));
-            let facts: Vec<Value> = facts.map(|fact| mrkdwn(&fact)).collect();
+            let facts: Vec<Value> = facts.map(|fact| mrkdwn_object(&fact)).collect();
             blocks.push(json!({ "type": "section", "fields": facts }));
             let impact = Some(&details.impact).filter(|impact| !impact.is_empty());
             let parts = [
@@ -95,7 +95,9 @@ fn build_blocks(batch: &NotificationBatch<'_>) -> Vec<Value> {
                 blocks.push(section(&format!("*What to do*\n{}", fix.join("\n"))));
             }
             blocks.extend(
-                batch.duplicate_note().map(|note| json!({ "type": "context", "elements": [mrkdwn(note)] })),
+                batch
+                    .duplicate_note()
+                    .map(|note| json!({ "type": "context", "elements": [mrkdwn_object(note)] })),
             );
         }
         None => blocks.push(section(&fit_to_bytes(&batch.text, MAX_SECTION_BYTES, escape_mrkdwn))),
@@ -109,7 +111,7 @@ fn build_blocks(batch: &NotificationBatch<'_>) -> Vec<Value> {
 }
 
 /// Returns a text object. `verbatim` keeps Slack from turning URLs and names in the text into links.
-fn mrkdwn(text: &str) -> Value {
+fn mrkdwn_object(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 

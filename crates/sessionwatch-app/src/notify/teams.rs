@@ -39,11 +39,11 @@ impl ChannelService for Teams {
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
-        let mut title = line(&batch.title());
+        let mut title = text_block(&batch.title());
         (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(color));
         let (before, text, after) = match &batch.details {
             Some(details) => {
-                let mut subtitle = line(&details.title);
+                let mut subtitle = text_block(&details.title);
                 subtitle["weight"] = json!("Bolder");
                 (Some(subtitle), &details.summary, detail_blocks(batch, details))
             }
@@ -55,11 +55,12 @@ impl ChannelService for Teams {
             .map(|link| json!({ "type": "Action.OpenUrl", "title": "Open in sessionwatch", "url": link }))
             .collect();
         let message = |text: &str| {
-            let blocks = std::iter::once(title.clone()).chain(before.clone()).chain(text.lines().map(line));
+            let blocks =
+                std::iter::once(title.clone()).chain(before.clone()).chain(text.lines().map(text_block));
             let blocks: Vec<Value> = blocks.chain(after.clone()).collect();
             let mut card = json!({
-                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
-                "body": blocks,
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard", "version": "1.4", "body": blocks,
             });
             if !actions.is_empty() {
                 card["actions"] = json!(actions);
@@ -77,7 +78,7 @@ impl ChannelService for Teams {
 }
 
 /// Returns a block of text, in which no name becomes a link or emphasis.
-fn line(text: &str) -> Value {
+fn text_block(text: &str) -> Value {
     json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true })
 }
 
@@ -92,8 +93,8 @@ fn detail_blocks(batch: &NotificationBatch<'_>, details: &AlertDetails) -> Vec<V
     let fact =
         |name: &str, value: &str| json!({ "title": name, "value": escape_markdown(value, ESCAPED_CHARS) });
     let facts: Vec<Value> = facts.into_iter().filter_map(|(name, value)| Some(fact(name, value?))).collect();
-    let impact = Some(&details.impact).filter(|impact| !impact.is_empty()).map(|impact| line(impact));
-    let note = batch.duplicate_note().map(line);
+    let impact = Some(&details.impact).filter(|impact| !impact.is_empty()).map(|impact| text_block(impact));
+    let note = batch.duplicate_note().map(text_block);
     impact.into_iter().chain([json!({ "type": "FactSet", "facts": facts })]).chain(note).collect()
 }
 

@@ -48,7 +48,13 @@ pub(super) struct CreateMarkerResponse {
 }
 
 /// Create a marker, which charts and activity show
-#[utoipa::path(post, path = "/api/v1/markers", tag = "alerts", request_body = CreateMarkerRequest, responses((status = 201, description = "The marker was created", body = CreateMarkerResponse)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/markers",
+    tag = "alerts",
+    request_body = CreateMarkerRequest,
+    responses((status = 201, description = "The marker was created", body = CreateMarkerResponse))
+)]
 pub(super) async fn create_marker(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

@@ -11,7 +11,7 @@ use sessionwatch_app::{
     config::{Config, Target, TargetAddress},
     daemon::Daemon,
     demo::{self, DemoError, application::DemoApplication},
-    demo_history::{self, PreparedDemo},
+    demo_history::{self, DemoHistoryError, PreparedDemo},
     output::OutputFormat,
     report,
 };
@@ -42,7 +42,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         Err(DemoError::Exists) => {
             super::print_text(&format!("Using the sample database: {}\n\n", args.path.display()))?
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(DemoHistoryError::from(error).into()),
     }
     let (config, target) =
         (Config::default(), Target::ad_hoc(TargetAddress::from_file_path(args.path.clone())));
@@ -99,7 +99,8 @@ fn serve_live_demo(args: &DemoArgs, folder: &Path, listen: SocketAddr) -> Result
             &folder.join(demo_history::SHOP_DATABASE),
             &folder.join(demo_history::SHOP_LOG),
             leak_at,
-        )?;
+        )
+        .map_err(DemoHistoryError::from)?;
         let daemon = Daemon::start(config, Clock::System).await?;
         let app = &daemon.state().app;
         let token = app.auth.create_demo_link(app.clock.now());

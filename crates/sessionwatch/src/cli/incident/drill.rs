@@ -16,6 +16,7 @@ use sessionwatch_app::{
         state_store::StoreRequirement,
     },
     config::{Config, TargetAddress},
+    demo_history::DemoHistoryError,
     remediation::ActionError,
     sanitize::sanitize_text,
 };
@@ -103,7 +104,7 @@ impl From<DrillError> for Failure {
         match error {
             DrillError::Action(error) => error.into(),
             DrillError::App(error) => (*error).into(),
-            DrillError::Demonstration(error) => error.into(),
+            DrillError::Demonstration(error) => DemoHistoryError::from(error).into(),
             DrillError::Interrupted => ActionError::Unexpected("the drill was interrupted").into(),
             error @ (DrillError::NotDetected(_) | DrillError::NotContained) => Self::Usage(error.to_string()),
         }

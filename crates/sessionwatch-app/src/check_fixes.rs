@@ -82,12 +82,12 @@ fn log_check_arguments(check_id: &str) -> &'static [&'static str] {
 }
 
 /// Returns `true` if the target is an address whose password is masked, so that no command can name it.
-pub(super) fn is_masked(target: &str) -> bool {
+pub(crate) fn is_masked(target: &str) -> bool {
     target.contains("***")
 }
 
 /// Returns the target as one word of a POSIX shell.
-pub(super) fn target_argument(target: &str) -> String {
+pub(crate) fn target_argument(target: &str) -> String {
     if is_masked(target) {
         return ADDRESS_VARIABLE.to_owned();
     }
