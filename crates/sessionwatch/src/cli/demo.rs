@@ -73,7 +73,7 @@ fn render_demo_config(listen: SocketAddr) -> String {
     format!(
         "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n\
          [[target]]\nname = \"dashboard\"\nurl = \"watch.db\"\n\
-         [target.mapping]\nsessions = \"logins\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
+         [target.mapping]\nsessions = \"login_sessions\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
          user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
          [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n[[logs]]\nname = \"app\"\ntarget = \"demo\"\nfile = \"app.log\"\n\
          [checks.creation-rate]\nmax = 5000\n[checks.active-sessions]\nmin = 1\n"

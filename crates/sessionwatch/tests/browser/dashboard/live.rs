@@ -116,7 +116,7 @@ fn the_demo_leaks_within_a_minute_and_monitors_its_own_logins() {
         browser.shows("admin").await;
         assert!(browser.text().await.contains("ada"));
         browser.goto("/targets/dashboard/checks/duplicate-tokens/query").await;
-        browser.shows("logins").await;
+        browser.shows("login_sessions").await;
         browser.goto("/targets/demo/doctor").await;
         browser.shows("token-unique").await;
     });
