@@ -79,10 +79,10 @@ pub struct RestoreRecord {
 impl RestoreRecord {
     /// Removes restored sessions from the changes of a run.
     fn exclude_restored(&self, changes: &mut SessionChanges) {
-        // Read after the target was, so that no restore between the two is missed.
         if changes.reappeared.is_empty() {
             return;
         }
+        // Read after the target was, so that no restore between the two is missed.
         let listed = self.store.read(|db| restores::list_restored_sessions(db, &self.target));
         let listed = match listed {
             Ok(listed) => listed,
@@ -152,10 +152,11 @@ impl TargetHistory {
         self.history.is_some()
     }
 
-    /// Returns `true` if the previous run found a session.
+    /// Returns `true` if an earlier run found a session. Sessions of the first run that all ended more than a week ago
+    /// are forgotten if none has appeared since.
     #[must_use]
     pub fn had_sessions(&self) -> bool {
-        self.history.as_ref().is_some_and(SessionHistory::has_sessions)
+        self.growth.is_some() || self.history.as_ref().is_some_and(SessionHistory::had_sessions)
     }
 
     /// Returns the key of the fingerprints; `None` for the key of this process.
@@ -174,10 +175,10 @@ impl TargetHistory {
         position: ReadPosition,
     ) -> Option<SessionChanges> {
         // Without a known order, a missing session may be replication lag.
-        let elsewhere = self.read_order(position) != ReadOrder::Forward;
-        let moment = RunTimestamps { now, confirmed: self.confirmed_time.unwrap_or(now) };
+        let is_other_copy = self.read_order(position) != ReadOrder::Forward;
+        let timestamps = RunTimestamps { now, confirmed: self.confirmed_time.unwrap_or(now) };
         let mut changes =
-            self.history.as_ref()?.compare_snapshot(snapshot, layout_hash, moment, elsewhere)?;
+            self.history.as_ref()?.compare_snapshot(snapshot, layout_hash, timestamps, is_other_copy)?;
         if let Some(restores) = &self.restores {
             restores.exclude_restored(&mut changes);
         }
@@ -220,13 +221,13 @@ impl TargetHistory {
     /// once.
     #[must_use]
     pub fn advance(&self, update: HistoryUpdate, now: UtcTimestamp) -> Self {
-        let HistoryUpdate { snapshot: ledger, changes, layout_hash: shape, position: standing } = update;
+        let HistoryUpdate { snapshot, changes, layout_hash, position } = update;
         let growth = self.growth_after(changes.as_ref(), now);
-        let history = Some(SessionHistory::from_run(shape, ledger, now, changes));
+        let history = Some(SessionHistory::from_run(layout_hash, snapshot, now, changes));
         Self {
             fingerprint_key: self.fingerprint_key,
             history,
-            position: standing,
+            position,
             last_run_at: Some(now),
             growth,
             confirmed_time: self.confirmed_time,
@@ -269,7 +270,9 @@ pub fn comparison_for<'a>(
     match (history, snapshot, changes) {
         (None, ..) => Comparison::Impossible(REASON_NOT_IN_DAEMON),
         (Some(_), None, _) => Comparison::Impossible(REASON_PUSHDOWN),
-        (Some(memory), ..) if memory.is_newer_than(position) => Comparison::Impossible(REASON_REPLICA_BEHIND),
+        (Some(history), ..) if history.is_newer_than(position) => {
+            Comparison::Impossible(REASON_REPLICA_BEHIND)
+        }
         (Some(_), Some(_), None) => Comparison::FirstRun,
         (Some(_), Some(_), Some(changes)) => Comparison::Since(changes),
     }
@@ -277,13 +280,57 @@ pub fn comparison_for<'a>(
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::snapshot::{SnapshotBuilder, SnapshotOptions};
+    use jiff::SignedDuration;
+    use sessionwatch_core::{
+        decoder::DecodedTime,
+        snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions},
+    };
 
     use super::*;
 
+    /// Returns a snapshot of sessions with these fingerprints.
+    fn build_snapshot(fingerprints: &[u64]) -> SessionSnapshot {
+        let options = SnapshotOptions { now: UtcTimestamp::MIN, max_lifetime_us: None, has_created: false };
+        let mut builder = SnapshotBuilder::new(options, 0);
+        for fingerprint in fingerprints {
+            builder.insert(SessionRow {
+                fingerprint: Some(*fingerprint),
+                user: None,
+                expiry: DecodedTime::Never,
+                created: DecodedTime::Never,
+                orphan: false,
+                address: None,
+            });
+        }
+        builder.finish()
+    }
+
+    /// Returns the history after runs that are days apart.
+    fn history_after(runs: &[(i64, &[u64])]) -> TargetHistory {
+        let mut history = TargetHistory::from_stored(1, None);
+        for (day, fingerprints) in runs {
+            let now = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * day);
+            let snapshot = build_snapshot(fingerprints);
+            let position = ReadPosition::default();
+            let changes = history.changes_since_last_run(&snapshot, 1, now, position);
+            history = history.advance(HistoryUpdate { snapshot, changes, layout_hash: 1, position }, now);
+        }
+        history
+    }
+
+    #[test]
+    fn sessions_are_remembered_after_they_ended() {
+        assert!(!history_after(&[]).had_sessions());
+        assert!(!history_after(&[(1, &[]), (2, &[])]).had_sessions());
+        assert!(history_after(&[(1, &[7])]).had_sessions());
+        // Several runs after the one that found the table empty.
+        assert!(history_after(&[(1, &[7]), (2, &[]), (3, &[]), (4, &[])]).had_sessions());
+        assert!(history_after(&[(1, &[]), (2, &[7]), (3, &[]), (40, &[]), (41, &[])]).had_sessions());
+    }
+
     #[test]
     fn a_replica_is_compared_unless_it_is_behind() {
-        let at = |source, position| ReadPosition { role: source, wal_position: position };
+        let at = |role, wal_position| ReadPosition { role, wal_position };
         let (primary, replica) = (ReplicaRole::Primary, ReplicaRole::Replica);
         for (before, now, order) in [
             (at(primary, Some(5)), at(replica, Some(4)), ReadOrder::Backward),
@@ -293,11 +340,9 @@ mod tests {
             (at(primary, None), at(replica, Some(4)), ReadOrder::Unclear),
             (at(replica, None), at(replica, None), ReadOrder::Forward),
         ] {
-            let frame = SnapshotOptions { now: UtcTimestamp::MIN, max_lifetime_us: None, has_created: false };
-            let ledger = SnapshotBuilder::new(frame, 0).finish();
-            let history = Some(SessionHistory::from_run(1, ledger, UtcTimestamp::MIN, None));
-            let memory = TargetHistory { history, position: before, ..TargetHistory::default() };
-            assert_eq!(memory.read_order(now), order, "{before:?} {now:?}");
+            let history = Some(SessionHistory::from_run(1, build_snapshot(&[]), UtcTimestamp::MIN, None));
+            let history = TargetHistory { history, position: before, ..TargetHistory::default() };
+            assert_eq!(history.read_order(now), order, "{before:?} {now:?}");
         }
         assert_eq!(TargetHistory::default().read_order(at(replica, None)), ReadOrder::Forward);
     }

@@ -162,10 +162,10 @@ pub enum Comparison<'a> {
 }
 
 impl SessionHistory {
-    /// Returns whether the previous run found any session.
+    /// Returns `true` if the previous run found a session, or one ended in the last week.
     #[must_use]
-    pub fn has_sessions(&self) -> bool {
-        self.snapshot.buckets.iter().any(|bucket| !bucket.is_empty())
+    pub fn had_sessions(&self) -> bool {
+        !self.recent.ended.is_empty() || self.snapshot.buckets.iter().any(|bucket| !bucket.is_empty())
     }
 
     /// Creates the history after a run. `changes` is the result of [`SessionHistory::compare_snapshot`], `None` for a

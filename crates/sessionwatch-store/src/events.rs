@@ -151,8 +151,8 @@ pub fn count_events(db: Tx<'_>, search: &EventSearch) -> Result<u64, StoreError>
     db.query_count(&query, &search.params(&pattern))
 }
 
-/// Returns the events of all targets in a period, latest first, without changed results and reminders, which repeat what
-/// other events say.
+/// Returns the events of all targets, or of one, in a period, latest first, without changed results and reminders, which
+/// repeat what other events say.
 ///
 /// # Errors
 ///
@@ -160,13 +160,15 @@ pub fn count_events(db: Tx<'_>, search: &EventSearch) -> Result<u64, StoreError>
 pub fn list_activity(
     db: Tx<'_>,
     Period { from, to }: Period,
+    target: Option<&str>,
     limit: u32,
 ) -> Result<Vec<EventRecord>, StoreError> {
     // By time: a deploy may be reported later than what happened after it.
     let rows = db.query_rows(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE at >= $1 AND at < $2 AND kind NOT IN ('result', 'reminder') ORDER BY at DESC, id DESC LIMIT $3",
-        &[from.into(), to.into(), limit.into()],
+         WHERE at >= $1 AND at < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3 OR target = '' AND kind = 'deploy')
+           AND kind NOT IN ('result', 'reminder') ORDER BY at DESC, id DESC LIMIT $4",
+        &[from.into(), to.into(), Param::Text(target), limit.into()],
     )?;
     rows.iter().map(event_from_row).collect()
 }
@@ -403,9 +405,11 @@ mod tests {
             assert_eq!(found(EventSearch { text: text("%"), ..all.clone() }), [4]);
             assert_eq!(found(EventSearch { alerts_only: true, ..all.clone() }), [1, 2, 4]);
             let period = Period { from: at(0), to: at(9) };
-            let activity = store.read(|db| list_activity(db, period, 2)).unwrap();
+            let activity = store.read(|db| list_activity(db, period, None, 2)).unwrap();
             let activity = activity.iter().map(|event| event.kind.as_str());
             assert_eq!(activity.collect::<Vec<_>>(), ["resolved", "firing"]);
+            let of_one = store.read(|db| list_activity(db, period, Some("one"), 9)).unwrap();
+            assert!(!of_one.is_empty() && of_one.iter().all(|event| event.target == "one"));
             assert_eq!(found(EventSearch { before_id: Some(3), limit: 1, ..all.clone() }), [2]);
             store.write(|db| prune_events(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);

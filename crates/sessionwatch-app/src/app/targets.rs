@@ -218,7 +218,7 @@ async fn load_overview_of(
         };
         // At least as far back as the chart, which marks deploys and incidents.
         let shown = Period { from: chart_period.from.min(now - ACTIVITY_LOOKBACK), to: now };
-        let activity = events::list_activity(db, shown, MAX_ACTIVITY_EVENTS)?;
+        let activity = events::list_activity(db, shown, events_of.as_deref(), MAX_ACTIVITY_EVENTS)?;
         Ok(Overview {
             statuses: names
                 .iter()

@@ -11,7 +11,7 @@ use crate::target_history::TargetHistory;
 ///
 /// An empty table passes only in an application without users: no row is duplicated, orphaned or expired, and a new
 /// application has none yet. It is unknown where something says that sessions exist elsewhere, or existed before. A
-/// single check and `serve` decide alike, except that only `serve` knows the previous run.
+/// single check and `serve` decide alike, except that only `serve` knows the previous runs.
 pub(super) async fn find_visibility_caveat(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -45,7 +45,9 @@ pub(super) async fn find_visibility_caveat(
         )));
     }
     let had_sessions = request.history.is_some_and(|(history, _)| TargetHistory::had_sessions(history));
-    Ok(had_sessions.then(|| "the session table is empty, and had sessions at the last check".into()))
+    Ok(had_sessions.then(|| {
+        "the session table is empty, and had sessions before: they may be stored elsewhere now".into()
+    }))
 }
 
 /// Returns the reason why the role may not see every session; `None` if nothing hides any.
