@@ -6,12 +6,15 @@
   const root = document.documentElement;
 
   // Theme. The system decides until somebody chooses.
-  const isDark = () => root.dataset.theme
-    ? root.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
+  const isDark = () =>
+    root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   const switchTheme = () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* storage is disabled */ }
+    try {
+      localStorage.setItem("theme", root.dataset.theme);
+    } catch {
+      /* storage is disabled */
+    }
     dispatchEvent(new Event("themechange"));
   };
 
@@ -37,7 +40,8 @@
 
   // Controls that only the script can serve are hidden without it.
   const revealControls = (part) => {
-    for (const control of part.querySelectorAll("[data-copy], [data-theme-toggle], [data-print]")) control.hidden = false;
+    for (const control of part.querySelectorAll("[data-copy], [data-theme-toggle], [data-print]"))
+      control.hidden = false;
   };
   revealControls(document);
 
@@ -66,7 +70,9 @@
     const number = ++asked;
     const query = field.value.trim();
     try {
-      const response = await fetch(`/search?part=results&q=${encodeURIComponent(query)}`, { redirect: "error" });
+      const response = await fetch(`/search?part=results&q=${encodeURIComponent(query)}`, {
+        redirect: "error",
+      });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       // A slower answer to an earlier letter must not replace this one.
@@ -75,7 +81,8 @@
         choose(1);
       }
     } catch {
-      if (number === asked) results.textContent = "Search failed. Press Enter to search on a page of its own.";
+      if (number === asked)
+        results.textContent = "Search failed. Press Enter to search on a page of its own.";
     }
   };
   if (search && field) {
@@ -85,7 +92,11 @@
       timer = setTimeout(runSearch, 150);
     });
     search.addEventListener("toggle", (event) => {
-      if (event.newState === "open") { field.focus(); field.select(); runSearch(); }
+      if (event.newState === "open") {
+        field.focus();
+        field.select();
+        runSearch();
+      }
     });
     search.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") choose(1);
@@ -99,7 +110,8 @@
     });
     addEventListener("keydown", (event) => {
       const isTyping = event.target.closest?.("input, textarea, select, [contenteditable]");
-      const wanted = event.key === "k" && (event.ctrlKey || event.metaKey) || event.key === "/" && !isTyping;
+      const wanted =
+        (event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !isTyping);
       if (!wanted) return;
       event.preventDefault();
       if (!search.matches(":popover-open")) search.showPopover();
@@ -126,7 +138,8 @@
   addEventListener("change", (event) => {
     if (event.target.matches("[data-select-all]")) {
       const form = event.target.closest("[data-selection]");
-      for (const box of form.querySelectorAll('tbody input[type="checkbox"]')) box.checked = event.target.checked;
+      for (const box of form.querySelectorAll('tbody input[type="checkbox"]'))
+        box.checked = event.target.checked;
     }
     if (event.target.closest("[data-selection]")) countSelection();
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
@@ -159,7 +172,9 @@
       const response = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const open = [...main.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+      const open = [...main.querySelectorAll("details[open] > summary")].map(
+        (summary) => summary.textContent,
+      );
       main.replaceChildren(...page.getElementById("main").childNodes);
       for (const summary of main.querySelectorAll("details > summary")) {
         if (open.includes(summary.textContent)) summary.parentElement.open = true;
@@ -178,11 +193,15 @@
       say("Out of date: reload this page", true);
     } finally {
       isFetching = false;
-      if (isStale) { isStale = false; refresh(); }
+      if (isStale) {
+        isStale = false;
+        refresh();
+      }
     }
   };
   const events = new EventSource("/events");
-  for (const kind of ["run_finished", "logs_evaluated", "target_changed", "delivered"]) events.addEventListener(kind, refresh);
+  for (const kind of ["run_finished", "logs_evaluated", "target_changed", "delivered"])
+    events.addEventListener(kind, refresh);
   // Events between loading the page and opening the stream were missed.
   events.addEventListener("open", refresh);
   events.addEventListener("error", () => say("Connection lost: this page may be out of date", true));

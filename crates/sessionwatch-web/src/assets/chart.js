@@ -6,10 +6,18 @@
   window.chartsAreBuilt = true;
   const LINE_HEIGHT = 250;
   const BAR_HEIGHT = 110;
-  const number = (value) => value == null ? "unknown" : value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });
-  const time = (seconds) => new Date(seconds * 1000).toLocaleString("en-US", {
-    weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "UTC",
-  });
+  const number = (value) =>
+    value == null ? "unknown" : value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });
+  const time = (seconds) =>
+    new Date(seconds * 1000).toLocaleString("en-US", {
+      weekday: "short",
+      month: "short",
+      day: "numeric",
+      hour: "2-digit",
+      minute: "2-digit",
+      hourCycle: "h23",
+      timeZone: "UTC",
+    });
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   // Custom properties with light-dark() are resolved only where a color is used.
   const color = (name) => {
@@ -24,19 +32,30 @@
   const charts = new Map();
 
   // Hours and minutes within a day, otherwise days, like the drawings.
-  const tickLabels = (_, ticks, __, ___, step) => ticks.map((tick) => {
-    const at = new Date(tick * 1000);
-    const part = step < 86400 && (step < 43200 || at.getUTCHours() !== 0)
-      ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
-      : { month: "short", day: "numeric" };
-    return at.toLocaleString("en-US", { ...part, timeZone: "UTC" });
-  });
+  const tickLabels = (_, ticks, __, ___, step) =>
+    ticks.map((tick) => {
+      const at = new Date(tick * 1000);
+      const part =
+        step < 86400 && (step < 43200 || at.getUTCHours() !== 0)
+          ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
+          : { month: "short", day: "numeric" };
+      return at.toLocaleString("en-US", { ...part, timeZone: "UTC" });
+    });
 
   const axes = () => {
-    const common = { stroke: color("--text-muted"), font: font(), ticks: { show: false }, grid: { stroke: color("--chart-grid"), width: 1 } };
+    const common = {
+      stroke: color("--text-muted"),
+      font: font(),
+      ticks: { show: false },
+      grid: { stroke: color("--chart-grid"), width: 1 },
+    };
     return [
       { ...common, grid: { show: false }, values: tickLabels, space: 72 },
-      { ...common, size: 48, values: (_, ticks) => ticks.map((tick) => tick >= 1000 ? `${tick / 1000}k` : String(tick)) },
+      {
+        ...common,
+        size: 48,
+        values: (_, ticks) => ticks.map((tick) => (tick >= 1000 ? `${tick / 1000}k` : String(tick))),
+      },
     ];
   };
 
@@ -49,7 +68,8 @@
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.fillStyle = color("--chart-firing");
-    for (const [from, to] of data.firing) ctx.fillRect(x(from), bbox.top, Math.max(2, x(to) - x(from)), bbox.height);
+    for (const [from, to] of data.firing)
+      ctx.fillRect(x(from), bbox.top, Math.max(2, x(to) - x(from)), bbox.height);
     ctx.setLineDash([4, 4]);
     ctx.lineWidth = devicePixelRatio;
     ctx.font = `500 ${11 * devicePixelRatio}px ${style("--font")}`;
@@ -62,7 +82,11 @@
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
       ctx.fillStyle = color("--text-muted");
-      ctx.fillText(`${limit.label} ${number(limit.value)}`, bbox.left + 4 * devicePixelRatio, y - 5 * devicePixelRatio);
+      ctx.fillText(
+        `${limit.label} ${number(limit.value)}`,
+        bbox.left + 4 * devicePixelRatio,
+        y - 5 * devicePixelRatio,
+      );
     }
     ctx.strokeStyle = color("--neutral-8");
     for (const marker of data.markers) {
@@ -77,7 +101,10 @@
   const showTip = (place, plots, data) => (plot) => {
     let tip = place.querySelector(".tip");
     const { idx, left } = plot.cursor;
-    if (idx == null || left < 0) { tip?.remove(); return; }
+    if (idx == null || left < 0) {
+      tip?.remove();
+      return;
+    }
     if (!tip) {
       tip = document.createElement("div");
       tip.className = "tip chart-tip";
@@ -116,18 +143,42 @@
       width: figure.clientWidth - 32,
       height,
       legend: { show: false },
-      scales: { x: { min: data.from, max: data.to, time: true }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
+      scales: {
+        x: { min: data.from, max: data.to, time: true },
+        y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] },
+      },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       axes: axes(),
-      cursor: { sync: { key }, y: false, points: { size: 8, fill: color("--chart-line") }, drag: { x: true, y: false } },
+      cursor: {
+        sync: { key },
+        y: false,
+        points: { size: 8, fill: color("--chart-line") },
+        drag: { x: true, y: false },
+      },
     });
     const hooks = { drawClear: [drawBackground(data)], setCursor: [showTip(place, () => plots, data)] };
-    const limits = data.limits.filter((limit) => limit.value <= 3 * Math.max(1, ...data.values.map((value) => value ?? 0)));
-    const line = { ...common(LINE_HEIGHT), hooks, series: [{}, {
-      label: data.label, stroke: color("--chart-line"), width: 1.75, points: { show: false }, spanGaps: false,
-      fill: color("--chart-line").replace("rgb(", "rgba(").replace(")", ", 0.1)"),
-    }] };
-    line.scales.y.range = (_, low, high) => [0, Math.max(1, high * 1.08, ...limits.map((limit) => limit.value * 1.05))];
+    const limits = data.limits.filter(
+      (limit) => limit.value <= 3 * Math.max(1, ...data.values.map((value) => value ?? 0)),
+    );
+    const line = {
+      ...common(LINE_HEIGHT),
+      hooks,
+      series: [
+        {},
+        {
+          label: data.label,
+          stroke: color("--chart-line"),
+          width: 1.75,
+          points: { show: false },
+          spanGaps: false,
+          fill: color("--chart-line").replace("rgb(", "rgba(").replace(")", ", 0.1)"),
+        },
+      ],
+    };
+    line.scales.y.range = (_, low, high) => [
+      0,
+      Math.max(1, high * 1.08, ...limits.map((limit) => limit.value * 1.05)),
+    ];
     figure.querySelectorAll("svg").forEach((svg) => svg.remove());
     figure.append(place);
     plots.push(new uPlot(line, [data.times, data.values], place));
@@ -136,10 +187,21 @@
       label.className = "chart-pane";
       label.textContent = data.bars.label;
       place.append(label);
-      const bars = { ...common(BAR_HEIGHT), hooks: { setCursor: hooks.setCursor }, series: [{}, {
-        label: data.bars.label, stroke: color("--chart-bar"), fill: color("--chart-bar"), width: 0,
-        points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 12] }),
-      }] };
+      const bars = {
+        ...common(BAR_HEIGHT),
+        hooks: { setCursor: hooks.setCursor },
+        series: [
+          {},
+          {
+            label: data.bars.label,
+            stroke: color("--chart-bar"),
+            fill: color("--chart-bar"),
+            width: 0,
+            points: { show: false },
+            paths: uPlot.paths.bars({ size: [0.8, 12] }),
+          },
+        ],
+      };
       plots.push(new uPlot(bars, [data.bars.times, data.bars.values], place));
     }
     new ResizeObserver(() => {

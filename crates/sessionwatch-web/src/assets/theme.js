@@ -3,4 +3,6 @@
 try {
   const theme = localStorage.getItem("theme");
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
-} catch { /* storage is disabled */ }
+} catch {
+  /* storage is disabled */
+}
