@@ -15,6 +15,7 @@ pub mod restore;
 
 mod apply_report;
 mod recovery;
+mod remaining_rows;
 mod restore_preview;
 mod run;
 mod side_effects;

@@ -32,7 +32,7 @@ use super::{
     executor::{PlanExecutor, PreparedTarget, require_visible_rows},
     planner,
     planning_session::ActionTarget,
-    recovery, side_effects,
+    recovery, remaining_rows, side_effects,
 };
 
 /// Replica lag above which the run waits, in seconds.
@@ -143,7 +143,7 @@ pub(super) async fn apply_plan(
     work.flush_batch_states()?;
     let mut applied = work.take_report();
     ran?;
-    applied.still_matching = planner::count_remaining(context, &known, reading, plan).await.ok();
+    applied.still_matching = remaining_rows::count_remaining(context, &known, reading, plan).await.ok();
     Ok(applied)
 }
 

@@ -17,7 +17,7 @@ use sessionwatch_targets::{
     connect::ConnectedTarget,
     layout::TableActivity,
     mapping::{Mapping, RevokeMethod, TableName},
-    read_session::{PooledConnection, ReadSession},
+    read_session::ReadSession,
     row_selection::{SelectedRowPages, SelectionQuery, TableTotals, UserMatch},
     scope::QueryScope,
     sql::{RowSelection, SelectionFilter, tables::TableKind},
@@ -467,40 +467,4 @@ async fn require_unambiguous(
 fn user_label(user: &UserMatch) -> String {
     let cells = user.id.iter().chain(user.display.iter().flatten());
     cells.filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
-}
-
-/// Counts the rows that match now, in a new transaction over the idle connection or over a new one.
-pub(super) async fn count_remaining(
-    context: ActionContext<'_>,
-    action_target: &planning_session::ActionTarget,
-    idle: Option<PooledConnection>,
-    plan: &ActionPlan,
-) -> Result<u64, ActionError> {
-    let target = context.target;
-    let resumed = match idle {
-        Some(idle) => ReadSession::resume_connection(idle, &target.address, target.limits).await,
-        None => None,
-    };
-    let session = match resumed {
-        Some(session) => session,
-        None => ReadSession::open(&target.address, target.limits, false, action_target.key).await?,
-    };
-    let now = session.server_time().await?;
-    let scope = QueryScope::without_thresholds(&action_target.layout, action_target.key, now);
-    let asked = match plan.selection {
-        // Sessions that expired since are not part of this plan.
-        Selection::Expired { .. } => plan.summary.now,
-        _ => now,
-    };
-    let left = match plan.selection.row_selection(asked) {
-        Some(chosen) => {
-            let (revoke, addressing) = (&plan.summary.revoke, action_target.addressing);
-            session
-                .count_selected(&scope, SelectionQuery { selection: chosen, revoke, row_key: addressing })
-                .await
-        }
-        None => Ok(0),
-    };
-    session.close().await;
-    Ok(left?)
 }
