@@ -1,8 +1,6 @@
 //! Configured checks: those of `sessionwatch-core` on sessions, those of `sessionwatch-logs` on log events, and custom
 //! checks.
 
-pub mod effective;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_core::{

@@ -21,6 +21,7 @@ pub mod default_database_url;
 pub mod demo;
 pub mod demo_history;
 pub mod doctor;
+pub mod effective_checks;
 pub mod environment;
 pub mod incident;
 pub mod integrations;

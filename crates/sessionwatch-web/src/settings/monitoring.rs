@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 use sessionwatch_app::{
     app::{AppState, targets::describe_schedule},
-    checks::effective::{CheckBasis, EffectiveCheck, SettingSource, list_effective_checks},
     config::{Config, Target},
+    effective_checks::{CheckBasis, EffectiveCheck, SettingSource, list_effective_checks},
 };
 use sessionwatch_core::plural::format_count;
 

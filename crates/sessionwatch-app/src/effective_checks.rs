@@ -7,8 +7,10 @@ use sessionwatch_core::{
     severity::Severity,
 };
 
-use super::{LOG_CHECKS, LogCheckKind, LogCheckLimit, TABLE_CHECKS, describe_check};
-use crate::config::Config;
+use crate::{
+    checks::{LOG_CHECKS, LogCheckKind, LogCheckLimit, TABLE_CHECKS, describe_check},
+    config::Config,
+};
 
 /// Where a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ pub fn list_effective_checks(config: &Config) -> Vec<EffectiveCheck> {
 
 fn table_checks(config: &Config) -> Vec<EffectiveCheck> {
     let checks = TABLE_CHECKS.iter().map(|check| {
-        let (fails_on, source) = threshold(check.id, &config.checks.thresholds);
+        let (fails_on, source) = describe_threshold(check.id, &config.checks.thresholds);
         EffectiveCheck {
             id: check.id.to_owned(),
             title: describe_check(check.id).title,
@@ -121,29 +123,29 @@ fn log_checks(config: &Config) -> Vec<EffectiveCheck> {
 }
 
 /// Returns when a check on sessions fails, and where that comes from.
-fn threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) {
+fn describe_threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) {
     let default = CheckThresholds::default();
     match id {
         "duplicate-tokens" => {
             let max = thresholds.duplicate_tokens.max;
             (
                 more_than(max, "duplicate token", "duplicate tokens"),
-                source(max == default.duplicate_tokens.max),
+                setting_source(max == default.duplicate_tokens.max),
             )
         }
         "token-reassigned" => ("Any token that changes its user".into(), SettingSource::BuiltIn),
         "reappeared-sessions" => {
             let max = thresholds.reappeared_sessions.max;
             let text = more_than(max, "ended session that comes back", "ended sessions that come back");
-            (text, source(max == default.reappeared_sessions.max))
+            (text, setting_source(max == default.reappeared_sessions.max))
         }
         "orphaned-sessions" => {
             let max = thresholds.orphaned_sessions.max;
             let text = more_than(max, "session without a user", "sessions without a user");
-            (text, source(max == default.orphaned_sessions.max))
+            (text, setting_source(max == default.orphaned_sessions.max))
         }
-        "creation-rate" => baseline(thresholds.creation_rate, "new sessions in an hour"),
-        "active-sessions" => baseline(thresholds.active_sessions, "active sessions"),
+        "creation-rate" => describe_baseline(thresholds.creation_rate, "new sessions in an hour"),
+        "active-sessions" => describe_baseline(thresholds.active_sessions, "active sessions"),
         "expired-backlog" => {
             let own = &thresholds.expired_backlog;
             let age = format_count(own.max_age_days.into(), "day", "days");
@@ -152,7 +154,7 @@ fn threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) 
                 None => "More than 100 expired sessions and 1 in 20 rows".into(),
             };
             let text = format!("{most}, or any that expired over {age} ago");
-            (text, source(*own == default.expired_backlog))
+            (text, setting_source(*own == default.expired_backlog))
         }
         "session-lifetime" => {
             let text = match thresholds.session_lifetime.max_days {
@@ -161,40 +163,40 @@ fn threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) 
                 }
                 None => "Any session beyond the framework's lifetime plus 1 day".into(),
             };
-            (text, source(thresholds.session_lifetime == default.session_lifetime))
+            (text, setting_source(thresholds.session_lifetime == default.session_lifetime))
         }
         "slow-check-run" => {
             let budget = format_number(thresholds.slow_check_run.budget_ms.into());
             let text = format!("Over {budget} ms for every 10,000 sessions");
-            (text, source(thresholds.slow_check_run == default.slow_check_run))
+            (text, setting_source(thresholds.slow_check_run == default.slow_check_run))
         }
-        _ => per_user_threshold(id, thresholds),
+        _ => describe_user_threshold(id, thresholds),
     }
 }
 
-fn per_user_threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) {
+fn describe_user_threshold(id: &str, thresholds: &CheckThresholds) -> (String, SettingSource) {
     let default = CheckThresholds::default();
     match id {
         "sessions-per-user" => (
             format!("More than {} active sessions per user on average", thresholds.sessions_per_user.max),
-            source(thresholds.sessions_per_user == default.sessions_per_user),
+            setting_source(thresholds.sessions_per_user == default.sessions_per_user),
         ),
         "user-session-excess" => {
             let own = &thresholds.user_session_excess;
             let outliers = if own.outliers { ", or far more than other users" } else { "" };
             let text = format!("More than {} active sessions of one user{outliers}", format_number(own.max));
-            (text, source(*own == default.user_session_excess))
+            (text, setting_source(*own == default.user_session_excess))
         }
         "rapid-creation" => {
             let max = thresholds.rapid_creation.max_per_hour;
             let text = format!("More than {} new sessions of one user in an hour", format_number(max));
-            (text, source(thresholds.rapid_creation == default.rapid_creation))
+            (text, setting_source(thresholds.rapid_creation == default.rapid_creation))
         }
         _ => (String::new(), SettingSource::BuiltIn),
     }
 }
 
-fn source(is_default: bool) -> SettingSource {
+fn setting_source(is_default: bool) -> SettingSource {
     if is_default { SettingSource::Default } else { SettingSource::Configured }
 }
 
@@ -203,7 +205,7 @@ fn more_than(max: u64, one: &str, many: &str) -> String {
     if max == 0 { format!("Any {one}") } else { format!("More than {}", format_count(max, one, many)) }
 }
 
-fn baseline(baseline: Baseline, noun: &str) -> (String, SettingSource) {
+fn describe_baseline(baseline: Baseline, noun: &str) -> (String, SettingSource) {
     let below = baseline.min.map(|min| match min {
         1 => "no".to_owned(),
         min => format!("fewer than {}", format_number(min)),
