@@ -7,6 +7,7 @@ mod impact;
 mod kinds;
 mod phase;
 mod plan_page;
+mod plan_view;
 mod revoke_menu;
 mod rows;
 mod wording;

@@ -15,8 +15,6 @@ mod stat_tile;
 mod stepper;
 mod timeline;
 
-pub(super) mod component_sheet;
-
 pub(super) use self::{
     avatar::{AvatarSize, render_avatar, render_user},
     callout::{Callout, Tone},

@@ -16,6 +16,7 @@ mod chart_range;
 mod check_page;
 mod checklist;
 mod cleanup;
+mod component_sheet;
 mod components;
 mod csrf;
 mod device;
@@ -39,7 +40,6 @@ mod sse;
 mod target;
 #[cfg(test)]
 mod test_dashboard;
-mod tokens;
 mod users;
 
 use std::sync::Arc;

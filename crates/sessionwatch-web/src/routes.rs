@@ -13,10 +13,8 @@ use sessionwatch_app::app::{AppState, accounts::AccountRole};
 
 use super::{
     access::{Access, RouteSpec, RouteTable},
-    alerts, assets, audit, check_page, checklist, cleanup,
-    components::component_sheet,
-    doctor_page, incidents, login, logs, oidc, overview, search, sessions, settings, setup, sse, target,
-    tokens, users,
+    alerts, assets, audit, check_page, checklist, cleanup, component_sheet, doctor_page, incidents, login,
+    logs, oidc, overview, search, sessions, settings, setup, sse, target, users,
 };
 
 /// A route and its handler.
@@ -119,8 +117,8 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/settings/components", ADMIN_ACCESS, component_sheet::show_components),
         post_route("/settings/password", VIEWER_ACCESS, "account.password_changed", settings::change_password),
         post_route("/settings/login-sessions/revoke", VIEWER_ACCESS, "login.revoked", settings::revoke_login_session),
-        post_route("/settings/tokens", VIEWER_ACCESS, "token.created", tokens::create_token),
-        post_route("/settings/tokens/revoke", VIEWER_ACCESS, "token.revoked", tokens::delete_token),
+        post_route("/settings/tokens", VIEWER_ACCESS, "token.created", settings::tokens::create_token),
+        post_route("/settings/tokens/revoke", VIEWER_ACCESS, "token.revoked", settings::tokens::delete_token),
         post_route("/settings/accounts", ADMIN_ACCESS, "account.created", settings::create_account),
         post_route("/settings/accounts/delete", ADMIN_ACCESS, "account.deleted", settings::delete_account),
         post_route("/settings/channels/test", ADMIN_ACCESS, "channel.tested", settings::test_channel),

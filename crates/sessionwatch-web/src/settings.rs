@@ -7,6 +7,7 @@ mod accounts;
 mod browser;
 mod channels;
 mod monitoring;
+pub(super) mod tokens;
 
 use std::sync::Arc;
 
@@ -32,7 +33,6 @@ use super::{
     csrf::CsrfForm,
     setup,
     shell::{NavSection, PageHead, Shell},
-    tokens,
 };
 
 /// Parameters of the page.
@@ -56,7 +56,7 @@ pub(super) enum SettingsChange {
 
 impl SettingsChange {
     /// Redirects to the section of the page that shows the change.
-    pub(super) fn redirect(self) -> Redirect {
+    fn redirect(self) -> Redirect {
         let section = match self {
             Self::PasswordChanged => "password",
             Self::LoginSessionEnded => "login-sessions",
@@ -117,7 +117,7 @@ pub(super) async fn show_settings(
 }
 
 /// Renders a page of the settings.
-pub(super) fn render_settings_page(shell: &Shell, title: &str, body: &Markup) -> Markup {
+fn render_settings_page(shell: &Shell, title: &str, body: &Markup) -> Markup {
     shell.render_page(PageHead { title, section: NavSection::Settings, target: None, live: false }, body)
 }
 

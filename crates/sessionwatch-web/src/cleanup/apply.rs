@@ -14,7 +14,7 @@ use sessionwatch_app::app::{
 };
 use sessionwatch_core::plural::{format_count, format_number};
 
-use super::{phase::PlanPhase, plan_page::PlanView};
+use super::{phase::PlanPhase, plan_view::PlanView};
 use crate::{
     WebError,
     auth::LoggedIn,

@@ -9,7 +9,7 @@ use sessionwatch_core::plural::{format_count, format_number};
 
 use super::{
     phase::PlanPhase,
-    plan_page::{Approval, PlanView},
+    plan_view::{Approval, PlanView},
     wording::{capitalize, format_share, format_time_left},
 };
 use crate::{

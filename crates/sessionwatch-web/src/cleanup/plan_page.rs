@@ -5,14 +5,10 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_app::{
-    app::{
-        AppError, AppState, TargetOps,
-        incidents::{self, IncidentOps},
-        plan_jobs::PlanJob,
-        plans::{self as app_plans, ActionPlan, ArchiveSummary, PlanWithTarget, Selection},
-    },
-    config::Target,
+use sessionwatch_app::app::{
+    AppError, AppState, TargetOps,
+    incidents::{self, IncidentOps},
+    plans::{self as app_plans, ActionPlan, PlanWithTarget, Selection},
 };
 use sessionwatch_core::plural::format_number;
 
@@ -21,6 +17,7 @@ use super::{
     history::render_restore_form,
     impact::{render_impact, render_notes, render_undo, render_warnings},
     phase::{PhaseInput, PlanPhase},
+    plan_view::{Approval, PlanView},
     rows::{render_command, render_rows},
     wording::{describe_filter, format_span, plan_headline, plan_sentence},
 };
@@ -36,38 +33,6 @@ use crate::{
 pub(crate) struct IncidentRef {
     #[serde(default)]
     pub(super) incident: String,
-}
-
-/// A plan, with everything that its page depends on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PlanView<'a> {
-    pub(super) shell: &'a Shell,
-    pub(super) plan: &'a ActionPlan,
-    pub(super) target: &'a Target,
-    pub(super) phase: PlanPhase,
-    pub(super) job: Option<&'a PlanJob>,
-    /// The archive of the removed rows.
-    pub(super) archive: Option<&'a ArchiveSummary>,
-    /// The exceeded safety limits; `None` if the plan needs no confirmation.
-    pub(super) limit_text: Option<&'a str>,
-    /// The evidence of the incident that is still missing; `None` if there is no incident, or all is complete.
-    pub(super) missing_evidence: Option<&'a str>,
-    pub(super) approval: Approval,
-    /// Id of the incident from which the plan was opened; may be empty.
-    pub(super) incident: &'a str,
-    /// How long removed rows can be restored.
-    pub(super) retention: &'a str,
-}
-
-/// Whether a second person must approve the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Approval {
-    /// Not needed, or given.
-    Complete,
-    /// Nobody has approved the plan yet.
-    Missing,
-    /// This user has approved the plan, so somebody else must apply it.
-    OwnOnly,
 }
 
 pub(crate) async fn show_plan(
@@ -120,17 +85,6 @@ async fn find_missing_evidence(
     Ok(case.missing_evidence()?)
 }
 
-impl Approval {
-    fn of_plan(ops: &TargetOps, plan: &ActionPlan) -> Self {
-        let own = plan.record.approved_by.as_deref() == Some(app_plans::approver_name(&ops.actor));
-        match app_plans::is_approval_missing(ops, plan) {
-            false => Self::Complete,
-            true if own => Self::OwnOnly,
-            true => Self::Missing,
-        }
-    }
-}
-
 impl PlanView<'_> {
     fn render(&self) -> Markup {
         html! {
@@ -143,11 +97,6 @@ impl PlanView<'_> {
             (render_rows(self))
             @if self.can_apply() { (render_command(self)) }
         }
-    }
-
-    /// Returns `true` if this user can apply or approve the plan now.
-    pub(super) fn can_apply(&self) -> bool {
-        self.shell.can_respond() && self.phase.is_applicable()
     }
 
     fn render_header(&self) -> Markup {

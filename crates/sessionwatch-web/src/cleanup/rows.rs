@@ -7,7 +7,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::{plan_page::PlanView, wording::format_shown};
+use super::{plan_view::PlanView, wording::format_shown};
 use crate::{
     components::{Card, Column, DataTable, EmptyState, Icon, render_code_block, render_user},
     format::{percent_encode, render_moment, render_relative_time, sanitize_text},

@@ -13,7 +13,8 @@ use sessionwatch_app::app::{
     },
 };
 
-use super::{
+use super::{SettingsChange, render_settings_page};
+use crate::{
     PageResult, WebError,
     auth::LoggedIn,
     components::{
@@ -22,7 +23,6 @@ use super::{
     },
     csrf::CsrfForm,
     format::{render_relative_time, sanitize_text},
-    settings::{self, SettingsChange},
     shell::{Shell, render_csrf_field},
 };
 
@@ -147,14 +147,14 @@ fn describe_scope(scope: TokenScope) -> &'static str {
     }
 }
 
-pub(super) async fn create_token(
+pub(crate) async fn create_token(
     State(app): State<Arc<AppState>>,
     shell: Shell,
     form: CsrfForm,
 ) -> PageResult {
     let new = parse_new_token(&shell.user, &form)?;
     let created = tokens::create_token(&app, &shell.user.actor(), new).await.map_err(AppError::from)?;
-    Ok(settings::render_settings_page(&shell, "New API token", &render_created_token(&shell, &created)))
+    Ok(render_settings_page(&shell, "New API token", &render_created_token(&shell, &created)))
 }
 
 /// Renders the only page that shows a token.
@@ -206,7 +206,7 @@ fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, Ap
     Ok(NewToken { account: person.name.clone(), label, scopes, valid_days: days })
 }
 
-pub(super) async fn delete_token(
+pub(crate) async fn delete_token(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,

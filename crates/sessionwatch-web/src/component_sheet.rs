@@ -4,13 +4,13 @@ use maud::{Markup, html};
 use sessionwatch_core::{duration::HOUR, severity::Severity, timestamp::UtcTimestamp};
 
 use super::{
-    AvatarSize, Callout, Card, Column, DataTable, Dialog, EmptyState, Icon, Menu, MenuItem, PageHeader,
-    Sparkline, StatTile, Step, StepState, TimelineEntry, TimelineTone, Tone, render_avatar,
-    render_code_block, render_icon, render_severity_pill, render_stat_tiles, render_state_pill,
-    render_stepper, render_timeline, render_user, stat_tile::StatProblem,
-};
-use crate::{
     PageResult,
+    components::{
+        AvatarSize, Callout, Card, Column, DataTable, Dialog, EmptyState, Icon, Menu, MenuItem, PageHeader,
+        Sparkline, StatProblem, StatTile, Step, StepState, TimelineEntry, TimelineTone, Tone, render_avatar,
+        render_code_block, render_icon, render_severity_pill, render_stat_tiles, render_state_pill,
+        render_stepper, render_timeline, render_user,
+    },
     format::render_moment,
     shell::{NavSection, PageHead, Shell},
 };
