@@ -32,7 +32,7 @@ const AUDIT_PAGE_SIZE: u32 = 50;
 const MAX_TEXT_LENGTH: u32 = 200;
 /// Longest period, in days.
 const MAX_DAYS: i64 = 4_000;
-const COLUMNS: [Column<'_>; 6] = [
+const AUDIT_COLUMNS: [Column<'_>; 6] = [
     Column::text("When"),
     Column::text("Who"),
     Column::text("Action"),
@@ -185,8 +185,12 @@ fn render_entries(page: &AuditPage, filter: &AuditFilter, shell: &Shell) -> Mark
         render_empty(filter)
     } else {
         let rows = html! { @for entry in &page.entries { (render_entry(entry, shell)) } };
-        let table =
-            DataTable { label: "Audit entries", class: "table-cards table-audit", columns: &COLUMNS, rows };
+        let table = DataTable {
+            label: "Audit entries",
+            class: "table-cards table-audit",
+            columns: &AUDIT_COLUMNS,
+            rows,
+        };
         html! { (table.render()) (pager.render()) }
     };
     Card { id: "entries", title: "Actions", note: "Latest first", end: html! {}, body }.render()

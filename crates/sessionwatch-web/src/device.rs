@@ -8,7 +8,7 @@ use ua_parser::{os, user_agent};
 use super::{components::Icon, format::sanitize_text};
 
 /// Rules of the uap-core project, version 0.18.0, without those for device models.
-const RULES: &str = include_str!("device/rules.json");
+const DEVICE_RULES: &str = include_str!("device/rules.json");
 /// Characters of a user agent that are read. Browsers send fewer than half as many.
 const MAX_AGENT_CHARS: usize = 512;
 /// Characters shown of a user agent that is not recognized.
@@ -35,8 +35,8 @@ struct Extractors {
 }
 
 /// `None` if the rules cannot be compiled, which a test rules out.
-static EXTRACTORS: LazyLock<Option<Extractors>> = LazyLock::new(|| {
-    let rules: Rules = serde_json::from_str(RULES).ok()?;
+static DEVICE_EXTRACTORS: LazyLock<Option<Extractors>> = LazyLock::new(|| {
+    let rules: Rules = serde_json::from_str(DEVICE_RULES).ok()?;
     let browser = user_agent::Builder::new().push_all(rules.user_agent_parsers).ok()?.build().ok()?;
     let system = os::Builder::new().push_all(rules.os_parsers).ok()?.build().ok()?;
     Some(Extractors { browser, system })
@@ -46,8 +46,8 @@ impl Device {
     /// Recognizes a device.
     pub(super) fn from_agent(agent: &str) -> Self {
         let agent: String = agent.chars().take(MAX_AGENT_CHARS).collect();
-        let browser = EXTRACTORS.as_ref().and_then(|rules| rules.browser.extract(&agent));
-        let system = EXTRACTORS.as_ref().and_then(|rules| rules.system.extract(&agent));
+        let browser = DEVICE_EXTRACTORS.as_ref().and_then(|rules| rules.browser.extract(&agent));
+        let system = DEVICE_EXTRACTORS.as_ref().and_then(|rules| rules.system.extract(&agent));
         let system = system.map(|found| system_name(&found.os, &agent));
         let browser = browser.map(|found| {
             let name = browser_name(&found.family);

@@ -14,7 +14,7 @@ use sessionwatch_core::checks::{
 use super::ReportView;
 use crate::{
     components::{Card, Column, DataTable, render_state_pill},
-    format::{percent_encode, render_sentence, sanitize_text},
+    format::{capitalize_first, percent_encode, render_sentence, sanitize_text},
 };
 
 /// Checks behind the items, by item id.
@@ -79,7 +79,7 @@ fn item_state(item: &Value) -> &'static str {
 }
 
 fn render_group(view: &ReportView<'_>, group: &ItemGroup<'_>) -> Markup {
-    const COLUMNS: [Column<'_>; 5] = [
+    const ITEM_COLUMNS: [Column<'_>; 5] = [
         Column { title: "Status", class: "c-state" },
         Column { title: "Requirement", class: "c-req" },
         Column::text("Evidence"),
@@ -90,7 +90,7 @@ fn render_group(view: &ReportView<'_>, group: &ItemGroup<'_>) -> Markup {
     let note = format!("{passing} of {} pass", group.items.len());
     let rows = html! { @for item in &group.items { (render_item(view, item)) } };
     let class = "table-cards table-report";
-    let body = DataTable { label: group.title, class, columns: &COLUMNS, rows }.render();
+    let body = DataTable { label: group.title, class, columns: &ITEM_COLUMNS, rows }.render();
     Card { id: group.id, title: group.title, note: &note, end: html! {}, body }.render()
 }
 
@@ -106,10 +106,10 @@ fn render_item(view: &ReportView<'_>, item: &Value) -> Markup {
             td.first { (render_state_pill(item_state(item))) }
             td.wrap.span {
                 span.strong { (title) }
-                @if !action.is_empty() { p.hint { (render_sentence(&capitalize(&action))) } }
+                @if !action.is_empty() { p.hint { (render_sentence(&capitalize_first(&action))) } }
             }
             td.muted.wrap.span {
-                (capitalize(&describe_evidence(&text("reason"), &text("evidence"))))
+                (capitalize_first(&describe_evidence(&text("reason"), &text("evidence"))))
                 @if !threshold.is_empty() && item["id"] != USER_REPORTS_ITEM { p.hint { "Threshold: " (threshold) } }
             }
             td.muted.wrap.up {
@@ -139,7 +139,7 @@ fn shorten_sources(source: &str) -> Vec<String> {
             Some(number) => format!("ASVS {number}"),
             None => {
                 let part = part.strip_prefix("operator guide, ").unwrap_or(part);
-                capitalize(&part.replace("NIST SP 800-", "").replace("53 r5 ", "53 "))
+                capitalize_first(&part.replace("NIST SP 800-", "").replace("53 r5 ", "53 "))
             }
         })
         .collect()
@@ -165,12 +165,6 @@ fn render_action(view: &ReportView<'_>, item: &Value) -> Markup {
             } @else if id == "critical-log-lines" { a.link href="/logs" { "View logs" } }
         }
     }
-}
-
-fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    start + letters.as_str()
 }
 
 #[cfg(test)]

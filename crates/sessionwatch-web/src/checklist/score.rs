@@ -32,10 +32,12 @@ pub(super) fn render_score(view: &ReportView<'_>) -> Markup {
     html! {
         section.card.score aria-label="Score" {
             div {
-                div.score-big { (percent(counts)) " %" small { " pass" } }
+                div.score-big { (calculate_percent(counts)) " %" small { " pass" } }
                 p.muted {
                     @match before {
-                        Some(WeekScore { counts: Some(before), .. }) => { (percent(*before)) " % the week before" }
+                        Some(WeekScore { counts: Some(before), .. }) => {
+                            (calculate_percent(*before)) " % the week before"
+                        }
                         Some(_) => "No check runs the week before",
                         None => "Items of the operator guide",
                     }
@@ -55,7 +57,7 @@ pub(super) fn render_score(view: &ReportView<'_>) -> Markup {
 }
 
 /// Returns the passing items in percent.
-fn percent(counts: ItemCounts) -> usize {
+fn calculate_percent(counts: ItemCounts) -> usize {
     // Rounded down: 100 % must mean all.
     counts.passing * 100 / counts.total().max(1)
 }
@@ -140,7 +142,7 @@ mod tests {
         let parts = bar_parts(ItemCounts { passing: 4, failing: 3, unknown: 0 });
         assert_eq!(parts.iter().map(|part| part.class).collect::<Vec<_>>(), ["c-ok-soft", "c-no-soft"]);
         assert!((parts[1].top - BAR_TOP).abs() < 1e-9);
-        assert_eq!(percent(ItemCounts { passing: 199, failing: 1, unknown: 0 }), 99);
-        assert_eq!(percent(ItemCounts::default()), 0);
+        assert_eq!(calculate_percent(ItemCounts { passing: 199, failing: 1, unknown: 0 }), 99);
+        assert_eq!(calculate_percent(ItemCounts::default()), 0);
     }
 }

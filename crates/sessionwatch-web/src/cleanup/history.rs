@@ -32,7 +32,7 @@ pub(super) struct HistoryView<'a> {
 
 /// Renders the latest plans.
 pub(super) fn render_plans(view: &HistoryView<'_>, plans: &[ActionPlan]) -> Markup {
-    const COLUMNS: [Column<'_>; 7] = [
+    const PLAN_COLUMNS: [Column<'_>; 7] = [
         Column::text("Plan"),
         Column::fill("Action"),
         Column::text("State"),
@@ -56,7 +56,7 @@ pub(super) fn render_plans(view: &HistoryView<'_>, plans: &[ActionPlan]) -> Mark
         .render()
     } else {
         let rows = html! { @for plan in plans.iter().take(shown) { (render_plan_row(view, plan)) } };
-        DataTable { label: "Plans", class: "table-cards table-plans", columns: &COLUMNS, rows }.render()
+        DataTable { label: "Plans", class: "table-cards table-plans", columns: &PLAN_COLUMNS, rows }.render()
     };
     Card { id: "plans", title: "Plans", note: &note, end: html! {}, body }.render()
 }
@@ -84,7 +84,7 @@ fn render_plan_row(view: &HistoryView<'_>, plan: &ActionPlan) -> Markup {
 
 /// Renders the archives.
 pub(super) fn render_archive(view: &HistoryView<'_>, overview: &CleanupOverview, retention: &str) -> Markup {
-    const COLUMNS: [Column<'_>; 7] = [
+    const ARCHIVE_COLUMNS: [Column<'_>; 7] = [
         Column::text("Plan"),
         Column::fill("Contents"),
         Column::number("Removed"),
@@ -106,7 +106,8 @@ pub(super) fn render_archive(view: &HistoryView<'_>, overview: &CleanupOverview,
         let rows = html! {
             @for archive in &overview.archives { (render_archive_row(view, archive, &overview.plans)) }
         };
-        DataTable { label: "Archive", class: "table-cards table-plans", columns: &COLUMNS, rows }.render()
+        DataTable { label: "Archive", class: "table-cards table-plans", columns: &ARCHIVE_COLUMNS, rows }
+            .render()
     };
     Card { id: "archive", title: "Archive", note: &note, end: html! {}, body }.render()
 }

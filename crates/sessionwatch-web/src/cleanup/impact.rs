@@ -10,11 +10,11 @@ use sessionwatch_core::plural::{format_count, format_number};
 use super::{
     phase::PlanPhase,
     plan_view::{Approval, PlanView},
-    wording::{capitalize, format_share, format_time_left},
+    wording::{format_share, format_time_left},
 };
 use crate::{
     components::{Callout, Card, StatProblem, StatTile, Tone, render_stat_tiles},
-    format::{render_sentence, sanitize_text},
+    format::{capitalize_first, render_sentence, sanitize_text},
 };
 
 /// Renders the impact in figures.
@@ -99,7 +99,7 @@ pub(super) fn render_warnings(view: &PlanView<'_>) -> Markup {
         @if !view.plan.summary.not_ended.is_empty() {
             @let text = html! {
                 @for line in &view.plan.summary.not_ended {
-                    (render_sentence(&capitalize(&sanitize_text(line)))) ". "
+                    (render_sentence(&capitalize_first(&sanitize_text(line)))) ". "
                 }
             };
             (callout(Tone::Warn, "Some logins may stay valid", text))
@@ -119,7 +119,7 @@ fn approval_sentence(view: &PlanView<'_>) -> &'static str {
 
 fn render_side_effect(effect: &SideEffect) -> Markup {
     let table = sanitize_text(&effect.table);
-    let by = capitalize(&sanitize_text(&effect.describe()));
+    let by = capitalize_first(&sanitize_text(&effect.describe()));
     let rows = effect.rows.map_or_else(|| "Rows".to_owned(), |rows| format_count(rows, "row", "rows"));
     let is_one = effect.rows == Some(1);
     let [is_deleted, is_changed] =
@@ -202,7 +202,7 @@ pub(super) fn render_undo(view: &PlanView<'_>) -> Markup {
 pub(super) fn render_notes(plan: &ActionPlan) -> Markup {
     let notes = list_further_notes(plan);
     let body = html! {
-        ul.notes { @for note in &notes { li { (render_sentence(&capitalize(&sanitize_text(note)))) } } }
+        ul.notes { @for note in &notes { li { (render_sentence(&capitalize_first(&sanitize_text(note)))) } } }
     };
     html! {
         @if !notes.is_empty() {

@@ -25,7 +25,7 @@ pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str
             format!("It is unknown what can be cleaned up on {target}")
         }
         [] => format!("Nothing on {target} needs a cleanup"),
-        [one] => format!("{} on {target} {} a cleanup", count_phrase(one), need(one)),
+        [one] => format!("{} on {target} {} a cleanup", count_phrase(one), inflect_need(one)),
         [first, second] => {
             format!("{} and {} on {target} need a cleanup", count_phrase(first), count_phrase(second))
         }
@@ -36,7 +36,7 @@ pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str
     }
 }
 
-fn need(candidate: &CleanupCandidate) -> &'static str {
+fn inflect_need(candidate: &CleanupCandidate) -> &'static str {
     if candidate.count == Some(1) && !candidate.is_lower_bound { "needs" } else { "need" }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Label of the button that creates a plan.
-const SUBMIT: &str = "Review plan";
+const SUBMIT_LABEL: &str = "Review plan";
 
 /// A text field of a dialog.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ pub(super) fn render_revoke_dialogs(
             (fields)
         };
         let is_dangerous = kind == "all";
-        Dialog { id, title, action: "/cleanup", body, submit: SUBMIT, is_dangerous }.render()
+        Dialog { id, title, action: "/cleanup", body, submit: SUBMIT_LABEL, is_dangerous }.render()
     };
     let keep = overview.candidates.iter().find_map(|candidate| candidate.user_limit).unwrap_or(DEFAULT_KEEP);
     html! {

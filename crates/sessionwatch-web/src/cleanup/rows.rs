@@ -25,7 +25,7 @@ pub(super) fn render_rows(view: &PlanView<'_>) -> Markup {
         };
         return html! { section.card { (state.render()) } };
     }
-    let is_past = sample.iter().all(|row| expiry(row).is_some_and(|at| at <= view.shell.now));
+    let is_past = sample.iter().all(|row| find_expiry(row).is_some_and(|at| at <= view.shell.now));
     let expiry = if is_past { "Expired" } else { "Expires" };
     let columns = [
         Column::text("User"),
@@ -42,7 +42,7 @@ pub(super) fn render_rows(view: &PlanView<'_>) -> Markup {
     Card { id: "rows", title: "Rows", note: &note, end: render_session_link(view), body }.render()
 }
 
-fn expiry(row: &RowPreview) -> Option<UtcTimestamp> {
+fn find_expiry(row: &RowPreview) -> Option<UtcTimestamp> {
     row.expires.and_then(UtcTimestamp::from_micros)
 }
 
@@ -55,9 +55,9 @@ fn render_row(view: &PlanView<'_>, row: &RowPreview, is_past: bool) -> Markup {
             td.mono.muted.span { (text(&row.id)) }
             td.mono.muted.hide-s { @if row.prefix.is_some() { (text(&row.prefix)) "…" } }
             td.num.hide-s[is_past].up[!is_past] {
-                @match expiry(row) { Some(at) => (render_moment(at, now)), None => span.muted { "never" } }
+                @match find_expiry(row) { Some(at) => (render_moment(at, now)), None => span.muted { "never" } }
             }
-            @if is_past { td.num.up { @if let Some(at) = expiry(row) { (render_relative_time(at, now)) } } }
+            @if is_past { td.num.up { @if let Some(at) = find_expiry(row) { (render_relative_time(at, now)) } } }
         }
     }
 }

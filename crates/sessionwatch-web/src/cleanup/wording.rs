@@ -9,7 +9,7 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 
-use crate::format::{format_relative_time, sanitize_text};
+use crate::format::{capitalize_first, format_relative_time, sanitize_text};
 
 /// Words for a selection.
 struct SelectionWords {
@@ -21,34 +21,38 @@ struct SelectionWords {
     suffix: String,
 }
 
-const DELETE: [&str; 3] = ["Delete", "Deletes", "Deleted"];
-const REVOKE: [&str; 3] = ["Revoke", "Revokes", "Revoked"];
+const DELETE_VERB: [&str; 3] = ["Delete", "Deletes", "Deleted"];
+const REVOKE_VERB: [&str; 3] = ["Revoke", "Revokes", "Revoked"];
 /// The number of rows follows, as in `Revoke all 3 sessions`.
-const REVOKE_ALL: [&str; 3] = ["Revoke all", "Revokes all", "Revoked all"];
-const RESTORE: [&str; 3] = ["Restore", "Restores", "Restored"];
-const SESSIONS: [&str; 2] = ["session", "sessions"];
+const REVOKE_ALL_VERB: [&str; 3] = ["Revoke all", "Revokes all", "Revoked all"];
+const RESTORE_VERB: [&str; 3] = ["Restore", "Restores", "Restored"];
+const SESSION_NOUN: [&str; 2] = ["session", "sessions"];
 
 impl SelectionWords {
     fn of_plan(plan: &ActionPlan) -> Self {
         let words = |verbs, nouns, suffix: &str| Self { verbs, nouns, suffix: suffix.to_owned() };
         match &plan.selection {
-            Selection::Expired { .. } => words(DELETE, ["expired session", "expired sessions"], ""),
-            Selection::Orphaned => words(DELETE, ["orphaned session", "orphaned sessions"], ""),
-            Selection::Duplicates => words(REVOKE, SESSIONS, " with shared tokens"),
-            Selection::Excess { .. } => words(REVOKE, ["excess session", "excess sessions"], ""),
-            Selection::User(_) => words(REVOKE, SESSIONS, &format!(" of {}", user_name(plan))),
-            Selection::Users(ids) => {
-                words(REVOKE, SESSIONS, &format!(" of {}", format_count(ids.len() as u64, "user", "users")))
-            }
-            Selection::Session(_) | Selection::Sessions(_) => words(REVOKE, SESSIONS, ""),
-            Selection::All => words(REVOKE_ALL, SESSIONS, ""),
-            Selection::Where(_) => words(REVOKE, ["matching session", "matching sessions"], ""),
+            Selection::Expired { .. } => words(DELETE_VERB, ["expired session", "expired sessions"], ""),
+            Selection::Orphaned => words(DELETE_VERB, ["orphaned session", "orphaned sessions"], ""),
+            Selection::Duplicates => words(REVOKE_VERB, SESSION_NOUN, " with shared tokens"),
+            Selection::Excess { .. } => words(REVOKE_VERB, ["excess session", "excess sessions"], ""),
+            Selection::User(_) => words(REVOKE_VERB, SESSION_NOUN, &format!(" of {}", user_name(plan))),
+            Selection::Users(ids) => words(
+                REVOKE_VERB,
+                SESSION_NOUN,
+                &format!(" of {}", format_count(ids.len() as u64, "user", "users")),
+            ),
+            Selection::Session(_) | Selection::Sessions(_) => words(REVOKE_VERB, SESSION_NOUN, ""),
+            Selection::All => words(REVOKE_ALL_VERB, SESSION_NOUN, ""),
+            Selection::Where(_) => words(REVOKE_VERB, ["matching session", "matching sessions"], ""),
             Selection::Restore { archive, user: None } => {
-                words(RESTORE, SESSIONS, &format!(" removed by {archive}"))
+                words(RESTORE_VERB, SESSION_NOUN, &format!(" removed by {archive}"))
             }
-            Selection::Restore { archive, user: Some(user) } => {
-                words(RESTORE, SESSIONS, &format!(" of {} removed by {archive}", sanitize_text(user)))
-            }
+            Selection::Restore { archive, user: Some(user) } => words(
+                RESTORE_VERB,
+                SESSION_NOUN,
+                &format!(" of {} removed by {archive}", sanitize_text(user)),
+            ),
         }
     }
 }
@@ -76,7 +80,7 @@ pub(super) fn describe_contents(plan: &ActionPlan) -> String {
     let SelectionWords { nouns: [_, many], suffix, .. } = SelectionWords::of_plan(plan);
     match plan.selection {
         Selection::All => format!("All {many}"),
-        _ => capitalize(&format!("{many}{suffix}")),
+        _ => capitalize_first(&format!("{many}{suffix}")),
     }
 }
 
@@ -149,13 +153,6 @@ pub(super) fn format_shown(shown: usize, all: u64, nouns: [&str; 2]) -> String {
     let [one, many] = nouns;
     let count = format_count(all, one, many);
     if shown as u64 == all { count } else { format!("{} of {count} shown", format_number(shown as u64)) }
-}
-
-/// Returns the text with an upper-case first letter.
-pub(super) fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    start + letters.as_str()
 }
 
 /// Describes the conditions of a filter, one phrase each.

@@ -23,7 +23,7 @@ pub(crate) fn render_avatar(name: &str, size: AvatarSize) -> Markup {
         AvatarSize::Large => "avatar avatar-l",
     };
     // Drawn by the stylesheet: as text, the initials would be read and copied with every name.
-    html! { span class=(class) data-initials=(initials(name)) aria-hidden="true" {} }
+    html! { span class=(class) data-initials=(derive_initials(name)) aria-hidden="true" {} }
 }
 
 /// Renders a user with initials: the name, and a detail such as the email address after it.
@@ -41,7 +41,7 @@ pub(crate) fn render_user(name: &str, detail: Option<&str>, link: Option<&str>) 
 }
 
 /// Returns the initials of the first and the last word, or the first two letters of a single word.
-fn initials(name: &str) -> String {
+fn derive_initials(name: &str) -> String {
     // The domain of an email address says nothing about the person.
     let name = name.split('@').next().unwrap_or_default();
     let words: Vec<&str> =
@@ -69,7 +69,7 @@ mod tests {
             ("…", "?"),
             ("", "?"),
         ] {
-            assert_eq!(initials(name), expected, "{name}");
+            assert_eq!(derive_initials(name), expected, "{name}");
         }
     }
 }

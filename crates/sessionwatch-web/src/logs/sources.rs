@@ -17,7 +17,7 @@ use crate::{
 
 /// Hours of the course of a source.
 const COURSE_HOURS: i64 = 48;
-const COLUMNS: [Column<'_>; 7] = [
+const SOURCE_COLUMNS: [Column<'_>; 7] = [
     Column::text("Source"),
     Column::text("State"),
     Column::fill("Reads"),
@@ -27,7 +27,7 @@ const COLUMNS: [Column<'_>; 7] = [
     Column { title: "Lines an hour, last 48 h", class: "course" },
 ];
 /// A configuration to start with.
-const EXAMPLE: &str = "[[logs]]\nname = \"web\"\ntarget = \"TARGET\"\nfile = \"/var/log/app.log\"";
+const EXAMPLE_SOURCE: &str = "[[logs]]\nname = \"web\"\ntarget = \"TARGET\"\nfile = \"/var/log/app.log\"";
 
 /// Renders the log sources, those that cannot be read first.
 pub(super) fn render_sources(sources: &[LogSourceStatus], config: &Config, now: UtcTimestamp) -> Markup {
@@ -45,7 +45,7 @@ pub(super) fn render_sources(sources: &[LogSourceStatus], config: &Config, now: 
             }
             @for source in sources { (render_source(source, now)) }
         };
-        DataTable { label: "Log sources", class: "table-cards table-sources", columns: &COLUMNS, rows }
+        DataTable { label: "Log sources", class: "table-cards table-sources", columns: &SOURCE_COLUMNS, rows }
             .render()
     };
     Card { id: "sources", title: "Sources", note: "", end: html! {}, body }.render()
@@ -55,7 +55,7 @@ fn render_no_sources(config: &Config) -> Markup {
     let target = config.targets.first().map_or("app", |target| target.name.as_str());
     let text =
         html! { "Add a section to " code { "sessionwatch.toml" } " to read a file, a log drain or syslog." };
-    let example = EXAMPLE.replace("TARGET", target);
+    let example = EXAMPLE_SOURCE.replace("TARGET", target);
     html! {
         (EmptyState { icon: Icon::ScrollText, title: "Nothing is read yet", text, action: html! {} }.render())
         div.card-body.example { (render_code_block("Example configuration", &example)) }

@@ -15,7 +15,7 @@ use crate::{
     format::{percent_encode, render_moment, sanitize_text},
 };
 
-const COLUMNS: [Column<'_>; 7] = [
+const LOG_EVENT_COLUMNS: [Column<'_>; 7] = [
     Column::text("Time"),
     Column::text("Level"),
     Column::text("Event"),
@@ -86,8 +86,12 @@ pub(super) fn render_events(list: &EventList<'_>) -> Markup {
             older: last.map(|id| list.filter.page_link(&id)).unwrap_or_default(),
         };
         let rows = html! { @for event in events { (render_event(event, list)) } };
-        let table =
-            DataTable { label: "Log events", class: "table-cards table-logs", columns: &COLUMNS, rows };
+        let table = DataTable {
+            label: "Log events",
+            class: "table-cards table-logs",
+            columns: &LOG_EVENT_COLUMNS,
+            rows,
+        };
         html! { (table.render()) (pager.render()) }
     };
     Card { id: "log-events", title: "Events", note: "Last 30 days, latest first", end: html! {}, body }

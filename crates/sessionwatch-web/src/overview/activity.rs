@@ -19,7 +19,7 @@ const MAX_SHOWN_EVENTS: usize = 6;
 /// Renders the latest events, the latest first.
 pub(crate) fn render_activity(events: &[EventRecord], now: UtcTimestamp) -> Markup {
     let entries: Vec<TimelineEntry> =
-        events.iter().filter(|event| is_shown(event)).take(MAX_SHOWN_EVENTS).map(entry).collect();
+        events.iter().filter(|event| is_shown(event)).take(MAX_SHOWN_EVENTS).map(build_entry).collect();
     let body = if entries.is_empty() {
         let state = EmptyState {
             icon: Icon::Activity,
@@ -55,7 +55,7 @@ pub(crate) fn event_look(kind: &str) -> (Icon, TimelineTone) {
     }
 }
 
-fn entry(event: &EventRecord) -> TimelineEntry {
+fn build_entry(event: &EventRecord) -> TimelineEntry {
     let (icon, tone) = event_look(&event.kind);
     let title = describe_check(&event.check).title;
     let path = format!("/targets/{}/checks/{}", percent_encode(&event.target), percent_encode(&event.check));

@@ -42,7 +42,7 @@ struct Figure {
     is_average: bool,
 }
 
-const FIGURES: [Figure; 6] = [
+const KEY_FIGURES: [Figure; 6] = [
     Figure {
         label: "Active sessions",
         gauge: "active",
@@ -95,7 +95,8 @@ const FIGURES: [Figure; 6] = [
 
 /// Renders the key figures: sums over all targets.
 pub(crate) fn render_figures(rows: &[TargetRow<'_>], overview: &Overview, firing: &[&AlertRecord]) -> Markup {
-    let tiles: Vec<StatTile<'_>> = FIGURES.iter().map(|figure| figure.tile(rows, overview, firing)).collect();
+    let tiles: Vec<StatTile<'_>> =
+        KEY_FIGURES.iter().map(|figure| figure.tile(rows, overview, firing)).collect();
     render_stat_tiles("Key figures", &tiles)
 }
 

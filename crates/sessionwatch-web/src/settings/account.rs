@@ -10,7 +10,7 @@ use crate::{
     shell::{Shell, render_csrf_field},
 };
 
-const COLUMNS: [Column<'_>; 6] = [
+const LOGIN_SESSION_COLUMNS: [Column<'_>; 6] = [
     Column::fill("Device"),
     Column::text("IP address"),
     Column::number("Last used"),
@@ -26,8 +26,13 @@ pub(super) fn render_login_sessions(shell: &Shell, logins: &[LoginSession]) -> M
     let rows = html! {
         @for login in logins.iter().filter(is_current).chain(others) { (render_login_session(shell, login)) }
     };
-    let body =
-        DataTable { label: "Your login sessions", class: "table-cards", columns: &COLUMNS, rows }.render();
+    let body = DataTable {
+        label: "Your login sessions",
+        class: "table-cards",
+        columns: &LOGIN_SESSION_COLUMNS,
+        rows,
+    }
+    .render();
     let note = "Browsers in which you are logged in";
     Card { id: "login-sessions", title: "Your login sessions", note, end: html! {}, body }.render()
 }

@@ -10,14 +10,14 @@ use crate::{
     shell::{Shell, render_csrf_field},
 };
 
-const COLUMNS: [Column<'_>; 5] = [
+const ACCOUNT_COLUMNS: [Column<'_>; 5] = [
     Column::fill("Account"),
     Column::text("Role"),
     Column::text("Logs in with"),
     Column::number("Created"),
     Column::text(""),
 ];
-const ROLES: [(&str, &str, &str); 3] = [
+const ROLE_CHOICES: [(&str, &str, &str); 3] = [
     ("viewer", "Viewer", "Read-only"),
     ("responder", "Responder", "Can act on alerts, plans and incidents"),
     ("admin", "Admin", "Also manages accounts and channels"),
@@ -27,7 +27,7 @@ const ROLES: [(&str, &str, &str); 3] = [
 pub(super) fn render_accounts(shell: &Shell, all: &[AccountRecord]) -> Markup {
     let rows =
         html! { @for (index, account) in all.iter().enumerate() { (render_account(shell, account, index)) } };
-    let table = DataTable { label: "Accounts", class: "table-cards", columns: &COLUMNS, rows };
+    let table = DataTable { label: "Accounts", class: "table-cards", columns: &ACCOUNT_COLUMNS, rows };
     let end = html! {
         button.btn.btn-s type="button" popovertarget="new-account" { (render_icon(Icon::Plus)) "Create account" }
     };
@@ -39,7 +39,8 @@ pub(super) fn render_accounts(shell: &Shell, all: &[AccountRecord]) -> Markup {
 fn render_account(shell: &Shell, account: &AccountRecord, index: usize) -> Markup {
     let is_own = account.name == shell.user.name;
     let dialog = format!("delete-account-{index}");
-    let role = ROLES.iter().find(|(name, ..)| *name == account.role.name()).map_or("", |(_, title, _)| title);
+    let role =
+        ROLE_CHOICES.iter().find(|(name, ..)| *name == account.role.name()).map_or("", |(_, title, _)| title);
     html! {
         tr {
             td.fill { (render_user(&account.name, is_own.then_some("you"), None)) }
@@ -85,7 +86,7 @@ fn render_new_account(shell: &Shell) -> Markup {
         fieldset.field {
             legend.label { "Role" }
             div.opts {
-                @for (value, title, text) in ROLES {
+                @for (value, title, text) in ROLE_CHOICES {
                     label.opt {
                         input type="radio" name="role" value=(value) checked[value == "viewer"];
                         (title) span.muted { (text) }

@@ -3,7 +3,7 @@
 use crate::{components::Icon, format::sanitize_text};
 
 /// Browsers by a text in the user agent. Most also claim to be those below them.
-const BROWSERS: [(&str, &str); 8] = [
+const BROWSER_NAMES: [(&str, &str); 8] = [
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
     ("SamsungBrowser/", "Samsung Internet"),
@@ -14,7 +14,7 @@ const BROWSERS: [(&str, &str); 8] = [
     ("Safari/", "Safari"),
 ];
 /// Systems by a text in the user agent. Android also claims to be Linux.
-const SYSTEMS: [(&str, &str); 7] = [
+const SYSTEM_NAMES: [(&str, &str); 7] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
     ("Android", "Android"),
@@ -29,13 +29,13 @@ pub(super) fn describe_browser(user_agent: &str) -> (Icon, String) {
     let find = |names: &[(&str, &'static str)]| {
         names.iter().find(|(part, _)| user_agent.contains(part)).map(|(_, name)| *name)
     };
-    let system = find(&SYSTEMS);
+    let system = find(&SYSTEM_NAMES);
     let icon = match system {
         Some("iPhone" | "iPad" | "Android") => Icon::Smartphone,
         Some(_) => Icon::Monitor,
         None => Icon::Globe,
     };
-    let name = match (find(&BROWSERS), system) {
+    let name = match (find(&BROWSER_NAMES), system) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
         _ if user_agent.trim().is_empty() => "Unknown browser".to_owned(),

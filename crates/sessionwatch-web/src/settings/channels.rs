@@ -13,7 +13,7 @@ use crate::{
     shell::{Shell, render_csrf_field},
 };
 
-const COLUMNS: [Column<'_>; 5] = [
+const CHANNEL_COLUMNS: [Column<'_>; 5] = [
     Column::text("Channel"),
     Column::text("Kind"),
     Column::fill("Receives"),
@@ -30,7 +30,7 @@ pub(super) fn render_channels(shell: &Shell, channels: &[ChannelStatus]) -> Mark
         EmptyState { icon: Icon::BellOff, title: "Nobody is notified", text, action: html! {} }.render()
     } else {
         let rows = html! { @for channel in channels { (render_channel(shell, channel)) } };
-        let table = DataTable { label: "Channels", class: "table-cards", columns: &COLUMNS, rows };
+        let table = DataTable { label: "Channels", class: "table-cards", columns: &CHANNEL_COLUMNS, rows };
         html! {
             (table.render())
             @for channel in channels.iter().filter(|channel| channel.deliveries.failed > 0) { (render_failed(channel)) }

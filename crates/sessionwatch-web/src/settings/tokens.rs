@@ -29,7 +29,7 @@ use crate::{
 /// Path below which the API is.
 const API_PATH: &str = "/api/v1";
 
-const COLUMNS: [Column<'_>; 5] = [
+const TOKEN_COLUMNS: [Column<'_>; 5] = [
     Column::text("Token"),
     Column { title: "Scopes", class: "scopes" },
     Column::number("Last used"),
@@ -47,7 +47,7 @@ pub(super) fn render_tokens(shell: &Shell, all: &[ApiToken]) -> Markup {
     } else {
         let rows =
             html! { @for (index, token) in all.iter().enumerate() { (render_token(shell, token, index)) } };
-        DataTable { label: "Your API tokens", class: "table-cards", columns: &COLUMNS, rows }.render()
+        DataTable { label: "Your API tokens", class: "table-cards", columns: &TOKEN_COLUMNS, rows }.render()
     };
     let end = html! {
         a href="/api/v1/openapi.json" { "API description" }
