@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::WebError;
 
-/// Hexadecimal digits of the hash in a file name: enough to tell the versions of one file apart.
+/// Hexadecimal digits of the hash in a file name: enough to distinguish the versions of one file.
 const HASH_DIGITS: usize = 12;
 /// A year; the name changes with the contents.
 const IMMUTABLE_CACHE: &str = "public, max-age=31536000, immutable";

@@ -186,7 +186,7 @@ async fn a_plan_without_rows_offers_nothing_to_apply() {
 }
 
 #[tokio::test]
-async fn effects_on_other_tables_are_told_before_the_plan_is_applied() {
+async fn effects_on_other_tables_are_shown_before_the_plan_is_applied() {
     let dashboard = TestDashboard::new();
     let effect = |kind, archived| SideEffect {
         kind,

@@ -99,7 +99,7 @@ pub(super) fn describe_time_left(left: SignedDuration) -> String {
 
 /// Shortens the public keys in a text, such as that of the archive. The timeline keeps them in full.
 pub(super) fn shorten_keys(text: &str) -> String {
-    /// Letters that tell keys apart.
+    /// Letters that distinguish keys.
     const SHOWN_CHARS: usize = 12;
     let is_key = |word: &str| word.starts_with("age1") && word.len() > 2 * SHOWN_CHARS && word.is_ascii();
     let shorten = |word: &str| {

@@ -27,8 +27,8 @@ pub(super) fn render_user_timeline(
 ) -> Markup {
     let mut entries: Vec<TimelineEntry> = sessions.iter().filter_map(login_entry).collect();
     // Results repeat what the alert beside them says.
-    let told = activity.history.iter().filter(|event| !is_repetition(event));
-    entries.extend(told.map(|event| event_entry(target, event)));
+    let shown = activity.history.iter().filter(|event| !is_repetition(event));
+    entries.extend(shown.map(|event| event_entry(target, event)));
     entries.extend(activity.log_events.iter().map(log_event_entry));
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     let total = entries.len();
