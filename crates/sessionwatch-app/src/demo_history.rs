@@ -50,7 +50,8 @@ fn render_config(listen: SocketAddr, with_log: bool) -> String {
          ip = \"ipAddress\"\nuser_agent = \"userAgent\"\n\
          users = \"users\"\ndisplay = [\"name\", \"email\"]\naccounts = \"accounts\"\nlifetime_days = 30\n\
          [[target]]\nname = \"{DASHBOARD_TARGET}\"\nurl = \"watch.db\"\n\
-         [target.mapping]\nsessions = \"login_sessions\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
+         [target.mapping]\nsessions = \"login_sessions\"\ntoken = \"hash\"\nexpires = \"expires_at\"\n\
+         decoder = \"epoch-ms\"\n\
          user = \"account\"\nip = \"address\"\nuser_agent = \"agent\"\nusers = \"accounts\"\n\
          users_key = \"name\"\ndisplay = [\"name\", \"role\"]\n\
          lifetime_days = 7\n\

@@ -151,8 +151,8 @@ pub fn count_events(db: Tx<'_>, search: &EventSearch) -> Result<u64, StoreError>
     db.query_count(&query, &search.params(&pattern))
 }
 
-/// Returns the events of all targets, or of one, in a period, latest first, without changed results and reminders, which
-/// repeat what other events say.
+/// Returns the events of all targets, or of one, in a period, latest first, without changed results and reminders,
+/// which repeat what other events say.
 ///
 /// # Errors
 ///
