@@ -15,7 +15,7 @@ use super::{
     shell::{NavSection, PageHead, Shell},
 };
 
-const STATES: [&str; 12] = [
+const PILL_STATES: [&str; 12] = [
     "passing",
     "failing",
     "unknown",
@@ -43,24 +43,38 @@ pub(crate) async fn show_components(shell: Shell) -> PageResult {
 
 /// Renders every component.
 fn render_component_sheet(now: UtcTimestamp) -> Markup {
+    let card = |id, title, body| Card { id, title, note: "", end: html! {}, body };
+    let steps = card("steps", "Stepper", render_steps());
+    let timeline = card("timeline", "Timeline", render_events(now));
     html! {
         div.sheet {
             section aria-labelledby="pills" {
                 h2.h2 id="pills" { "Pills and buttons" }
-                div.grid-2 { @for theme in ["light", "dark"] { div.theme-pane data-theme=(theme) { (render_pills_and_buttons()) } } }
+                div.grid-2 {
+                    @for theme in ["light", "dark"] {
+                        div.theme-pane data-theme=(theme) { (render_pills_and_buttons()) }
+                    }
+                }
             }
             section aria-labelledby="tiles" { h2.h2 id="tiles" { "Stat tiles" } (render_tiles()) }
             section aria-labelledby="callouts" { h2.h2 id="callouts" { "Callouts" } (render_callouts()) }
             section aria-labelledby="table" { h2.h2 id="table" { "Table" } (render_table(now)) }
             div.grid-2 {
-                (Card { id: "steps", title: "Stepper", note: "", end: html! {}, body: render_steps() }.render_padded())
-                (Card { id: "timeline", title: "Timeline", note: "", end: html! {}, body: render_events(now) }.render_padded())
-                section.stack-s aria-labelledby="dialogs" { h2.h2 id="dialogs" { "Dialog, menu and code" } (render_overlays()) }
+                (steps.render_padded())
+                (timeline.render_padded())
+                section.stack-s aria-labelledby="dialogs" {
+                    h2.h2 id="dialogs" { "Dialog, menu and code" }
+                    (render_overlays())
+                }
                 section.stack-s aria-labelledby="empty" { h2.h2 id="empty" { "Empty state" } (render_empty_state()) }
             }
             section aria-labelledby="icons" {
                 h2.h2 id="icons" { "Icons" }
-                p.row.row-wrap { @for icon in <Icon as strum::VariantArray>::VARIANTS { span title=(<&str>::from(icon)) { (render_icon(*icon)) } } }
+                p.row.row-wrap {
+                    @for icon in <Icon as strum::VariantArray>::VARIANTS {
+                        span title=(<&str>::from(icon)) { (render_icon(*icon)) }
+                    }
+                }
             }
         }
     }
@@ -68,12 +82,19 @@ fn render_component_sheet(now: UtcTimestamp) -> Markup {
 
 fn render_pills_and_buttons() -> Markup {
     html! {
-        div.actions { @for severity in [Severity::Critical, Severity::High, Severity::Medium, Severity::Low] { (render_severity_pill(severity)) } }
-        div.actions { @for state in STATES { (render_state_pill(state)) } }
         div.actions {
-            button.btn.btn-primary type="button" { "Apply plan" } button.btn type="button" { "Review plan" }
-            button.btn.btn-danger type="button" { "Revoke all…" } button.btn.btn-danger-solid type="button" { "Revoke everyone" }
-            button.btn.btn-ghost type="button" { "Silence" } button.btn type="button" aria-disabled="true" { "Apply plan" }
+            @for severity in [Severity::Critical, Severity::High, Severity::Medium, Severity::Low] {
+                (render_severity_pill(severity))
+            }
+        }
+        div.actions { @for state in PILL_STATES { (render_state_pill(state)) } }
+        div.actions {
+            button.btn.btn-primary type="button" { "Apply plan" }
+            button.btn type="button" { "Review plan" }
+            button.btn.btn-danger type="button" { "Revoke all…" }
+            button.btn.btn-danger-solid type="button" { "Revoke everyone" }
+            button.btn.btn-ghost type="button" { "Silence" }
+            button.btn type="button" aria-disabled="true" { "Apply plan" }
         }
     }
 }
@@ -115,19 +136,38 @@ fn render_callouts() -> Markup {
         text: html! { (text) },
         action: html! {},
     };
-    html! {
-        (Callout { action: html! { a.btn href="/settings" { "Run doctor" } }, ..callout(Tone::Bad, "Cannot connect to shop: connection refused", "Results are from 14:20. Check that PostgreSQL is running on db.example.com:5432.") }.render())
-        (callout(Tone::Warn, "Stale for 12 minutes", "The last check run finished at 14:20. Figures below are from then.").render())
-        (callout(Tone::Info, "Read-only", "You are logged in as a viewer. Ask a responder to apply plans.").render())
-        (callout(Tone::Ok, "Plan applied: 160 sessions deleted", "Can be undone until December 3.").render())
-        (callout(Tone::Neutral, "Can be undone for 7 days", "Rows are encrypted into the archive before they are deleted.").render())
-    }
+    let unreachable = callout(
+        Tone::Bad,
+        "Cannot connect to shop: connection refused",
+        "Results are from 14:20. Check that PostgreSQL is running on db.example.com:5432.",
+    );
+    let callouts = [
+        Callout { action: html! { a.btn href="/settings" { "Run doctor" } }, ..unreachable },
+        callout(
+            Tone::Warn,
+            "Stale for 12 minutes",
+            "The last check run finished at 14:20. Figures below are from then.",
+        ),
+        callout(Tone::Info, "Read-only", "You are logged in as a viewer. Ask a responder to apply plans."),
+        callout(Tone::Ok, "Plan applied: 160 sessions deleted", "Can be undone until December 3."),
+        callout(
+            Tone::Neutral,
+            "Can be undone for 7 days",
+            "Rows are encrypted into the archive before they are deleted.",
+        ),
+    ];
+    html! { @for callout in &callouts { (callout.render()) } }
 }
 
 fn render_table(now: UtcTimestamp) -> Markup {
     let row = |name: &str, email: &str, device: &str, state: &str| {
         html! {
-            tr { td.fill { (render_user(name, Some(email), None)) } td { (device) } td.num { (render_moment(now - HOUR, now)) } td { (render_state_pill(state)) } }
+            tr {
+                td.fill { (render_user(name, Some(email), None)) }
+                td { (device) }
+                td.num { (render_moment(now - HOUR, now)) }
+                td { (render_state_pill(state)) }
+            }
         }
     };
     let rows = html! {
@@ -187,7 +227,9 @@ fn render_overlays() -> Markup {
         id: "example-dialog",
         title: "Revoke everyone on shop?",
         action: "/settings/components",
-        body: html! { p.muted { "This logs out 3,945 people. It needs a second approval and can be undone for 7 days." } },
+        body: html! {
+            p.muted { "This logs out 3,945 people. It needs a second approval and can be undone for 7 days." }
+        },
         submit: "Revoke everyone",
         is_dangerous: true,
     };
@@ -210,7 +252,11 @@ fn render_overlays() -> Markup {
         items,
     };
     html! {
-        div.actions { (menu.render()) button.btn type="button" popovertarget="example-dialog" { "Open dialog" } (render_avatar("Ada Moreau", AvatarSize::Large)) }
+        div.actions {
+            (menu.render())
+            button.btn type="button" popovertarget="example-dialog" { "Open dialog" }
+            (render_avatar("Ada Moreau", AvatarSize::Large))
+        }
         (dialog.render())
         (render_code_block("command", "sessionwatch apply p-7f3a --as ada"))
     }

@@ -11,7 +11,8 @@ use sessionwatch_core::{
 
 /// Renders an instant as a relative time, with the exact time on hover.
 pub(crate) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
-    html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (format_relative_time(at, now)) } }
+    let relative = format_relative_time(at, now);
+    html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (relative) } }
 }
 
 /// Formats a relative time, such as `90 s ago` or `in 3 days`.

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn documentation_is_embedded_without_title_links_and_raw_html() {
-        let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n```sql\nSELECT 1\n```\n";
+        let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n\
+                    ```sql\nSELECT 1\n```\n";
         let page = render_markdown(text).into_string();
         assert!(page.contains("<h3>Why</h3>") && page.contains("See here."), "{page}");
         assert!(page.contains("<pre tabindex=\"0\">SELECT 1"), "{page}");

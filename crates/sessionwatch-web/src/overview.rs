@@ -110,11 +110,15 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
     };
     let lead = html! {
         @if open > 0 && rows.len() > 1 { (render_problem_targets(rows)) " " }
-        @if open > 0 && acknowledged > 0 { (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. " }
+        @if open > 0 && acknowledged > 0 {
+            (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. "
+        }
         @if open > 0 && unknown > 0 { "The state of " (targets(unknown)) " is unknown. " }
         @if !rows.is_empty() && open + unknown == 0 {
-            @if pending > 0 { "A check failed for the first time. It is confirmed by the next runs before anybody is notified." }
-            @else if acknowledged == 0 { "No check fails." }
+            @if pending > 0 {
+                "A check failed for the first time. "
+                "It is confirmed by the next runs before anybody is notified."
+            } @else if acknowledged == 0 { "No check fails." }
         }
     };
     PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
@@ -152,7 +156,10 @@ fn render_no_targets() -> Markup {
     let state = EmptyState {
         icon: Icon::Database,
         title: "No database is monitored yet",
-        text: html! { "Run " code { "sessionwatch init URL" } " to create a configuration. It finds the session table and shows what it found." },
+        text: html! {
+            "Run " code { "sessionwatch init URL" } " to create a configuration. "
+            "It finds the session table and shows what it found."
+        },
         action: html! {},
     };
     html! { section.card { (state.render()) } }
@@ -162,12 +169,21 @@ fn render_no_targets() -> Markup {
 fn render_unknown_targets(rows: &[TargetRow<'_>]) -> Markup {
     html! {
         @for row in rows.iter().filter(|row| row.status.state() == "unknown") {
-            @let path = format!("/targets/{}", percent_encode(&row.target.name));
-            @let (title, text) = match &row.status.report {
-                None => (format!("{} has not been checked yet", row.target.name), "The first check run starts within a minute."),
-                Some(_) => (format!("{} cannot be checked", row.target.name), "The figures below are those of the last run that succeeded. Nothing is known about the sessions since then."),
+            @let path = format!("/targets/{}/doctor", percent_encode(&row.target.name));
+            @let (problem, text) = match &row.status.report {
+                None => ("has not been checked yet", "The first check run starts within a minute."),
+                Some(_) => (
+                    "cannot be checked",
+                    "The figures below are those of the last run that succeeded. \
+                     Nothing is known about the sessions since then.",
+                ),
             };
-            (Callout { tone: Tone::Warn, title: &title, text: html! { (text) }, action: html! { a.btn href={ (path) "/doctor" } { "Run doctor" } } }.render())
+            (Callout {
+                tone: Tone::Warn,
+                title: &format!("{} {problem}", row.target.name),
+                text: html! { (text) },
+                action: html! { a.btn href=(path) { "Run doctor" } },
+            }.render())
         }
     }
 }
@@ -202,7 +218,7 @@ fn render_chart(
 }
 
 fn render_target_table(rows: &[TargetRow<'_>], shell: &Shell) -> Markup {
-    const COLUMNS: [Column<'_>; 7] = [
+    const TARGET_COLUMNS: [Column<'_>; 7] = [
         Column::text("Target"),
         Column::text("State"),
         Column::fill("Profile"),
@@ -224,12 +240,18 @@ fn render_target_table(rows: &[TargetRow<'_>], shell: &Shell) -> Markup {
                 td.num data-l="Active" { (figure(row, "active")) }
                 td.num.hide-s { (figure(row, "users_active")) }
                 td.num.hide-s { (row.status.firing_alerts().len()) }
-                td.num { @match &row.status.report { Some(report) => (render_relative_time(report.at, shell.now)), None => "never" } }
+                td.num {
+                    @match &row.status.report {
+                        Some(report) => (render_relative_time(report.at, shell.now)),
+                        None => "never",
+                    }
+                }
             }
         }
     };
     let body =
-        DataTable { label: "Targets", class: "table-cards", columns: &COLUMNS, rows: table_rows }.render();
+        DataTable { label: "Targets", class: "table-cards", columns: &TARGET_COLUMNS, rows: table_rows }
+            .render();
     Card { id: "target-table", title: "Targets", note: &rows.len().to_string(), end: html! {}, body }.render()
 }
 

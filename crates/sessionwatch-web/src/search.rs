@@ -95,16 +95,25 @@ fn render_page(groups: &[ResultGroup], gaps: &[&str], text: &str) -> Markup {
         0 => format!("Nothing found for “{shown}”"),
         _ => format!("{} for “{shown}”", format_count(count, "result", "results")),
     };
-    let lead = html! { "Pages, checks, incidents and plans; users by name, email, handle or ID; sessions by token prefix or row ID." };
+    let lead = html! {
+        "Pages, checks, incidents and plans; users by name, email, handle or ID; "
+        "sessions by token prefix or row ID."
+    };
     html! {
         (PageHeader { headline: &headline, lead, ..PageHeader::default() }.render())
         form.find role="search" action="/search" {
             label.sr for="q" { "Search" }
-            input.input.input-s id="q" type="search" name="q" value=(text) maxlength="200" placeholder="User, email, token prefix, check, incident…";
+            input.input.input-s id="q" type="search" name="q" value=(text) maxlength="200"
+                placeholder="User, email, token prefix, check, incident…";
             button.btn { (render_icon(Icon::Search)) "Search" }
         }
         @for gap in gaps {
-            (Callout { tone: Tone::Warn, title: "Some results may be missing", text: html! { (sanitize_text(gap)) }, action: html! {} }.render())
+            (Callout {
+                tone: Tone::Warn,
+                title: "Some results may be missing",
+                text: html! { (sanitize_text(gap)) },
+                action: html! {},
+            }.render())
         }
         @if count == 0 { section.card { (render_empty(text)) } }
         @for (number, group) in groups.iter().enumerate() {

@@ -151,11 +151,15 @@ impl Shell {
                     a.skip href="#main" { "Skip to content" }
                     div.app {
                         aside.rail aria-label="Sidebar" {
-                            div.rail-in { (render_brand()) (self.render_navigation(page, "Main")) (self.render_rail_foot()) }
+                            div.rail-in {
+                                (render_brand()) (self.render_navigation(page, "Main")) (self.render_rail_foot())
+                            }
                         }
                         div {
                             (self.render_top_bar(page))
-                            main.main id="main" data-live=[page.live.then_some("yes")] { div.page { (body) (render_foot()) } }
+                            main.main id="main" data-live=[page.live.then_some("yes")] {
+                                div.page { (body) (render_foot()) }
+                            }
                         }
                     }
                     (self.render_drawer(page))
@@ -174,7 +178,8 @@ impl Shell {
                 @for (index, group) in NAV_GROUPS.iter().enumerate() {
                     @if index > 0 { div.nav-sep role="presentation" {} }
                     @for section in *group {
-                        a href=(section.path(target)) aria-current=[(*section == page.section).then_some("page")] title=(section.title()) {
+                        @let current = (*section == page.section).then_some("page");
+                        a href=(section.path(target)) aria-current=[current] title=(section.title()) {
                             (render_icon(section.icon())) span { (section.title()) } (self.render_badge(*section))
                         }
                     }
@@ -217,16 +222,21 @@ impl Shell {
     fn render_top_bar(&self, page: PageHead<'_>) -> Markup {
         html! {
             header.topbar {
-                button.btn.btn-ghost.btn-icon.menu-button type="button" popovertarget="drawer" aria-label="Open menu" { (render_icon(Icon::Menu)) }
+                button.btn.btn-ghost.btn-icon.menu-button type="button" popovertarget="drawer"
+                    aria-label="Open menu" { (render_icon(Icon::Menu)) }
                 (render_brand())
                 (self.render_target_switcher(page))
                 button.search type="button" data-open-search popovertarget="search" {
-                    (render_icon(Icon::Search)) span.grow.truncate { "Search users, tokens, checks…" } span.kbd { "Ctrl K" }
+                    (render_icon(Icon::Search))
+                    span.grow.truncate { "Search users, tokens, checks…" }
+                    span.kbd { "Ctrl K" }
                 }
                 span.grow {}
                 (self.render_live_state(page))
-                button.btn.btn-ghost.btn-icon.search-button type="button" data-open-search popovertarget="search" aria-label="Search" { (render_icon(Icon::Search)) }
-                button.btn.btn-ghost.btn-icon.theme type="button" data-theme-toggle hidden aria-label="Switch theme" title="Switch theme" { (render_icon(Icon::SunMoon)) }
+                button.btn.btn-ghost.btn-icon.search-button type="button" data-open-search popovertarget="search"
+                    aria-label="Search" { (render_icon(Icon::Search)) }
+                button.btn.btn-ghost.btn-icon.theme type="button" data-theme-toggle hidden
+                    aria-label="Switch theme" title="Switch theme" { (render_icon(Icon::SunMoon)) }
                 (self.render_account_menu())
             }
         }
@@ -258,7 +268,9 @@ impl Shell {
         let dots = self.status.targets.iter().filter(|one| shown(&one.name)).take(6);
         let name = page.target.unwrap_or("All targets");
         let button = html! {
-            span.dots { @for one in dots { span class=(dot(one.state)) {} } } span.truncate { (name) } (render_icon(Icon::ChevronsUpDown))
+            span.dots { @for one in dots { span class=(dot(one.state)) {} } }
+            span.truncate { (name) }
+            (render_icon(Icon::ChevronsUpDown))
         };
         let label = format!("Target: {name}");
         html! {
@@ -289,7 +301,10 @@ impl Shell {
             is_current: false,
         };
         let log_out = html! {
-            form method="post" action="/logout" { (render_csrf_field(&self.user)) button { (render_icon(Icon::LogOut)) "Log out" } }
+            form method="post" action="/logout" {
+                (render_csrf_field(&self.user))
+                button { (render_icon(Icon::LogOut)) "Log out" }
+            }
         };
         let items = vec![
             link("/settings#login-sessions", Icon::Monitor, "My login sessions"),
@@ -315,7 +330,11 @@ impl Shell {
                 (render_brand())
                 (self.render_navigation(page, "Menu"))
                 div.drawer-foot {
-                    @for one in &self.status.targets { a.btn href={ "/targets/" (percent_encode(&one.name)) } { (render_icon(Icon::Database)) (one.name) } }
+                    @for one in &self.status.targets {
+                        a.btn href={ "/targets/" (percent_encode(&one.name)) } {
+                            (render_icon(Icon::Database)) (one.name)
+                        }
+                    }
                     button.btn type="button" data-theme-toggle hidden { (render_icon(Icon::SunMoon)) "Switch theme" }
                 }
             }
@@ -383,7 +402,8 @@ fn render_search_dialog() -> Markup {
             form action="/search" role="search" {
                 div.palette-field {
                     (render_icon(Icon::Search))
-                    input type="search" name="q" placeholder="User, email, token prefix, check, incident…" aria-label="Search" autocomplete="off" autofocus maxlength="200";
+                    input type="search" name="q" placeholder="User, email, token prefix, check, incident…"
+                        aria-label="Search" autocomplete="off" autofocus maxlength="200";
                     span.kbd { "Esc" }
                 }
             }

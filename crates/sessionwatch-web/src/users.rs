@@ -72,8 +72,10 @@ pub(super) async fn show_users(
         _ => online_headline(&totals),
     };
     let lead = html! {
-        @if find.is_empty() { "The users with the most active sessions come first. The search also finds users without a session." }
-        @else { "Users whose ID, name, handle or email address contains the text." }
+        @if find.is_empty() {
+            "The users with the most active sessions come first. "
+            "The search also finds users without a session."
+        } @else { "Users whose ID, name, handle or email address contains the text." }
     };
     let body = html! {
         (PageHeader { headline: &headline, lead, ..PageHeader::default() }.render())
@@ -104,7 +106,8 @@ fn render_search(target: &str, find: &str) -> Markup {
     html! {
         form.find role="search" method="get" action=(path) {
             label.sr for="find" { "Name, email, handle or ID" }
-            input.input.input-s id="find" type="search" name="find" value=(find) maxlength="200" placeholder="Name, email, handle or ID";
+            input.input.input-s id="find" type="search" name="find" value=(find) maxlength="200"
+                placeholder="Name, email, handle or ID";
             button.btn { (render_icon(Icon::Search)) "Find user" }
             @if !find.is_empty() { a href=(path) { "Clear search" } }
         }
@@ -114,7 +117,8 @@ fn render_search(target: &str, find: &str) -> Markup {
 fn render_list(target: &str, find: &str, list: &UserList) -> Markup {
     html! {
         @if !list.gap.is_empty() {
-            (Callout { tone: Tone::Info, title: list.gap, text: html! { "The search finds a user by ID." }, action: html! {} }.render())
+            @let text = html! { "The search finds a user by ID." };
+            (Callout { tone: Tone::Info, title: list.gap, text, action: html! {} }.render())
         }
         @if !list.users.is_empty() { (render_table(target, find, list)) }
         @else if list.gap.is_empty() || !find.is_empty() { section.card { (render_empty(find)) } }

@@ -90,16 +90,20 @@ pub(super) fn render_history(filter: HistoryFilter<'_>, events: &[EventRecord], 
         Column::fill("Summary"),
     ];
     let rows = html! { @for event in events.iter().rev() { (render_event_row(event, now)) } };
+    let class = "table-cards table-dense table-events";
     let body = html! {
         @if events.is_empty() {
             (EmptyState {
                 icon: Icon::Send,
                 title: "No matching notifications",
-                text: html! { "Notifications of firing and resolved alerts are kept here. Try another text or a longer period." },
+                text: html! {
+                    "Notifications of firing and resolved alerts are kept here. "
+                    "Try another text or a longer period."
+                },
                 action: html! {},
             }.render())
         } @else {
-            (DataTable { label: "Notifications", class: "table-cards table-dense table-events", columns: &EVENT_COLUMNS, rows }.render())
+            (DataTable { label: "Notifications", class, columns: &EVENT_COLUMNS, rows }.render())
         }
     };
     let count = events.len();
@@ -129,7 +133,8 @@ impl HistoryFilter<'_> {
     fn render(self) -> Markup {
         html! {
             form.row.row-wrap.history-filter method="get" action="/alerts" role="search" {
-                input.input.input-s type="search" name="text" value=(self.text) maxlength="200" placeholder="Summary contains…" aria-label="Summary contains";
+                input.input.input-s type="search" name="text" value=(self.text) maxlength="200"
+                    placeholder="Summary contains…" aria-label="Summary contains";
                 select.input.input-s name="days" aria-label="Period" {
                     @if !FILTER_DAYS.contains(&self.days) {
                         option value=(self.days) selected { "Last " (self.days) " days" }

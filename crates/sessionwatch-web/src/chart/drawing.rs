@@ -57,8 +57,9 @@ impl Drawing<'_> {
         let (line, bars) = self.panes();
         let bottom = bars.map_or(line.bottom(), Pane::bottom);
         let class = if self.is_narrow { "chart chart-narrow" } else { "chart chart-wide" };
+        let view_box = format!("0 0 {} {}", self.width, bottom + AXIS_HEIGHT);
         html! {
-            svg class=(class) viewBox={ "0 0 " (self.width) " " (bottom + AXIS_HEIGHT) } role="img" aria-label=(self.chart.text_summary()) {
+            svg class=(class) viewBox=(view_box) role="img" aria-label=(self.chart.text_summary()) {
                 (self.render_grid(line))
                 @for period in &self.chart.firing { (self.render_firing(line, period.from, period.to)) }
                 (self.render_limits(line))
@@ -102,12 +103,13 @@ impl Drawing<'_> {
     }
 
     fn render_grid(self, pane: Pane) -> Markup {
-        let right = self.width - RIGHT_MARGIN;
+        let [left, right] = [self.left(), self.width - RIGHT_MARGIN];
         html! {
             @for share in [0.0, 0.5, 1.0] {
                 @let y = pane.y(share * pane.end);
-                line class=(if share > 0.0 { "c-grid" } else { "c-axis" }) x1=(px(self.left())) x2=(px(right)) y1=(px(y)) y2=(px(y)) {}
-                text x=(px(self.left() - 8.0)) y=(px(y + 4.0)) text-anchor="end" { (axis_label(share * pane.end)) }
+                @let class = if share > 0.0 { "c-grid" } else { "c-axis" };
+                line class=(class) x1=(Px(left)) x2=(Px(right)) y1=(Px(y)) y2=(Px(y)) {}
+                text x=(Px(left - 8.0)) y=(Px(y + 4.0)) text-anchor="end" { (axis_label(share * pane.end)) }
             }
         }
     }
@@ -116,17 +118,27 @@ impl Drawing<'_> {
         let (x, end) = (self.x(from), self.x(to));
         let label = format!("Firing from {} to {}", clock::format_utc(from), clock::format_utc(to));
         // At least two pixels, or a short alert in a long period would be invisible.
-        html! { rect.c-fire x=(px(x)) y=(px(pane.top)) width=(px((end - x).max(2.0))) height=(px(pane.height)) { title { (label) } } }
+        let width = (end - x).max(2.0);
+        html! {
+            rect.c-fire x=(Px(x)) y=(Px(pane.top)) width=(Px(width)) height=(Px(pane.height)) {
+                title { (label) }
+            }
+        }
     }
 
     fn render_limits(self, pane: Pane) -> Markup {
         let latest = self.chart.line.points.iter().rev().find_map(|(_, value)| *value).unwrap_or(0.0);
+        let [left, right] = [self.left(), self.width - RIGHT_MARGIN];
         html! {
             @for limit in self.chart.limits.iter().filter(|limit| limit.value <= pane.end) {
                 @let y = pane.y(limit.value);
                 @let is_crossed = latest > limit.value && limit.label.contains("above");
-                line class=(if is_crossed { "c-limit c-limit-bad" } else { "c-limit" }) x1=(px(self.left())) x2=(px(self.width - RIGHT_MARGIN)) y1=(px(y)) y2=(px(y)) {}
-                text class=(if is_crossed { "lim lim-bad" } else { "lim" }) x=(px(self.left() + 4.0)) y=(px(y - 5.0)) { (limit.label) " " (format_amount(limit.value)) }
+                @let [line_class, text_class] =
+                    if is_crossed { ["c-limit c-limit-bad", "lim lim-bad"] } else { ["c-limit", "lim"] };
+                line class=(line_class) x1=(Px(left)) x2=(Px(right)) y1=(Px(y)) y2=(Px(y)) {}
+                text class=(text_class) x=(Px(left + 4.0)) y=(Px(y - 5.0)) {
+                    (limit.label) " " (format_amount(limit.value))
+                }
             }
         }
     }
@@ -138,19 +150,21 @@ impl Drawing<'_> {
         html! {
             @for run in runs {
                 @let path = self.line_path(pane, run);
-                path.c-area d={ (path) "L" (px(self.x(run[run.len() - 1].0))) " " (px(pane.bottom())) "L" (px(self.x(run[0].0))) " " (px(pane.bottom())) "Z" } {}
+                @let [first, last] = [run[0].0, run[run.len() - 1].0].map(|at| Px(self.x(at)));
+                @let bottom = Px(pane.bottom());
+                path.c-area d={ (path) "L" (last) " " (bottom) "L" (first) " " (bottom) "Z" } {}
                 path.c-line d=(path) {}
             }
             @if let Some((at, value)) = latest {
-                circle.c-dot cx=(px(self.x(at))) cy=(px(pane.y(value))) r="4.5" {}
-                text.val x=(px(self.x(at))) y=(px(pane.y(value) - 12.0)) text-anchor="end" { (format_amount(value)) }
+                circle.c-dot cx=(Px(self.x(at))) cy=(Px(pane.y(value))) r="4.5" {}
+                text.val x=(Px(self.x(at))) y=(Px(pane.y(value) - 12.0)) text-anchor="end" { (format_amount(value)) }
             }
         }
     }
 
     fn line_path(self, pane: Pane, run: &[ChartPoint]) -> String {
         let point =
-            |(at, value): &ChartPoint| format!("{} {}", px(self.x(*at)), px(pane.y(value.unwrap_or(0.0))));
+            |(at, value): &ChartPoint| format!("{} {}", Px(self.x(*at)), Px(pane.y(value.unwrap_or(0.0))));
         format!("M{}", run.iter().map(point).collect::<Vec<_>>().join("L"))
     }
 
@@ -159,11 +173,12 @@ impl Drawing<'_> {
         let [badge, icon] =
             if marker.is_problem { ["c-badge c-badge-bad", "c-ico c-ico-bad"] } else { ["c-badge", "c-ico"] };
         html! {
-            line.c-mark x1=(px(x)) x2=(px(x)) y1=(px(pane.top - 8.0)) y2=(px(pane.bottom())) {}
+            line.c-mark x1=(Px(x)) x2=(Px(x)) y1=(Px(pane.top - 8.0)) y2=(Px(pane.bottom())) {}
             g {
                 title { (marker.label) ": " (clock::format_utc(marker.at)) }
-                circle class=(badge) cx=(px(x)) cy=(px(pane.top - 18.0)) r="10" {}
-                use class=(icon) href={ (Asset::Sprite.url()) "#i-" (name) } x=(px(x - 6.0)) y=(px(pane.top - 24.0)) width="12" height="12" {}
+                circle class=(badge) cx=(Px(x)) cy=(Px(pane.top - 18.0)) r="10" {}
+                @let href = format!("{}#i-{name}", Asset::Sprite.url());
+                use class=(icon) href=(href) x=(Px(x - 6.0)) y=(Px(pane.top - 24.0)) width="12" height="12" {}
             }
         }
     }
@@ -176,10 +191,11 @@ impl Drawing<'_> {
         let width = ((self.width - self.left() - RIGHT_MARGIN) / slots as f64 - 1.0).max(1.0);
         html! {
             (self.render_grid(pane))
-            text.pane x=(px(self.left())) y=(px(pane.top - 12.0)) { (bars.label) }
+            text.pane x=(Px(self.left())) y=(Px(pane.top - 12.0)) { (bars.label) }
             @for (at, value) in &points {
                 @if let Some(value) = value {
-                    rect.c-bar x=(px(self.x(*at) - width)) y=(px(pane.y(*value))) width=(px(width)) height=(px(pane.bottom() - pane.y(*value))) {}
+                    @let [x, y] = [self.x(*at) - width, pane.y(*value)];
+                    rect.c-bar x=(Px(x)) y=(Px(y)) width=(Px(width)) height=(Px(pane.bottom() - y)) {}
                 }
             }
         }
@@ -190,16 +206,21 @@ impl Drawing<'_> {
         html! {
             @for (at, label) in time_ticks(self.chart.period, wanted) {
                 @let x = self.x(at);
-                line.c-axis x1=(px(x)) x2=(px(x)) y1=(px(bottom)) y2=(px(bottom + 4.0)) {}
-                text x=(px(x)) y=(px(bottom + 18.0)) text-anchor="middle" { (label) }
+                line.c-axis x1=(Px(x)) x2=(Px(x)) y1=(Px(bottom)) y2=(Px(bottom + 4.0)) {}
+                text x=(Px(x)) y=(Px(bottom + 18.0)) text-anchor="middle" { (label) }
             }
         }
     }
 }
 
-/// Formats a coordinate with one decimal, which is finer than a pixel.
-fn px(value: f64) -> String {
-    format!("{value:.1}")
+/// A coordinate, shown with one decimal, which is finer than a pixel.
+#[derive(Clone, Copy, Debug)]
+struct Px(f64);
+
+impl std::fmt::Display for Px {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:.1}", self.0)
+    }
 }
 
 /// Formats a value of the y-axis, with `k` for thousands.

@@ -133,7 +133,8 @@ impl CheckView<'_> {
         let body = html! {
             (self.alert_fields())
             p.muted {
-                "Nobody is notified of this check on " (self.alert.target) " until then. It still runs, and its results are stored."
+                "Nobody is notified of this check on " (self.alert.target) " until then. "
+                "It still runs, and its results are stored."
             }
             div.field {
                 label for="silence-end" { "Until (UTC)" }
@@ -192,7 +193,8 @@ impl CheckView<'_> {
         let body = html! {
             (self.alert_fields())
             p.muted {
-                "An alert is resolved by itself when its check passes. If you resolve it now and the check still fails, it fires again."
+                "An alert is resolved by itself when its check passes. "
+                "If you resolve it now and the check still fails, it fires again."
             }
             div.field {
                 label for="resolve-note" { "Reason (optional)" }
@@ -222,7 +224,8 @@ impl CheckView<'_> {
             (render_csrf_field(&self.shell.user))
             input type="hidden" name="target" value=(self.alert.target);
             p.muted {
-                "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users."
+                "An incident guides you step by step: "
+                "confirm, freeze the evidence, revoke sessions, verify, notify users."
             }
             div.field {
                 label for="incident-severity" { "Severity" }
@@ -232,7 +235,8 @@ impl CheckView<'_> {
             }
             div.field {
                 label for="incident-summary" { "What happened" }
-                input.input id="incident-summary" name="summary" required maxlength="500" value=(sanitize_text(&self.alert.summary));
+                input.input id="incident-summary" name="summary" required maxlength="500"
+                    value=(sanitize_text(&self.alert.summary));
             }
         };
         Dialog {

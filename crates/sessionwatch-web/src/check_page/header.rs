@@ -53,10 +53,12 @@ impl CheckView<'_> {
             @if is_urgent { (render_severity_pill(severity)) } @else { (render_quiet_severity_pill(severity)) }
             @match (state, self.failing_since()) {
                 ("failing", Some(since)) => {
-                    (render_pill(PillTone::Failing, Icon::Bell, &format!("Firing for {}", self.length_since(since))))
+                    @let text = format!("Firing for {}", self.length_since(since));
+                    (render_pill(PillTone::Failing, Icon::Bell, &text))
                 }
                 ("pending", Some(since)) => {
-                    (render_pill(PillTone::Unknown, Icon::Hourglass, &format!("Pending for {}", self.length_since(since))))
+                    @let text = format!("Pending for {}", self.length_since(since));
+                    (render_pill(PillTone::Unknown, Icon::Hourglass, &text))
                 }
                 _ => (render_state_pill(state)),
             }
@@ -93,7 +95,10 @@ impl CheckView<'_> {
             @if fires {
                 span {
                     (render_icon(Icon::User))
-                    @match &alert.acknowledged_by { Some(owner) => { "Owner: " (sanitize_text(owner)) }, None => "No owner" }
+                    @match &alert.acknowledged_by {
+                        Some(owner) => { "Owner: " (sanitize_text(owner)) },
+                        None => "No owner",
+                    }
                 }
             }
             @if let Some(note) = &alert.note { span.note { (render_icon(Icon::MessageSquare)) (sanitize_text(note)) } }
@@ -149,9 +154,10 @@ impl CheckView<'_> {
     fn render_silences(&self) -> Markup {
         html! {
             @for silence in &self.details.silences {
+                @let end = clock::format_utc(silence.ends_at);
                 @let title = match &silence.subject {
-                    Some(subject) => format!("Silenced for {} until {}", sanitize_text(subject), clock::format_utc(silence.ends_at)),
-                    None => format!("Silenced until {}", clock::format_utc(silence.ends_at)),
+                    Some(subject) => format!("Silenced for {} until {end}", sanitize_text(subject)),
+                    None => format!("Silenced until {end}"),
                 };
                 @let action = html! {
                     @if self.shell.can_respond() {

@@ -32,16 +32,18 @@ struct ResultSpan<'a> {
 impl<'a> ResultStrip<'a> {
     /// Renders the strip with its caption.
     pub(super) fn render(&self) -> Markup {
+        let view_box = format!("0 0 {} 24", CELL_COUNT * CELL_PITCH);
+        let label = self.text_summary();
         html! {
             div.stack-s {
                 div.row.between.muted { span { "Last 14 days" } span { (self.share_text()) } }
-                svg.strip viewBox={ "0 0 " (CELL_COUNT * CELL_PITCH) " 24" } preserveAspectRatio="none" role="img" aria-label=(self.text_summary()) {
+                svg.strip viewBox=(view_box) preserveAspectRatio="none" role="img" aria-label=(label) {
                     @for index in 0..CELL_COUNT {
                         @let cell = self.cell(index);
-                        rect class=(cell_class(self.worst_result(cell))) x=(index * CELL_PITCH) y="0" width=(CELL_WIDTH) height="24" rx="2" {
-                            title {
-                                (clock::format_utc(cell.from)) ": " (self.worst_result(cell).unwrap_or("no result"))
-                            }
+                        @let result = self.worst_result(cell);
+                        @let x = index * CELL_PITCH;
+                        rect class=(cell_class(result)) x=(x) y="0" width=(CELL_WIDTH) height="24" rx="2" {
+                            title { (clock::format_utc(cell.from)) ": " (result.unwrap_or("no result")) }
                         }
                     }
                 }

@@ -21,9 +21,25 @@ async fn an_unknown_check_is_not_found() {
 async fn everything_about_a_check_is_shown_as_text() {
     let dashboard = TestDashboard::new();
     let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "2 shared tokens");
-    let evidence = serde_json::json!([{ "token_prefix": "abcdefgh", "user": HOSTILE_TEXT, "rows": 1, "display": [HOSTILE_TEXT, "ada@example.org"] }]);
-    let log_events = serde_json::json!([{ "recorded_at": "2026-11-01T10:00:00Z", "source": HOSTILE_TEXT, "text": HOSTILE_TEXT, "match_kind": "exact" }]);
-    let finding = serde_json::json!({ "value": 2, "threshold": "> 0", "action": HOSTILE_TEXT, "evidence": evidence, "log_events": log_events });
+    let evidence = serde_json::json!([{
+        "token_prefix": "abcdefgh",
+        "user": HOSTILE_TEXT,
+        "rows": 1,
+        "display": [HOSTILE_TEXT, "ada@example.org"],
+    }]);
+    let log_events = serde_json::json!([{
+        "recorded_at": "2026-11-01T10:00:00Z",
+        "source": HOSTILE_TEXT,
+        "text": HOSTILE_TEXT,
+        "match_kind": "exact",
+    }]);
+    let finding = serde_json::json!({
+        "value": 2,
+        "threshold": "> 0",
+        "action": HOSTILE_TEXT,
+        "evidence": evidence,
+        "log_events": log_events,
+    });
     kept.finding = Some(finding.to_string());
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     dashboard.insert_event("duplicate-tokens", "comment", HOSTILE_TEXT);
@@ -158,7 +174,8 @@ async fn an_unknown_result_is_explained_and_not_shown_as_failing() {
     let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
     kept.verdict = Some("unknown".into());
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
-    let report = serde_json::json!({ "stats": null, "checks": [{ "id": "duplicate-tokens", "result": "unknown", "reason": HOSTILE_TEXT }] });
+    let check = serde_json::json!({ "id": "duplicate-tokens", "result": "unknown", "reason": HOSTILE_TEXT });
+    let report = serde_json::json!({ "stats": null, "checks": [check] });
     dashboard
         .write_store(|db| latest_reports::upsert_report(db, "app", &report.to_string(), dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get(CHECK).await;

@@ -49,7 +49,8 @@ impl CheckView<'_> {
             form.composer method="post" action="/alerts/comment" {
                 (render_alert_fields(&self.shell.user, self.alert, &self.path()))
                 (render_avatar(&self.shell.user.name, AvatarSize::Small))
-                input.input.input-s name="note" required maxlength="500" aria-label="Comment" placeholder="Add a comment" autocomplete="off";
+                input.input.input-s name="note" required maxlength="500" aria-label="Comment"
+                    placeholder="Add a comment" autocomplete="off";
                 button.btn { "Add comment" }
             }
         }

@@ -11,7 +11,8 @@ pub(crate) fn render_code_block(label: &str, text: &str) -> Markup {
             // Reachable by keyboard, because it may scroll.
             pre tabindex="0" aria-label=(label) { (text) }
             // Shown by the script: without it, the button could do nothing.
-            button.btn.btn-ghost.btn-icon.btn-s type="button" data-copy hidden aria-label={ "Copy " (label) } title="Copy" {
+            @let label = format!("Copy {label}");
+            button.btn.btn-ghost.btn-icon.btn-s type="button" data-copy hidden aria-label=(label) title="Copy" {
                 (render_icon(Icon::Copy))
             }
         }

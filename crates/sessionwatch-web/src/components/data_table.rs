@@ -48,7 +48,9 @@ impl DataTable<'_> {
             div.table-wrap tabindex="0" role="group" aria-label=(self.label) {
                 table class={ "table " (self.class) } {
                     thead { tr { @for column in self.columns {
-                        @if column.title.is_empty() { td {} } @else { th scope="col" class=[(!column.class.is_empty()).then_some(column.class)] { (column.title) } }
+                        @let class = (!column.class.is_empty()).then_some(column.class);
+                        @if column.title.is_empty() { td {} }
+                        @else { th scope="col" class=[class] { (column.title) } }
                     } } }
                     tbody { (self.rows) }
                 }

@@ -40,8 +40,9 @@ pub(crate) enum MenuItem<'a> {
 impl Menu<'_> {
     /// Renders the button and the closed menu.
     pub(crate) fn render(&self) -> Markup {
+        let label = (!self.label.is_empty()).then_some(self.label);
         html! {
-            button class=(self.button_class) type="button" popovertarget=(self.id) aria-label=[(!self.label.is_empty()).then_some(self.label)] {
+            button class=(self.button_class) type="button" popovertarget=(self.id) aria-label=[label] {
                 (self.button)
             }
             div.menu id=(self.id) popover {
@@ -54,7 +55,8 @@ impl Menu<'_> {
                         }
                         MenuItem::Form(form) => (form),
                         MenuItem::OpenDialog { dialog, text, is_dangerous } => {
-                            button type="button" class=[is_dangerous.then_some("danger")] popovertarget=(dialog) { (text) }
+                            @let class = is_dangerous.then_some("danger");
+                            button type="button" class=[class] popovertarget=(dialog) { (text) }
                         }
                         MenuItem::Separator => hr;,
                     }

@@ -38,7 +38,10 @@ impl PageHeader<'_> {
         html! {
             @if !self.crumbs.is_empty() {
                 nav.crumbs aria-label="Breadcrumbs" {
-                    @for crumb in &self.crumbs { a href=(crumb.href) { (crumb.text) } (render_icon(Icon::ChevronRight)) }
+                    @for crumb in &self.crumbs {
+                        a href=(crumb.href) { (crumb.text) }
+                        (render_icon(Icon::ChevronRight))
+                    }
                     span aria-current="page" { @if self.id.is_empty() { (self.headline) } @else { (self.id) } }
                 }
             }

@@ -76,11 +76,14 @@ impl StatTile<'_> {
 impl Sparkline {
     /// Renders the course as a picture with these classes.
     pub(crate) fn render(&self, class: &str) -> Markup {
+        let view_box = format!("0 0 {SPARK_WIDTH} {SPARK_HEIGHT}");
         html! {
-            svg class=(class) viewBox={ "0 0 " (SPARK_WIDTH) " " (SPARK_HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
+            svg class=(class) viewBox=(view_box) preserveAspectRatio="none" aria-hidden="true" {
                 @for run in self.known_runs() {
-                    path.spark-area d={ (self.line_path(&run)) "L" (self.x_position(run.end - 1)) " " (SPARK_HEIGHT) "L" (self.x_position(run.start)) " " (SPARK_HEIGHT) "Z" } {}
-                    path.spark-line d=(self.line_path(&run)) {}
+                    @let line = self.line_path(&run);
+                    @let [first, last] = [run.start, run.end - 1].map(|index| self.x_position(index));
+                    path.spark-area d={ (line) "L" (last) " " (SPARK_HEIGHT) "L" (first) " " (SPARK_HEIGHT) "Z" } {}
+                    path.spark-line d=(line) {}
                 }
             }
         }

@@ -45,7 +45,12 @@ fn render_steps(label: &str, steps: &[Step], link: StepLink) -> Markup {
     html! {
         ol.stepper aria-label=(label) {
             @for (index, step) in steps.iter().enumerate() {
-                @let class = match step.state { StepState::Done => "done", StepState::Skipped => "skipped", StepState::Current => "now", StepState::Open => "" };
+                @let class = match step.state {
+                    StepState::Done => "done",
+                    StepState::Skipped => "skipped",
+                    StepState::Current => "now",
+                    StepState::Open => "",
+                };
                 li class=(class) aria-current=[(step.state == StepState::Current).then_some("step")] {
                     span.step-dot {
                         @match step.state {

@@ -33,7 +33,11 @@ pub(crate) fn render_timeline(entries: &[TimelineEntry], now: UtcTimestamp) -> M
     html! {
         ul.timeline {
             @for entry in entries {
-                @let tone = match entry.tone { TimelineTone::Bad => "tl-ico tl-bad", TimelineTone::Ok => "tl-ico tl-ok", TimelineTone::Neutral => "tl-ico" };
+                @let tone = match entry.tone {
+                    TimelineTone::Bad => "tl-ico tl-bad",
+                    TimelineTone::Ok => "tl-ico tl-ok",
+                    TimelineTone::Neutral => "tl-ico",
+                };
                 li {
                     span class=(tone) { (render_icon(entry.icon)) }
                     div.body {

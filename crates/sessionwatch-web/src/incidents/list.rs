@@ -31,7 +31,9 @@ pub(crate) async fn show_incidents(State(app): State<Arc<AppState>>, shell: Shel
     let may_open = shell.can_respond() && !targets.is_empty();
     let body = html! {
         (render_header(&list, shell.now, may_open))
-        @if list.open.is_empty() && list.closed.is_empty() { section.card aria-label="Incidents" { (render_empty_state()) } }
+        @if list.open.is_empty() && list.closed.is_empty() {
+            section.card aria-label="Incidents" { (render_empty_state()) }
+        }
         @if !list.open.is_empty() { (render_open_incidents(&list.open, &shell)) }
         @if !list.closed.is_empty() { (render_closed_incidents(&list.closed, shell.now)) }
         (render_drill_note(&list, shell.now))

@@ -59,7 +59,8 @@ impl AttentionList<'_> {
                 }
                 div.attn-when {
                     @if let Some(since) = since { b { (render_relative_time(since, self.shell.now)) } }
-                    span.owner { (alert.acknowledged_by.as_deref().map_or_else(|| "No owner".to_owned(), sanitize_text)) }
+                    @let owner = alert.acknowledged_by.as_deref();
+                    span.owner { (owner.map_or_else(|| "No owner".to_owned(), sanitize_text)) }
                 }
                 (self.render_actions(alert, is_first))
             }

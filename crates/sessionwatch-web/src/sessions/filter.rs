@@ -185,9 +185,8 @@ impl SessionFilter {
                 @for chip in self.conditions().iter().filter(|chip| !chip.value.is_empty() && chip.value != "all") {
                     span.chip {
                         span { (chip.label) } b { (chip.shown_value()) }
-                        a href={ (base) "/sessions?" (self.query_without(chip.field)) } aria-label={ "Remove filter " (chip.label) } {
-                            (render_icon(Icon::X))
-                        }
+                        @let href = format!("{base}/sessions?{}", self.query_without(chip.field));
+                        a href=(href) aria-label={ "Remove filter " (chip.label) } { (render_icon(Icon::X)) }
                     }
                 }
                 button.chip.chip-add type="button" popovertarget="add-filter" { (render_icon(Icon::Plus)) "Add filter" }

@@ -141,7 +141,8 @@ fn render_lead(totals: &SessionTotals, target: &str) -> Markup {
     let count = |count: Option<u64>| count.filter(|count| *count > 0);
     html! {
         @if let (Some(sessions), Some(active)) = (totals.sessions, totals.active) {
-            (format_count(sessions, "session is", "sessions are")) " stored on " (target) ", " (format_number(active)) " active. "
+            (format_count(sessions, "session is", "sessions are")) " stored on " (target) ", "
+            (format_number(active)) " active. "
         }
         @if let Some(shared) = count(totals.shared_tokens) {
             (format_count(shared, "token occurs", "tokens occur")) " more than once. "

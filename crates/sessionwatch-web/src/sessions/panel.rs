@@ -86,7 +86,9 @@ impl SessionPanel {
                         h2.h2 { (user.name) }
                         div.muted.truncate { (user.detail().unwrap_or(&user.id)) }
                     }
-                    a.btn.btn-ghost.btn-icon.btn-s href=(page.path_with("")) aria-label="Close panel" { (render_icon(Icon::X)) }
+                    a.btn.btn-ghost.btn-icon.btn-s href=(page.path_with("")) aria-label="Close panel" {
+                        (render_icon(Icon::X))
+                    }
                 }
                 (self.render_problem(page))
                 (self.render_facts(page))
@@ -169,8 +171,12 @@ impl SessionPanel {
         entries.extend(ended.map(|at| plain(at, Icon::Hourglass, "Session expired")));
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
         html! {
-            @if entries.is_empty() { p.muted { "Nothing is known about this session’s past. Log events with its token prefix appear here." } }
-            @else { (render_timeline(&entries, now)) }
+            @if entries.is_empty() {
+                p.muted {
+                    "Nothing is known about this session’s past. "
+                    "Log events with its token prefix appear here."
+                }
+            } @else { (render_timeline(&entries, now)) }
         }
     }
 

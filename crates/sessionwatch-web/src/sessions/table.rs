@@ -5,7 +5,6 @@ use sessionwatch_app::{
     app::sessions::{SessionRow, SessionSort, sort_key},
     report,
 };
-use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_number, timestamp::UtcTimestamp};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
 use crate::{
     components::{EmptyState, Icon, PillTone, render_icon, render_pill, render_user},
     device::Device,
-    format::{format_relative_time, percent_encode, render_moment, sanitize_text},
+    format::{percent_encode, render_moment, render_relative_time, sanitize_text},
     identity::UserIdentity,
     shell::render_csrf_field,
 };
@@ -67,7 +66,9 @@ pub(super) fn render_table(page: &SessionPage<'_>, chosen: Option<SessionSort>) 
         div.table-wrap tabindex="0" role="group" aria-label="Sessions" {
             table.table.table-dense.table-cards.sessions {
                 thead { (render_head(page, shown)) }
-                tbody { @for (number, row) in page.found.rows.iter().enumerate() { (render_row(page, shown, row, number)) } }
+                tbody {
+                    @for (number, row) in page.found.rows.iter().enumerate() { (render_row(page, shown, row, number)) }
+                }
             }
         }
     };
@@ -94,9 +95,8 @@ fn render_bulk_bar() -> Markup {
         div.bulk data-bulk {
             b data-selected-count data-one="{} selected" data-many="{} selected" { "Select sessions to revoke them" }
             div.end {
-                button.btn.btn-s.btn-danger data-selected-count data-one="Revoke {} session…" data-many="Revoke {} sessions…" {
-                    "Revoke selected sessions…"
-                }
+                button.btn.btn-s.btn-danger data-selected-count
+                    data-one="Revoke {} session…" data-many="Revoke {} sessions…" { "Revoke selected sessions…" }
             }
         }
     }
@@ -106,12 +106,16 @@ fn render_head(page: &SessionPage<'_>, shown: &ShownColumns) -> Markup {
     html! {
         tr {
             @if shown.has(SessionColumn::Selection) {
-                th.hide-s.select scope="col" { input.check type="checkbox" data-select-all aria-label="Select all sessions of this page"; }
+                th.hide-s.select scope="col" {
+                    input.check type="checkbox" data-select-all aria-label="Select all sessions of this page";
+                }
             }
             (render_sort_heading(page, SessionSort::User, "User", "fill"))
             @if shown.has(SessionColumn::Device) { th scope="col" { "Device" } }
             @if shown.has(SessionColumn::Ip) { th.c-mid scope="col" { "IP address" } }
-            @if shown.has(SessionColumn::Created) { (render_sort_heading(page, SessionSort::Created, "Created", "end")) }
+            @if shown.has(SessionColumn::Created) {
+                (render_sort_heading(page, SessionSort::Created, "Created", "end"))
+            }
             (render_sort_heading(page, SessionSort::Expires, "Expires", "end"))
             th scope="col" { "Status" }
             th scope="col" { "Prefix" }
@@ -152,14 +156,19 @@ fn render_row(page: &SessionPage<'_>, shown: &ShownColumns, row: &SessionRow, nu
             @if shown.has(SessionColumn::Selection) {
                 td.hide-s.select {
                     @if let Some(id) = &row.id {
-                        input.check type="checkbox" name="id" value=(id) aria-label={ "Select session of " (user.name) };
+                        @let label = format!("Select session of {}", user.name);
+                        input.check type="checkbox" name="id" value=(id) aria-label=(label);
                     }
                 }
             }
             td.fill { (render_user(&user.name, user.detail(), link.as_deref())) }
-            @if shown.has(SessionColumn::Device) { td.muted.span { @if let Some(agent) = &row.agent { (Device::from_agent(agent).name) } } }
+            @if shown.has(SessionColumn::Device) {
+                td.muted.span { @if let Some(agent) = &row.agent { (Device::from_agent(agent).name) } }
+            }
             @if shown.has(SessionColumn::Ip) { td.mono.hide-s.c-mid { (text(&row.ip)) } }
-            @if shown.has(SessionColumn::Created) { td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, page.found.now)) } } }
+            @if shown.has(SessionColumn::Created) {
+                td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, page.found.now)) } }
+            }
             td.end.muted.hide-s { (render_expiry(row.expires_at, page.found.now)) }
             td.up { (render_status(row, page.session_mark(row), page.found.now)) }
             td.mono.muted.hide-s { (text(&row.token_prefix)) }
@@ -172,7 +181,7 @@ fn render_row(page: &SessionPage<'_>, shown: &ShownColumns, row: &SessionRow, nu
 pub(crate) fn render_expiry(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> Markup {
     html! {
         @match expires_at {
-            Some(at) => time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (format_relative_time(at, now)) },
+            Some(at) => (render_relative_time(at, now)),
             None => "never",
         }
     }

@@ -179,7 +179,13 @@ impl UserPage<'_> {
                     input type="hidden" name="target" value=(self.target);
                     input type="hidden" name="kind" value="user";
                     input type="hidden" name="user" value=(self.id);
-                    button.btn.btn-danger { @if count == 1 { "Revoke session…" } @else if count == 0 { "Revoke all…" } @else { "Revoke all " (count) " sessions…" } }
+                    button.btn.btn-danger {
+                        @match count {
+                            0 => "Revoke all…",
+                            1 => "Revoke session…",
+                            _ => { "Revoke all " (count) " sessions…" },
+                        }
+                    }
                 }
             }
         }
@@ -187,19 +193,31 @@ impl UserPage<'_> {
 
     fn render_callouts(&self) -> Markup {
         let marked = |mark: SessionMark| self.listed_rows().iter().any(|row| self.session_mark(row) == mark);
-        let check = |id: &str| html! { a.btn href={ "/targets/" (percent_encode(self.target)) "/checks/" (id) } { "View check" } };
+        let checks = format!("/targets/{}/checks", percent_encode(self.target));
+        let check = |id: &str| html! { a.btn href={ (checks) "/" (id) } { "View check" } };
         let callout = |title: &str, text: &str, id: &str| {
             Callout { tone: Tone::Bad, title, text: html! { (text) }, action: check(id) }.render()
         };
         html! {
             @if marked(SessionMark::Shared) {
-                (callout("One of this user’s sessions shares its token", "Whoever holds the token may see the account of the other user.", "duplicate-tokens"))
+                (callout(
+                    "One of this user’s sessions shares its token",
+                    "Whoever holds the token may see the account of the other user.",
+                    "duplicate-tokens",
+                ))
             }
             @if marked(SessionMark::Orphaned) {
-                (callout("This user does not exist, and has sessions", "They belong to a deleted account, and should have been deleted with it.", "orphaned-sessions"))
+                (callout(
+                    "This user does not exist, and has sessions",
+                    "They belong to a deleted account, and should have been deleted with it.",
+                    "orphaned-sessions",
+                ))
             }
             @for silence in &self.silences {
-                @let text = html! { "Until " (clock::format_utc(silence.ends_at)) ", by " (sanitize_text(&silence.created_by)) ": " (sanitize_text(&silence.note)) };
+                @let text = html! {
+                    "Until " (clock::format_utc(silence.ends_at)) ", by " (sanitize_text(&silence.created_by)) ": "
+                    (sanitize_text(&silence.note))
+                };
                 @let action = if self.shell.can_respond() { self.render_expire_form(silence.id) } else { html! {} };
                 (Callout { tone: Tone::Info, title: "Alerts about this user are silenced", text, action }.render())
             }
@@ -226,7 +244,10 @@ impl UserPage<'_> {
             .collect();
         let addresses: BTreeSet<String> =
             rows.iter().filter_map(|row| row.ip.as_deref()).map(sanitize_text).collect();
-        let is_firing = |subject: &UserEventSubject| matches!(subject, UserEventSubject::Check { kind, .. } if kind == "firing");
+        let is_firing = |subject: &UserEventSubject| match subject {
+            UserEventSubject::Check { kind, .. } => kind == "firing",
+            UserEventSubject::Plan(_) => false,
+        };
         let alerts = self.activity.history.iter().filter(|event| is_firing(&event.subject)).count();
         let is_marked = rows.iter().any(|row| self.session_mark(row) != SessionMark::None);
         let known = |count: usize, is_known: bool| {
@@ -293,7 +314,13 @@ impl UserPage<'_> {
         html! {
             (Card { id: "active", title: "Active sessions", note: &note, end: link, body }.render())
             @if !ended.is_empty() {
-                (Card { id: "expired", title: "Expired sessions", note: &count(&ended), end: html! {}, body: self.render_table(&ended, found) }.render())
+                (Card {
+                    id: "expired",
+                    title: "Expired sessions",
+                    note: &count(&ended),
+                    end: html! {},
+                    body: self.render_table(&ended, found),
+                }.render())
             }
         }
     }
@@ -329,11 +356,13 @@ impl UserPage<'_> {
         let text = |text: &Option<String>| sanitize_text(text.as_deref().unwrap_or_default());
         let name = |row: &SessionRow| {
             let agent = row.agent.as_deref().map(Device::from_agent);
+            let icon = agent.as_ref().map_or(Icon::Globe, Device::icon);
+            let agent_name = || agent.map_or_else(|| "Unknown device".to_owned(), |agent| agent.name);
+            let name = if device { agent_name() } else { text(&row.id) };
             html! {
                 span.who {
-                    (render_icon(agent.as_ref().map_or(Icon::Globe, Device::icon)))
+                    (render_icon(icon))
                     span.truncate {
-                        @let name = if device { agent.map_or_else(|| "Unknown device".to_owned(), |agent| agent.name) } else { text(&row.id) };
                         @match link(row) { Some(link) => a href=(link) { (name) }, None => (name) }
                     }
                 }
@@ -344,7 +373,9 @@ impl UserPage<'_> {
                 tr {
                     td.fill { (name(row)) }
                     @if ip { td.mono.hide-s { (text(&row.ip)) } }
-                    @if created { td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, found.now)) } } }
+                    @if created {
+                        td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, found.now)) } }
+                    }
                     td.end.span.muted data-l="Expires" { (render_expiry(row.expires_at, found.now)) }
                     td.up { (render_status(row, self.session_mark(row), found.now)) }
                     td.mono.muted.hide-s { (text(&row.token_prefix)) }
@@ -355,21 +386,38 @@ impl UserPage<'_> {
     }
 
     fn render_dialogs(&self) -> Markup {
-        let fields = html! { (render_csrf_field(&self.shell.user)) input type="hidden" name="target" value=(self.target); };
+        let fields = html! {
+            (render_csrf_field(&self.shell.user))
+            input type="hidden" name="target" value=(self.target);
+        };
         let incident = html! {
             (fields)
             p.muted { "An incident guides through containment, and records every step for the report." }
-            label.field { span.label { "Severity" } select.input.select name="severity" {
-                @for severity in IncidentSeverity::ALL { option value=(severity.name()) selected[*severity == IncidentSeverity::P2] { (severity_label(*severity)) } }
-            } }
-            label.field { span.label { "What happened" } textarea.input name="summary" rows="3" required maxlength="2000" { "Sessions of " (self.identity.name) " (" (self.identity.id) "): " } }
+            label.field {
+                span.label { "Severity" }
+                select.input.select name="severity" {
+                    @for severity in IncidentSeverity::ALL {
+                        @let is_default = *severity == IncidentSeverity::P2;
+                        option value=(severity.name()) selected[is_default] { (severity_label(*severity)) }
+                    }
+                }
+            }
+            label.field {
+                span.label { "What happened" }
+                textarea.input name="summary" rows="3" required maxlength="2000" {
+                    "Sessions of " (self.identity.name) " (" (self.identity.id) "): "
+                }
+            }
         };
         let silence = html! {
             (fields)
             input type="hidden" name="subject" value=(self.id);
             input type="hidden" name="back" value=(user_path(self.target, self.id));
             p.muted { "Alerts that concern only this user are not sent meanwhile. Checks continue." }
-            label.field { span.label { "Minutes" } input.input name="minutes" type="number" min="1" max="527040" value="1440" required; }
+            label.field {
+                span.label { "Minutes" }
+                input.input name="minutes" type="number" min="1" max="527040" value="1440" required;
+            }
             label.field { span.label { "Reason" } input.input name="note" required maxlength="500"; }
         };
         let dialog = |id, title, action, body, submit| {
