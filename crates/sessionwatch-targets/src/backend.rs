@@ -19,7 +19,7 @@ use crate::{
     capabilities::Capabilities,
     cells::TextRow,
     error::TargetError,
-    full_rows::{DependentRows, FullRows},
+    full_rows::{DeletedDependents, DependentRows, FullRows},
     limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
@@ -417,8 +417,7 @@ pub(crate) trait WriteBackend: Sized {
         Ok(true)
     }
 
-    /// Deletes rows of a dependent table that were read with these sessions. Returns their number, plus one
-    /// if other rows are left.
+    /// Deletes rows of a dependent table that were read with these sessions.
     ///
     /// # Errors
     ///
@@ -429,7 +428,7 @@ pub(crate) trait WriteBackend: Sized {
         dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
-    ) -> Result<u64, TargetError>;
+    ) -> Result<DeletedDependents, TargetError>;
 
     /// Returns the count of rows of these tables deleted over this connection by any means, or `None` where
     /// [`WriteBackend::delete_dependents`] verifies their number.

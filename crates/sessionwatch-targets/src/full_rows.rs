@@ -60,6 +60,15 @@ impl FullRows {
     }
 }
 
+/// What a deletion of dependent rows found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeletedDependents {
+    /// Number of deleted rows.
+    pub(crate) count: u64,
+    /// `true` if there are other rows, which were added or changed since the rows were read.
+    pub(crate) has_others: bool,
+}
+
 /// Rows of a dependent table, each with the position of its session.
 #[derive(Debug, Default)]
 pub struct DependentRows {

@@ -118,7 +118,8 @@ impl WriteSession {
         let deleted = each!(self, WriteSession, session => {
             session.delete_dependents(&sql, dependent, rows, read).await?
         });
-        Ok(deleted == rows.len() as u64)
+        // A row that changed since it was read is both missing from the count and left.
+        Ok(deleted.count == rows.len() as u64 && !deleted.has_others)
     }
 
     /// Returns the count of rows of these tables deleted over this connection by any means. The difference

@@ -17,7 +17,7 @@ use crate::{
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
-    full_rows::{DependentRows, FullRows},
+    full_rows::{DeletedDependents, DependentRows, FullRows},
     limits::TimeLimits,
     mapping::TableName,
     side_effects::{CascadingTable, SideEffectCatalog},
@@ -311,13 +311,14 @@ impl WriteBackend for PostgresWrite {
         dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
-    ) -> Result<u64, TargetError> {
-        let mut deleted = 0;
+    ) -> Result<DeletedDependents, TargetError> {
+        // Rows that others add are found by `deleted_dependent_count`.
+        let mut deleted = DeletedDependents::default();
         if rows.is_empty() {
             return Ok(deleted);
         }
         for statement in sql.delete_dependents_statements(dependent, &rows.row_hashes(), read) {
-            deleted += self.execute_counted(&statement).await?;
+            deleted.count += self.execute_counted(&statement).await?;
         }
         Ok(deleted)
     }

@@ -18,7 +18,7 @@ use crate::{
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
-    full_rows::{DependentRows, FullRows},
+    full_rows::{DeletedDependents, DependentRows, FullRows},
     limits::TimeLimits,
     mapping::{RevokeMethod, TableName},
     side_effects::{CascadingTable, SideEffectCatalog},
@@ -203,11 +203,11 @@ impl WriteBackend for SqliteWrite {
         dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
-    ) -> Result<u64, TargetError> {
+    ) -> Result<DeletedDependents, TargetError> {
         self.begin_if_needed()?;
-        let mut deleted = 0;
+        let mut deleted = DeletedDependents::default();
         for statement in sql.delete_dependents_statements(dependent, &rows.row_hashes(), read) {
-            deleted +=
+            deleted.count +=
                 self.connection.execute(&statement, []).map_err(|error| classify_query_error(&error))? as u64;
         }
         // This transaction holds the write lock, so no other connection can add rows.
@@ -216,7 +216,7 @@ impl WriteBackend for SqliteWrite {
                 .connection
                 .query_row(&query, [], |row| row.get(0))
                 .map_err(|error| classify_query_error(&error))?;
-            deleted += u64::from(left > 0);
+            deleted.has_others |= left > 0;
         }
         Ok(deleted)
     }

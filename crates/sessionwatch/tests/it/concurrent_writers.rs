@@ -122,6 +122,16 @@ proptest! {
     }
 }
 
+/// The application changes a dependent row at every point of a run, also between reading and deleting it.
+#[test]
+fn dependent_rows_that_change_during_a_run_are_restored_as_the_application_left_them() {
+    for until in 0..30 {
+        let mut history = History::new(Kind::File, Shape::Plain, true);
+        let run = Step::Run { restore: false, until, meanwhile: Write::ChangeCart(92), dies: None };
+        unfold(&mut history, &[Step::Plan(0), run]).unwrap();
+    }
+}
+
 /// Planned rows are deleted, archived and restored, for every action and every shape of table.
 #[test]
 fn exactly_the_planned_rows_are_deleted_and_restored_in_every_shape_of_table() {
