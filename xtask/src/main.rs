@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 mod docs;
 mod groups;
+mod images;
 mod postgresql;
 mod python_tools;
 mod spelling;
@@ -27,6 +28,7 @@ const HELP: &str = "cargo xtask COMMAND
           [--list] print every finding, known debt included
           [--write] lower the counts in xtask/tidy-debt.txt
   docs    Build the book into target/book, with the help of every command, and check its links
+  images  Remake the images of the documentation from what the browser tests show
   spell   Check the spelling of code, messages and documentation
   deny    Check licenses, bans and sources of dependencies (needs cargo-deny)
   bench   Time sessionwatch against psql and an exporter on a private PostgreSQL server
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
         Some("docs") => docs::build_book(),
+        Some("images") => images::make_images(),
         Some("spell") => spelling::check_spelling(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("cargo deny failed; to install it: `cargo install --locked cargo-deny`"),

@@ -1,4 +1,4 @@
-//! Programs from PyPI that the tests run, each in its own virtual environment below `target/tools`.
+//! Programs from PyPI, each in its own virtual environment below `target/tools`.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,17 +9,24 @@ use anyhow::{Context, Result, bail};
 
 /// A program from PyPI, pinned to the version that its results were recorded with.
 pub(crate) struct PythonTool {
-    /// Name of the command, and of its folder.
+    /// Name of the folder.
     name: &'static str,
+    /// Name of the command.
+    command: &'static str,
     requirement: &'static str,
 }
 
 /// Property-based tests of the API, generated from its OpenAPI document.
 pub(crate) const SCHEMATHESIS_TOOL: PythonTool =
-    PythonTool { name: "schemathesis", requirement: "schemathesis==4.32.5" };
+    PythonTool { name: "schemathesis", command: "schemathesis", requirement: "schemathesis==4.32.5" };
 
 /// Spell checker for code and documentation.
-pub(crate) const TYPOS_TOOL: PythonTool = PythonTool { name: "typos", requirement: "typos==1.52.0" };
+pub(crate) const TYPOS_TOOL: PythonTool =
+    PythonTool { name: "typos", command: "typos", requirement: "typos==1.52.0" };
+
+/// Python with an image library.
+pub(crate) const PILLOW_PYTHON: PythonTool =
+    PythonTool { name: "pillow", command: "python", requirement: "pillow==12.0.0" };
 
 impl PythonTool {
     fn folder(&self) -> PathBuf {
@@ -28,7 +35,7 @@ impl PythonTool {
 
     /// Returns the path of the program, relative to the root of the project.
     pub(crate) fn program(&self) -> PathBuf {
-        self.folder().join("bin").join(self.name)
+        self.folder().join("bin").join(self.command)
     }
 
     /// Installs the program where it is missing.

@@ -107,7 +107,7 @@ pub fn describe_check(id: &str) -> CheckText {
             "Problems with its sessions are not seen until it can be read again.",
         ],
         CHANNEL_FAILING => {
-            ["Notifications are not delivered", "Nobody is told of problems through this channel."]
+            ["Notifications are not delivered", "Nobody is notified of problems through this channel."]
         }
         _ => {
             let table =

@@ -224,6 +224,12 @@ pub fn format_day(at: UtcTimestamp) -> String {
     to_civil(at).strftime("%b %-d").to_string()
 }
 
+/// Formats the date of a timestamp in UTC: `2026-03-07`.
+#[must_use]
+pub fn format_date(at: UtcTimestamp) -> String {
+    to_civil(at).strftime("%Y-%m-%d").to_string()
+}
+
 /// Formats the weekday of a timestamp: `Monday`.
 #[must_use]
 pub fn format_weekday(at: UtcTimestamp) -> String {

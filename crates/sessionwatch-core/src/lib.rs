@@ -27,6 +27,7 @@ pub mod snapshot;
 pub mod source_activity;
 pub mod stats;
 pub mod suggest;
+pub mod text;
 pub mod time_zone;
 pub mod timestamp;
 pub mod token_prefix;

@@ -225,7 +225,7 @@ impl ReportView<'_> {
                 input.input name="note" required maxlength=(MAX_NOTE_CHARS) autocomplete="off"
                     aria-describedby="note-hint";
                 span.hint id="note-hint" {
-                    "For example, the support tickets that you looked at. "
+                    "For example, the support tickets that you checked. "
                     "Recorded in the audit log with your name."
                 }
             }

@@ -9,6 +9,11 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 
+pub(crate) use sessionwatch_core::text::capitalize_first;
+
+/// Distance in time from which a day is written with its year. A day and month alone would be taken for the closest.
+const YEAR_SHOWN_FROM: SignedDuration = SignedDuration::from_hours(300 * 24);
+
 /// Renders an instant as a relative time, with the exact time on hover.
 pub(crate) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
     let relative = format_relative_time(at, now);
@@ -37,11 +42,15 @@ pub(crate) fn format_length(length: SignedDuration) -> String {
     format!("{number} {unit}")
 }
 
-/// Renders the time of day for an instant within a day, and otherwise the day; with the exact time on hover.
+/// Renders the time of day for an instant within a day, the day and time for one within most of a year, and otherwise
+/// the date; with the exact time on hover.
 pub(crate) fn render_moment(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
-    let is_recent = now.duration_since(at).abs() < DAY;
     let time = clock::format_time_of_day(at);
-    let text = if is_recent { time } else { format!("{} {}", clock::format_day(at), &time[..5]) };
+    let text = match now.duration_since(at).abs() {
+        distance if distance < DAY => time,
+        distance if distance < YEAR_SHOWN_FROM => format!("{} {}", clock::format_day(at), &time[..5]),
+        _ => clock::format_date(at),
+    };
     html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (text) } }
 }
 
@@ -57,12 +66,6 @@ pub(crate) fn format_amount(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
-}
-
-/// Returns the text with an upper-case first letter.
-pub(crate) fn capitalize_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Percent-encodes a text for use as one segment of a URL.
@@ -97,6 +100,19 @@ pub(crate) fn sanitize_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_distant_moment_has_its_year() {
+        let now = UtcTimestamp::UNIX_EPOCH + 10_000 * DAY;
+        let shown = |distance: SignedDuration| {
+            let html = render_moment(now + distance, now).into_string();
+            html.split(['<', '>']).nth(2).unwrap().to_owned()
+        };
+        assert_eq!(shown(-2 * HOUR), "22:00:00");
+        assert_eq!(shown(2 * DAY), "May 21 00:00");
+        assert_eq!(shown(-364 * DAY), "1996-05-20");
+        assert_eq!(shown(364 * DAY), "1998-05-18");
+    }
 
     #[test]
     fn relative_times_use_a_natural_unit() {

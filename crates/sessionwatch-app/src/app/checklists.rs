@@ -65,7 +65,7 @@ pub fn week_period(now: UtcTimestamp, weeks_ago: u32) -> Period {
 }
 
 /// Builds the checklist of a target for the seven days that ended `weeks_ago` weeks ago, and the trend. Checklists are
-/// not stored: past weeks are judged from the history by today's thresholds.
+/// not stored: past weeks are evaluated from the history with today's thresholds.
 ///
 /// # Errors
 ///

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!((totals.sessions, totals.active, totals.orphaned), (Some(10), Some(8), None));
         assert!(totals.is_shared(Some("a")) && !totals.is_shared(Some("b")) && !totals.is_shared(None));
         assert!(totals.is_orphaned(Some("b")) && !totals.is_orphaned(Some("a")));
-        let blind = SessionTotals::from_report(UtcTimestamp::UNIX_EPOCH, &json!({ "stats": null }));
-        assert_eq!(blind.sessions, None);
+        let failed_run = SessionTotals::from_report(UtcTimestamp::UNIX_EPOCH, &json!({ "stats": null }));
+        assert_eq!(failed_run.sessions, None);
     }
 }

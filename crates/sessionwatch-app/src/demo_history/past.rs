@@ -242,9 +242,9 @@ pub(super) fn record_test_account(
         target: SHOP_TARGET,
         check,
         state: CheckState::Failing,
-        summary: "1 user has more than 20 active sessions (highest: 37)",
+        summary: "1 user has more than 12 active sessions (highest: 37)",
         finding: json!({
-            "value": 37, "threshold": "> 20", "evidence": [{ "user": people::customer_id(TEST_ACCOUNT) }],
+            "value": 37, "threshold": "> 12", "evidence": [{ "user": people::customer_id(TEST_ACCOUNT) }],
         }),
         at: past.test_account,
     };

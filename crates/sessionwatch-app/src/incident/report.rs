@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sessionwatch_clock as clock;
-use sessionwatch_core::{incident, plural::format_count};
+use sessionwatch_core::{incident, plural::format_count, text::capitalize_first};
 use sessionwatch_store::{
     StoreError,
     incidents::{IncidentRecord, IncidentState, TimelineEntry},
@@ -153,11 +153,6 @@ fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
         (kind, _) => format!("{}: {}", capitalize_first(&kind.replace('-', " ")), entry.message),
     };
     [clock::format_utc(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]
-}
-
-fn capitalize_first(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Returns the number of revoked sessions, and the number of their users as text.

@@ -1,6 +1,7 @@
 //! What a message to people says about an alert beside its title: impact, affected users, fix and start.
 
 use serde_json::Value;
+use sessionwatch_core::text::capitalize_first;
 use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
 
 use super::{NotificationMessage, limits::truncate_utf16};
@@ -48,7 +49,7 @@ impl AlertDetails {
             summary: part(&message.summary),
             impact: about.impact.to_owned(),
             affected: evidence.and_then(|evidence| describe_users(evidence)),
-            action: message.recommended_action().map(part),
+            action: message.recommended_action().map(|action| part(&capitalize_first(action))),
             // A command that was cut could do something else.
             command: command.filter(|command| command.len() <= MAX_PART_LEN).map(|command| part(&command)),
             since: message.since.as_deref().map(format_start),

@@ -14,7 +14,7 @@ use crate::{
 pub const DUPLICATE_TOKENS_CHECK: Check = Check {
     id: "duplicate-tokens",
     title: "Duplicate session tokens",
-    impact: "Whoever holds such a token can be logged in as somebody else.",
+    impact: "Anyone who holds such a token can be logged in as somebody else.",
     summary: "Tokens on more than one row",
     severity: Severity::Critical,
     action: "revoke every session with these tokens, then add a unique constraint to the token column",

@@ -5,6 +5,7 @@
   if (window.chartsAreBuilt) return;
   window.chartsAreBuilt = true;
   const LINE_HEIGHT = 250;
+  const LINE_HEIGHT_ABOVE_BARS = 330;
   const BAR_HEIGHT = 110;
   const number = (value) =>
     value == null ? "unknown" : value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });
@@ -161,7 +162,7 @@
       (limit) => limit.value <= 3 * Math.max(1, ...data.values.map((value) => value ?? 0)),
     );
     const line = {
-      ...common(LINE_HEIGHT),
+      ...common(data.bars ? LINE_HEIGHT_ABOVE_BARS : LINE_HEIGHT),
       hooks,
       series: [
         {},

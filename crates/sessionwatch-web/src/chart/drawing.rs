@@ -16,9 +16,11 @@ const RIGHT_MARGIN: f64 = 12.0;
 /// Height of the pane of the line, in the wide and in the narrow drawing.
 const LINE_HEIGHT: f64 = 184.0;
 const NARROW_LINE_HEIGHT: f64 = 150.0;
+/// Height of the pane of the line above bars: with both, the chart is the main part of its page.
+const LINE_HEIGHT_ABOVE_BARS: f64 = 264.0;
 /// Distance between the panes, and height of the pane of the bars.
 const PANE_GAP: f64 = 34.0;
-const BAR_HEIGHT: f64 = 56.0;
+const BAR_HEIGHT: f64 = 76.0;
 /// Space for the labels of the x-axis.
 const AXIS_HEIGHT: f64 = 24.0;
 /// Width of a digit of an axis label, rounded up.
@@ -72,7 +74,11 @@ impl Drawing<'_> {
     }
 
     fn panes(self) -> (Pane, Option<Pane>) {
-        let height = if self.is_narrow { NARROW_LINE_HEIGHT } else { LINE_HEIGHT };
+        let height = match (self.is_narrow, self.chart.bars.is_some()) {
+            (true, _) => NARROW_LINE_HEIGHT,
+            (false, true) => LINE_HEIGHT_ABOVE_BARS,
+            (false, false) => LINE_HEIGHT,
+        };
         let known = |points: &[ChartPoint]| points.iter().filter_map(|(_, value)| *value).collect::<Vec<_>>();
         let limits = self.chart.limits.iter().map(|limit| limit.value);
         let end = axis_end(known(&self.chart.line.points).into_iter(), limits);

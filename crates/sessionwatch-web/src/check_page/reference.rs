@@ -154,7 +154,7 @@ fn describe_threshold(threshold: &str) -> String {
 fn describe_schedule(schedule: &Schedule) -> String {
     match schedule {
         Schedule::Every(distance) => format!("Every {}", format_length(*distance)),
-        Schedule::Cron(cron, _) => format!("At {}", cron.pattern),
+        Schedule::Cron(cron, _) => format!("Cron: {}", cron.pattern),
     }
 }
 

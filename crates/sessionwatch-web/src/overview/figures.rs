@@ -52,7 +52,7 @@ const KEY_FIGURES: [Figure; 6] = [
         is_average: false,
     },
     Figure {
-        label: "New sessions, last hour",
+        label: "New in the last hour",
         gauge: "created_last_hour",
         stat: "created_last_hour",
         path: "sessions?sort=created",
@@ -160,7 +160,8 @@ impl Figure {
         Some(if percent.abs() < 0.05 {
             format!("Same as last {day}")
         } else {
-            format!("{percent:+.1} % on last {day}")
+            let sign = if percent < 0.0 { "−" } else { "+" };
+            format!("{sign}{:.1} % vs. last {day}", percent.abs())
         })
     }
 }

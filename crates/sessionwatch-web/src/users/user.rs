@@ -202,7 +202,7 @@ impl UserPage<'_> {
             @if marked(SessionMark::Shared) {
                 (callout(
                     "One of this user’s sessions shares its token",
-                    "Whoever holds the token may see the account of the other user.",
+                    "Anyone who holds the token may see the account of the other user.",
                     "duplicate-tokens",
                 ))
             }

@@ -8,6 +8,7 @@ use crate::{
 };
 
 mod access;
+mod demo;
 mod live;
 mod sessions;
 
@@ -83,7 +84,6 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
         browser.shows("need attention").await;
         browser.shows("Application reports duplicate tokens").await;
-        browser.picture("overview").await;
 
         // A user acknowledges the alert.
         browser.goto("/targets/app/checks/log-duplicate-token").await;
@@ -93,13 +93,11 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         browser.fill("form[action='/alerts/comment']", "note", "on it <script>alert(1)</script>").await;
         browser.press("form[action='/alerts/comment']").await;
         browser.shows("on it <script>alert(1)</script>").await;
-        browser.picture("check").await;
 
         // The sessions with the shared token are revoked.
         browser.goto("/cleanup?target=app").await;
         browser.press("form:has(input[value=duplicates])").await;
         browser.shows("Apply plan").await;
-        browser.picture("plan").await;
         let count = || count_sessions(&scene, "true");
         let before = count();
         browser.press("form[action$='/apply']").await;

@@ -1,6 +1,6 @@
 //! Live updates of open pages.
 
-use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
+use testkit::ACCOUNT_PASSWORD;
 
 use super::LEAK;
 use crate::{
@@ -87,37 +87,4 @@ fn two_users_who_acknowledge_an_alert_at_once_both_see_the_winner() {
         rob.shows("it was the cache").await;
     });
     assert_eq!(scene.daemon.stop(), Some(0));
-}
-
-#[test]
-fn the_demo_leaks_within_a_minute_and_monitors_its_own_logins() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut daemon = DaemonProcess::spawn(
-        testkit::program_command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()),
-    );
-    daemon.wait_for_line("duplicate-tokens");
-    let link = daemon.wait_for_line("/setup/");
-    let (address, token) = link.trim().strip_prefix("http://").unwrap().split_once("/setup/").unwrap();
-    daemon.address = address.to_owned();
-    run(async {
-        let browser = Browser::open(address, DESK).await;
-        browser.goto(&format!("/setup/{token}")).await;
-        // The link logs in at once, and the table check sees the leak in the first minute.
-        browser.shows("shop").await;
-        browser.goto("/alerts").await;
-        browser.shows("Duplicate session tokens").await;
-        browser.goto("/targets/shop/checks/duplicate-tokens").await;
-        browser.shows("3 tokens").await;
-        browser.goto("/alerts").await;
-        browser.follow("Application reports duplicate tokens").await;
-        browser.shows("Open incident").await;
-        browser.shows("Why it matters").await;
-        browser.goto("/targets/dashboard/sessions").await;
-        browser.shows("grace").await;
-        browser.goto("/targets/dashboard/checks/duplicate-tokens/query").await;
-        browser.shows("login_sessions").await;
-        browser.goto("/targets/shop/doctor").await;
-        browser.shows("token-unique").await;
-    });
-    assert_eq!(daemon.stop(), Some(0));
 }
