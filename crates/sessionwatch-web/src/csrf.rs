@@ -54,7 +54,8 @@ impl FormFields {
         Ok(Self::parse(&body))
     }
 
-    fn parse(body: &[u8]) -> Self {
+    /// Parses the fields of a URL-encoded form.
+    pub(super) fn parse(body: &[u8]) -> Self {
         let mut fields = Self { texts: BTreeMap::new(), passwords: BTreeMap::new() };
         for (name, value) in form_urlencoded::parse(body) {
             // Apart from all other fields, as passwords must be neither trimmed nor masked.

@@ -11,6 +11,7 @@ use sessionwatch_app::app::{
     AppError, AppState, TargetOps,
     plans::{self as app_plans, PlanWithTarget, RestoreRequest, RowFilter, Selection},
 };
+use sessionwatch_core::checks::CheckThresholds;
 
 use crate::{
     WebError,
@@ -19,8 +20,13 @@ use crate::{
     sessions,
 };
 
-/// Parses the selection of a plan from a form.
-fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
+/// Hours since expiry after which a plan deletes expired sessions.
+pub(super) const DEFAULT_GRACE_HOURS: u32 = 24;
+/// Most sessions that a plan keeps per user.
+const MAX_KEPT_SESSIONS: u64 = 1_000;
+
+/// Parses the selection of a plan from a form. A button that sends no number plans what the checks tolerate.
+fn parse_selection(fields: &FormFields, thresholds: &CheckThresholds) -> Result<Selection, AppError> {
     let number = |name: &str, label: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
         number.ok_or_else(|| AppError::Invalid(format!("“{label}” must be a number from 1 to {most}.")))
@@ -33,14 +39,21 @@ fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
         Ok(text.to_owned())
     };
     Ok(match fields.text("kind") {
+        "expired" if fields.text("hours").is_empty() => {
+            Selection::Expired { grace: SignedDuration::from_hours(DEFAULT_GRACE_HOURS.into()) }
+        }
         "expired" => Selection::Expired {
             grace: SignedDuration::from_hours(number("hours", "Hours since expiry, at least", 8_760)?),
         },
         "duplicates" => Selection::Duplicates,
         "orphaned" => Selection::Orphaned,
-        "excess" => {
-            Selection::Excess { keep: number("keep", "Sessions to keep per user", 1_000)?.unsigned_abs() }
+        "excess" if fields.text("keep").is_empty() => {
+            Selection::Excess { keep: thresholds.user_session_excess.max.clamp(1, MAX_KEPT_SESSIONS) }
         }
+        "excess" => Selection::Excess {
+            keep: number("keep", "Sessions to keep per user", MAX_KEPT_SESSIONS.cast_signed())?
+                .unsigned_abs(),
+        },
         "user" => Selection::User(text("user", "user ID")?),
         "session" => Selection::Session(text("session", "row ID or token prefix")?),
         "sessions" => sessions::parse_selected_sessions(fields)?,
@@ -96,7 +109,7 @@ pub(crate) async fn create_plan(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let selection = parse_selection(&form)?;
+    let selection = parse_selection(&form, &app.config().checks.thresholds)?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let plan = app_plans::create_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
@@ -113,4 +126,24 @@ pub(crate) async fn create_restore_plan(
     let wanted = RestoreRequest { plan_id: id, user: None };
     let plan = app_plans::create_restore_plan(ops, wanted).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_button_without_numbers_plans_what_the_checks_tolerate() {
+        let mut thresholds = CheckThresholds::default();
+        let mut parse = |form: &str, max: u64| {
+            thresholds.user_session_excess.max = max;
+            parse_selection(&FormFields::parse(form.as_bytes()), &thresholds).unwrap()
+        };
+        assert_eq!(parse("kind=excess", 12), Selection::Excess { keep: 12 });
+        assert_eq!(parse("kind=excess", 0), Selection::Excess { keep: 1 });
+        assert_eq!(parse("kind=excess&keep=3", 12), Selection::Excess { keep: 3 });
+        let grace = |hours| Selection::Expired { grace: SignedDuration::from_hours(hours) };
+        assert_eq!(parse("kind=expired", 12), grace(24));
+        assert_eq!(parse("kind=expired&hours=48", 12), grace(48));
+    }
 }

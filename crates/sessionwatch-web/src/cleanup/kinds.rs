@@ -10,11 +10,6 @@ use crate::{
     shell::{Shell, render_csrf_field},
 };
 
-/// Hours since expiry after which a plan deletes expired sessions.
-pub(super) const DEFAULT_GRACE_HOURS: u32 = 24;
-/// Sessions that a plan keeps per user, if the check names no limit.
-pub(super) const DEFAULT_KEEP: u64 = 5;
-
 /// Returns the state of all kinds in one sentence.
 pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str) -> String {
     let failing: Vec<&CleanupCandidate> = candidates.iter().filter(|one| one.is_failing()).collect();
@@ -155,13 +150,6 @@ fn render_plan_form(shell: &Shell, target: &str, candidate: &CleanupCandidate) -
             (render_csrf_field(&shell.user))
             input type="hidden" name="target" value=(target);
             input type="hidden" name="kind" value=(candidate.kind.name());
-            @match candidate.kind {
-                CleanupKind::Expired => input type="hidden" name="hours" value=(DEFAULT_GRACE_HOURS);,
-                CleanupKind::Excess => {
-                    input type="hidden" name="keep" value=(candidate.user_limit.unwrap_or(DEFAULT_KEEP).max(1));
-                }
-                CleanupKind::Duplicates | CleanupKind::Orphaned => {}
-            }
             button.btn aria-label={ "Review plan: " (kind_title(candidate.kind)) } { "Review plan" }
         }
     }

@@ -7,12 +7,14 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::plural::format_count;
 
-use super::kinds::{DEFAULT_GRACE_HOURS, DEFAULT_KEEP};
+use super::forms::DEFAULT_GRACE_HOURS;
 use crate::{
     components::{Dialog, Icon, Menu, MenuItem, render_icon},
     shell::render_csrf_field,
 };
 
+/// Sessions that a plan keeps per user, if the check names no limit.
+const DEFAULT_KEEP: u64 = 5;
 /// Label of the button that creates a plan.
 const SUBMIT_LABEL: &str = "Review plan";
 

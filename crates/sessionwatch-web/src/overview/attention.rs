@@ -97,9 +97,6 @@ impl AttentionList<'_> {
                             (render_csrf_field(&shell.user))
                             input type="hidden" name="target" value=(alert.target);
                             input type="hidden" name="kind" value=(kind);
-                            // The defaults of the plan page.
-                            input type="hidden" name="hours" value="24";
-                            input type="hidden" name="keep" value="5";
                             button.btn { "Review plan" }
                         }
                     } @else { a.btn href=(path) { "Show fix" } }
