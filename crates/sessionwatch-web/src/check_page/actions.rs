@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// Durations of a silence, in minutes.
-const SILENCE_DURATIONS: [(u32, &str); 3] = [(60, "1 hour"), (240, "4 hours"), (1_440, "1 day")];
+const SILENCE_DURATIONS: [(u32, &str); 3] = [(60, "1 hour"), (240, "4 hours"), (DAY_MINUTES, "1 day")];
+const DAY_MINUTES: u32 = 1_440;
+/// Users that the menu lists. The dialog has all of them.
+const MAX_SILENCE_USERS: usize = 3;
 /// Durations that the dialogs offer in addition.
 const LONG_SILENCE_DURATIONS: [(u32, &str); 2] = [(10_080, "1 week"), (43_200, "30 days")];
 
@@ -71,16 +74,12 @@ impl CheckView<'_> {
             Some("excess") => "Plan: revoke excess sessions",
             _ => "Plan the cleanup",
         };
-        // As many as the check tolerates.
-        let keep = self.config.checks.thresholds.user_session_excess.max.clamp(1, 1_000);
         html! {
             @if let Some(kind) = kind {
                 form method="post" action="/cleanup" {
                     (render_csrf_field(&self.shell.user))
                     input type="hidden" name="target" value=(self.alert.target);
                     input type="hidden" name="kind" value=(kind);
-                    input type="hidden" name="hours" value="24";
-                    input type="hidden" name="keep" value=(keep);
                     button.btn { (render_icon(Icon::BrushCleaning)) (label) }
                 }
             }
@@ -100,11 +99,23 @@ impl CheckView<'_> {
         };
         let dialog =
             |dialog, text: &str| MenuItem::OpenDialog { dialog, text: html! { (text) }, is_dangerous: false };
+        let of_user = |user: &EvidenceUser| {
+            MenuItem::Form(html! {
+                form method="post" action="/silences" {
+                    (self.alert_fields())
+                    input type="hidden" name="subject" value=(user.id);
+                    input type="hidden" name="minutes" value=(DAY_MINUTES);
+                    input type="hidden" name="note" value="Silenced for 1 day";
+                    button { "Only " (sanitize_text(&user.name)) ", for 1 day" }
+                }
+            })
+        };
         let mut items: Vec<MenuItem<'_>> =
             SILENCE_DURATIONS.into_iter().map(|(minutes, name)| quick(minutes, name)).collect();
         items.push(dialog("silence-until", "Until a date…"));
         items.push(MenuItem::Separator);
-        items.push(dialog("silence-user", "Only for one user…"));
+        items.extend(self.evidence_users().iter().take(MAX_SILENCE_USERS).map(of_user));
+        items.push(dialog("silence-user", "Only one user…"));
         Menu {
             id: "silence",
             button: html! { "Silence" (render_icon(Icon::ChevronDown)) },
@@ -172,7 +183,7 @@ impl CheckView<'_> {
                 label for="silence-minutes" { "Duration" }
                 select.input id="silence-minutes" name="minutes" {
                     @for (minutes, name) in SILENCE_DURATIONS.into_iter().chain(LONG_SILENCE_DURATIONS) {
-                        option value=(minutes) selected[minutes == 1_440] { (name) }
+                        option value=(minutes) selected[minutes == DAY_MINUTES] { (name) }
                     }
                 }
             }

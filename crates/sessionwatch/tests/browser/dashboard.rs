@@ -11,6 +11,7 @@ mod access;
 mod demo;
 mod live;
 mod sessions;
+mod tasks;
 
 /// Copies the token of one user's session to another user's.
 const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;

@@ -59,6 +59,9 @@ pub(crate) struct Viewport {
     pub(crate) dark: bool,
 }
 
+/// Presses of Tab within which every element of a page is reached.
+const MAX_TABS: usize = 150;
+
 pub(crate) const DESK: Viewport = Viewport { width: 1440, dark: false };
 
 impl Browser {
@@ -140,6 +143,26 @@ impl Browser {
     /// Clicks an element, such as a radio button.
     pub(crate) async fn click(&self, selector: &str) {
         self.with(By::Css(selector.to_owned()), async |found| found.click().await).await;
+    }
+
+    /// Types into the focused element, or on the page if there is none.
+    pub(crate) async fn type_text(&self, text: &str) {
+        let text = text.replace('\n', &Key::Enter.value().to_string());
+        self.page.action_chain().send_keys(text).perform().await.unwrap();
+    }
+
+    /// Presses Tab until an element has the focus.
+    pub(crate) async fn tab_to(&self, selector: &str) {
+        let script = "return document.activeElement.matches(arguments[0])";
+        for _ in 0..MAX_TABS {
+            let matches = self.page.execute(script, vec![json!(selector)]).await;
+            // A page that is replaced has no element yet.
+            if matches.is_ok_and(|matches| matches.json() == &json!(true)) {
+                return;
+            }
+            self.page.action_chain().send_keys(Key::Tab.value().to_string()).perform().await.unwrap();
+        }
+        panic!("Tab does not reach `{selector}`:\n{}", self.text().await);
     }
 
     /// Follows the link with this text.

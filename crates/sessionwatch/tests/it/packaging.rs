@@ -92,7 +92,8 @@ fn commands_are_found_in_code_blocks_and_backquotes() {
 fn every_documented_command_is_understood() {
     let (mut named, mut wrong) = (0, vec![]);
     let documents = files(&root().join("packaging")).into_iter().chain(files(&root().join("docs")));
-    let picture = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "png");
+    let picture =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "png" || extension == "webp");
     for path in documents.filter(|path| !picture(path)).chain([root().join("README.md")]) {
         let is_document = path.extension().is_some_and(|extension| extension == "md");
         let text = std::fs::read_to_string(&path).unwrap();
