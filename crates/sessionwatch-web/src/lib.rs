@@ -40,6 +40,7 @@ mod sse;
 mod target;
 #[cfg(test)]
 mod test_dashboard;
+mod unknown_callout;
 mod users;
 
 use std::sync::Arc;
@@ -105,7 +106,9 @@ pub(crate) fn status_code(error: &AppError) -> StatusCode {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Store => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::ProviderUnavailable | ErrorKind::Store => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
@@ -157,7 +160,7 @@ fn error_title(kind: ErrorKind) -> &'static str {
         ErrorKind::Conflict => "Changed in the meantime",
         ErrorKind::TooManyAttempts => "Too many attempts",
         ErrorKind::Busy => "Try again in a moment",
-        ErrorKind::Unavailable => "Temporarily unavailable",
+        ErrorKind::Unavailable | ErrorKind::ProviderUnavailable => "Temporarily unavailable",
         ErrorKind::Store => "Something went wrong",
     }
 }

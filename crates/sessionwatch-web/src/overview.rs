@@ -30,9 +30,10 @@ use super::{
     PageResult,
     chart::{Chart, ChartLimit, ChartSeries},
     chart_range::ChartRange,
-    components::{Callout, Card, Column, DataTable, EmptyState, Icon, PageHeader, Tone, render_state_pill},
+    components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     format::{percent_encode, render_relative_time},
     shell::{NavSection, PageHead, Shell},
+    unknown_callout::render_unknown_callout,
 };
 
 /// Parameters of the page.
@@ -68,7 +69,7 @@ pub(super) async fn show_overview(
         @if rows.is_empty() { (render_no_targets()) }
         @else {
             (AttentionList { shell: &shell, firing: &firing, back: "/", has_primary: true }.render())
-            (render_unknown_targets(&rows))
+            @for row in &rows { (render_unknown_callout(&row.target.name, row.status)) }
             (render_figures(&rows, &overview, &firing))
             div.cols.cols-even {
                 (render_chart(&overview, &rows, query.range, &config.checks.thresholds, &shell))
@@ -163,29 +164,6 @@ fn render_no_targets() -> Markup {
         action: html! {},
     };
     html! { section.card { (state.render()) } }
-}
-
-/// Renders why the state of a target is unknown.
-fn render_unknown_targets(rows: &[TargetRow<'_>]) -> Markup {
-    html! {
-        @for row in rows.iter().filter(|row| row.status.state() == "unknown") {
-            @let path = format!("/targets/{}/doctor", percent_encode(&row.target.name));
-            @let (problem, text) = match &row.status.report {
-                None => ("has not been checked yet", "The first check run starts within a minute."),
-                Some(_) => (
-                    "cannot be checked",
-                    "The figures below are those of the last run that succeeded. \
-                     Nothing is known about the sessions since then.",
-                ),
-            };
-            (Callout {
-                tone: Tone::Warn,
-                title: &format!("{} {problem}", row.target.name),
-                text: html! { (text) },
-                action: html! { a.btn href=(path) { "Run doctor" } },
-            }.render())
-        }
-    }
 }
 
 fn render_chart(

@@ -22,10 +22,11 @@ use sessionwatch_core::plural::format_count;
 use super::{
     PageResult,
     chart_range::ChartRange,
-    components::{Callout, Icon, PageHeader, Tone, render_icon, render_state_pill},
+    components::{Icon, PageHeader, render_icon, render_state_pill},
     format::{percent_encode, render_relative_time, sanitize_text},
     overview::{AttentionList, TargetRow, render_activity, render_figures},
     shell::{NavSection, PageHead, Shell},
+    unknown_callout::render_unknown_callout,
 };
 
 /// Parameters of the page.
@@ -69,7 +70,7 @@ pub(super) async fn show_target(
     let body = html! {
         (view.render_header())
         (AttentionList { shell: &shell, firing: &firing, back: &view.path(), has_primary: true }.render())
-        (view.render_unreachable_callout())
+        (render_unknown_callout(&target.name, status))
         (render_figures(&[view.row], &overview, &firing))
         (view.render_checks())
         (view.render_charts())
@@ -160,24 +161,6 @@ impl TargetView<'_> {
                 @if unknown > 0 { " The result of " (format_count(unknown, "check is", "checks is")) " unknown." }
             }
         }
-    }
-
-    /// Renders why nothing is known about the sessions.
-    fn render_unreachable_callout(&self) -> Markup {
-        let status = self.row.status;
-        let (title, text) = match status.report_document() {
-            None => ("No check has run yet", html! { "The first check run starts within a minute." }),
-            Some(report) if report["stats"].is_null() => (
-                "The last check run failed",
-                html! {
-                    @if let Some(error) = report["error"].as_str() { (sanitize_text(error)) ". " }
-                    "The figures below are those of the last run that succeeded."
-                },
-            ),
-            Some(_) => return html! {},
-        };
-        let action = html! { a.btn href={ (self.path()) "/doctor" } { "Run doctor" } };
-        Callout { tone: Tone::Warn, title, text, action }.render()
     }
 }
 

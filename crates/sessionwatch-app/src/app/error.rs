@@ -63,8 +63,10 @@ pub enum ErrorKind {
     TooManyAttempts,
     /// Too many concurrent requests.
     Busy,
-    /// A database or an identity provider is unavailable.
+    /// A database is unavailable.
     Unavailable,
+    /// The identity provider is unavailable.
+    ProviderUnavailable,
     /// The state store is unavailable.
     Store,
 }
@@ -92,7 +94,8 @@ impl AppError {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::TooManyAttempts => ErrorKind::TooManyAttempts,
             Self::Busy => ErrorKind::Busy,
-            Self::Unavailable(_) | Self::ProviderUnavailable(_) => ErrorKind::Unavailable,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::ProviderUnavailable(_) => ErrorKind::ProviderUnavailable,
             Self::Store(_) | Self::Internal(_) => ErrorKind::Store,
             Self::Action(error) => action_error_kind(error),
         }
@@ -101,9 +104,6 @@ impl AppError {
     /// Returns a hint on how to resolve the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
-        if matches!(self, Self::ProviderUnavailable(_)) {
-            return "Log in again in a moment. An account with a password can log in now.";
-        }
         match self.kind() {
             ErrorKind::NotLoggedIn => "Log in and try again. Nothing was changed.",
             ErrorKind::Forbidden => "An admin can change your role under Settings.",
@@ -117,6 +117,9 @@ impl AppError {
             ErrorKind::Busy => "Try again in a few seconds.",
             ErrorKind::Unavailable => {
                 "The target page shows the results of the last check run. Reload this page in a moment."
+            }
+            ErrorKind::ProviderUnavailable => {
+                "Log in again in a moment. An account with a password can log in now."
             }
             ErrorKind::Store => "Monitoring continues as far as possible. Reload this page in a moment.",
         }
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn an_unavailable_provider_is_not_explained_as_an_unavailable_target() {
         let error = AppError::ProviderUnavailable("cannot reach the identity provider");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.kind(), ErrorKind::ProviderUnavailable);
         assert!(
             error.hint().contains("Log in again") && !error.hint().contains("target"),
             "{}",

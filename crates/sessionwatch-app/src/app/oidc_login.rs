@@ -131,7 +131,10 @@ pub async fn complete_oidc_login(
         Ok(arrived) => arrived,
         Err(error) => {
             // An outage is not a failed attempt, and must not lock out the client's network.
-            if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Store) {
+            if matches!(
+                error.kind(),
+                ErrorKind::Unavailable | ErrorKind::ProviderUnavailable | ErrorKind::Store
+            ) {
                 attempt.remove_from_counts();
             }
             // The error text names no code, token or secret, so it may go to the audit log.

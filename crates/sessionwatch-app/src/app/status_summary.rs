@@ -46,9 +46,9 @@ pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, A
         let counts = alerts::count_alerts(db)?;
         let targets = config.targets.iter().map(|target| {
             let last_run = samples::find_last_run(db, &target.name)?;
-            let is_unreachable = last_run.is_none_or(|run| !run.succeeded);
-            let state =
-                target_state(counts.iter().filter(|count| count.target == target.name), is_unreachable);
+            // Like the report of the run, which is not read.
+            let is_unknown = last_run.is_none_or(|run| !run.succeeded || run.is_unknown);
+            let state = target_state(counts.iter().filter(|count| count.target == target.name), is_unknown);
             Ok::<_, StoreError>(TargetSummary {
                 name: target.name.clone(),
                 state,
@@ -66,16 +66,13 @@ pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, A
     .await
 }
 
-fn target_state<'a>(
-    counts: impl Iterator<Item = &'a AlertCount> + Clone,
-    is_unreachable: bool,
-) -> &'static str {
+fn target_state<'a>(counts: impl Iterator<Item = &'a AlertCount> + Clone, is_unknown: bool) -> &'static str {
     let has = |wanted: fn(&AlertCount) -> bool| counts.clone().any(wanted);
     if has(|count| count.is_firing && !count.is_acknowledged) {
         "failing"
     } else if has(|count| count.is_firing) {
         "acknowledged"
-    } else if is_unreachable {
+    } else if is_unknown {
         // Unknown is not passing.
         "unknown"
     } else if has(|count| !count.is_firing) {

@@ -96,13 +96,12 @@ impl TargetStatus {
     #[must_use]
     pub fn state(&self) -> &'static str {
         let firing = self.firing_alerts();
-        // Statistics are missing if the last run could not read the table; unknown is not passing.
-        let is_blind = self.report_document().is_none_or(|report| report["stats"].is_null());
         if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
             "failing"
         } else if !firing.is_empty() {
             "acknowledged"
-        } else if is_blind {
+        } else if self.is_unknown() {
+            // Unknown is not passing.
             "unknown"
         } else if self.count_pending_alerts() > 0 {
             // The check fails already, though nobody is notified yet.
@@ -110,6 +109,14 @@ impl TargetStatus {
         } else {
             "passing"
         }
+    }
+
+    /// Returns `true` before the first check run, and if the last one could not read the table, or could not evaluate
+    /// a check.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        let result = self.report_document().and_then(|report| report["result"].as_str());
+        !matches!(result, Some("passing" | "failing"))
     }
 
     /// Returns the number of checks that fail, but not yet long enough to notify.

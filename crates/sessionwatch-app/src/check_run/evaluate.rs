@@ -80,5 +80,7 @@ fn downgrade_outcome(outcome: &mut CheckOutcome, reason: &str, is_meaningless: b
     // A failure that was found stands, unless the numbers mean nothing. A pass needs all of them.
     if is_meaningless || outcome.verdict == CheckVerdict::Passing {
         outcome.verdict = CheckVerdict::Unknown(reason.to_owned());
+        // The summary described the pass or the meaningless numbers.
+        outcome.summary = format!("unknown: {reason}");
     }
 }

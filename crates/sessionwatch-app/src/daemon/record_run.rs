@@ -13,7 +13,7 @@ use sessionwatch_core::{
 };
 use sessionwatch_store::{
     StoreError, latest_reports,
-    samples::{self, GaugeSample, SampleRetention},
+    samples::{self, GaugeSample, SampleRetention, UNKNOWN_RESULT_GAUGE},
     transaction::Tx,
 };
 use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
@@ -47,7 +47,11 @@ pub(super) struct RunRecord<'a> {
 
 /// Returns the gauges of a run as a sample, which marks a failed run as such.
 pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample {
-    GaugeSample::from_run(now, metrics::collect_gauges(report).as_deref())
+    let gauges = metrics::collect_gauges(report).map(|mut gauges| {
+        gauges.push((UNKNOWN_RESULT_GAUGE, if report.verdict() == "unknown" { 1.0 } else { 0.0 }));
+        gauges
+    });
+    GaugeSample::from_run(now, gauges.as_deref())
 }
 
 /// Records a check run. Returns the number of queued notifications.

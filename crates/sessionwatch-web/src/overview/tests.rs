@@ -1,6 +1,9 @@
-use sessionwatch_app::app::accounts::AccountRole;
-use sessionwatch_core::alert::AlertState;
-use sessionwatch_store::{alerts, latest_reports};
+use sessionwatch_app::app::{accounts::AccountRole, status_summary::load_status_summary};
+use sessionwatch_core::{alert::AlertState, duration::DAY};
+use sessionwatch_store::{
+    alerts, latest_reports,
+    samples::{self, GaugeSample, SampleRetention, UNKNOWN_RESULT_GAUGE},
+};
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
@@ -26,7 +29,7 @@ async fn a_target_that_was_never_checked_is_unknown() {
 #[tokio::test]
 async fn a_target_whose_last_run_failed_is_unknown() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"stats": null, "profile": "authjs-prisma"}"#;
+    let report = r#"{"stats": null, "result": "unknown", "profile": "authjs-prisma"}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
     assert_eq!(page.select_text(".callout b"), "app cannot be checked");
@@ -34,9 +37,34 @@ async fn a_target_whose_last_run_failed_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
+    let dashboard = TestDashboard::new();
+    let report = r#"{"result": "unknown", "stats": {"active": 0}, "checks": [
+        {"id": "duplicate-tokens", "result": "unknown", "reason": "the session table is empty"},
+        {"id": "orphaned-sessions", "result": "unknown", "reason": "the session table is empty"},
+        {"id": "slow-check-run", "result": "passing"}]}"#;
+    let run = GaugeSample::from_run(dashboard.now(), Some(&[("active", 0.0), (UNKNOWN_RESULT_GAUGE, 1.0)]));
+    dashboard.write_store(|db| {
+        latest_reports::upsert_report(db, "app", report, dashboard.now())?;
+        let retention = SampleRetention { max_age: DAY, confirmed_now: dashboard.now() };
+        samples::record_sample(db, "app", &run, retention)
+    });
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    for path in ["/", "/targets/app"] {
+        let page = viewer.get(path).await;
+        assert!(!page.select_text("h1").contains("healthy"), "{path}");
+        assert_eq!(page.select_text(".callout b"), "2 checks on app could not be evaluated");
+        assert_eq!(page.select_text(".callout p"), "The session table is empty.");
+    }
+    // The frame of every page agrees, although it reads no report.
+    let summary = load_status_summary(&dashboard.app).await.unwrap();
+    assert_eq!(summary.targets[0].state, "unknown");
+}
+
+#[tokio::test]
 async fn a_target_without_alerts_passes_and_shows_its_figures() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"stats": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
+    let report = r#"{"result": "passing", "stats": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
         "created_last_hour": null, "duplicate_tokens": 0}, "profile": "authjs-prisma", "duration_ms": 12.4}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
@@ -88,7 +116,7 @@ async fn viewers_see_problems_without_buttons() {
 #[tokio::test]
 async fn a_check_that_fails_but_does_not_notify_yet_is_not_passing() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"stats": {"active": 1}}"#;
+    let report = r#"{"result": "passing", "stats": {"active": 1}}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let mut pending = dashboard.insert_firing_alert("expired-backlog", "low", "many");
     pending.alert.state = AlertState::Pending { failing_runs: 1, since: dashboard.now() };

@@ -1,0 +1,53 @@
+//! Why the state of a target is unknown.
+
+use maud::{Markup, html};
+use sessionwatch_app::app::targets::TargetStatus;
+use sessionwatch_core::{plural::format_count, text::capitalize_first};
+
+use super::{
+    components::{Callout, Tone},
+    format::{percent_encode, render_sentence, sanitize_text},
+};
+
+/// Most reasons that are listed.
+const MAX_REASONS: usize = 3;
+
+/// Renders why the state of a target is unknown, or nothing if it is known.
+pub(super) fn render_unknown_callout(target: &str, status: &TargetStatus) -> Markup {
+    if !status.is_unknown() {
+        return html! {};
+    }
+    let (problem, text) = match status.report_document() {
+        None => (
+            format!("{target} has not been checked yet"),
+            html! { "The first check run starts within a minute." },
+        ),
+        Some(report) if report["stats"].is_null() => {
+            let has_figures = status.samples.iter().any(|sample| !sample.gauges.is_empty());
+            let text = html! {
+                @if let Some(error) = report["error"].as_str() { (capitalize_first(&sanitize_text(error))) ". " }
+                @if has_figures {
+                    "The figures below are those of the last run that succeeded. "
+                    "Nothing is known about the sessions since then."
+                } @else { "No check run has succeeded yet." }
+            };
+            (format!("{target} cannot be checked"), text)
+        }
+        Some(report) => {
+            let checks = report["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let unknown = || checks.iter().filter(|check| check["result"] == "unknown");
+            let mut reasons: Vec<&str> = unknown().filter_map(|check| check["reason"].as_str()).collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            let count = format_count(unknown().count() as u64, "check", "checks");
+            let text = html! {
+                @for reason in reasons.iter().take(MAX_REASONS) {
+                    (render_sentence(&capitalize_first(reason))) ". "
+                }
+            };
+            (format!("{count} on {target} could not be evaluated"), text)
+        }
+    };
+    let action = html! { a.btn href={ "/targets/" (percent_encode(target)) "/doctor" } { "Run doctor" } };
+    Callout { tone: Tone::Warn, title: &problem, text, action }.render()
+}
