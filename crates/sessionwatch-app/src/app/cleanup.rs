@@ -139,8 +139,7 @@ impl CleanupCandidate {
     }
 
     fn from_report(kind: CleanupKind, report: &Value, alerts: &[AlertRecord]) -> Self {
-        let checks = report["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let result = checks.iter().find(|check| check["id"] == kind.check_id()).unwrap_or(&Value::Null);
+        let result = find_result(report, kind);
         let alert = alerts.iter().find(|alert| alert.check == kind.check_id());
         let stats = &report["stats"];
         let user_limit = (kind == CleanupKind::Excess).then(|| limit_from_threshold(result)).flatten();
@@ -191,6 +190,12 @@ fn failing_since(alert: &AlertRecord) -> Option<UtcTimestamp> {
     }
 }
 
+/// Returns the result of the check for a kind; null without one.
+fn find_result(report: &Value, kind: CleanupKind) -> &Value {
+    let checks = report["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    checks.iter().find(|check| check["id"] == kind.check_id()).unwrap_or(&Value::Null)
+}
+
 /// Returns the number of a threshold such as `> 5 (outlier)`.
 fn limit_from_threshold(result: &Value) -> Option<u64> {
     result["threshold"].as_str()?.trim_start_matches("> ").split(' ').next()?.parse().ok()
@@ -207,6 +212,23 @@ fn count_users_above(result: &Value, limit: Option<u64>) -> Option<u64> {
         }
         _ => None,
     }
+}
+
+/// Returns the number of sessions that the last check run of a target permitted per user: the configured maximum, or
+/// less if most users have few. Without a run, the configured maximum.
+///
+/// # Errors
+///
+/// If the target does not exist.
+pub async fn find_user_limit(app: &Arc<AppState>, target: &str) -> Result<u64, AppError> {
+    let (name, max) = (app.target(target)?.name, app.config().checks.thresholds.user_session_excess.max);
+    app.read_store(move |db| {
+        let report = latest_reports::find_report(db, &name)?;
+        let limit =
+            report.and_then(|(_, report)| limit_from_threshold(find_result(&report, CleanupKind::Excess)));
+        Ok::<_, StoreError>(limit.unwrap_or(max))
+    })
+    .await
 }
 
 /// Loads what can be cleaned up on a target, and its plans and archives.

@@ -8,10 +8,9 @@ use axum::{
 };
 use jiff::SignedDuration;
 use sessionwatch_app::app::{
-    AppError, AppState, TargetOps,
+    AppError, AppState, TargetOps, cleanup,
     plans::{self as app_plans, PlanWithTarget, RestoreRequest, RowFilter, Selection},
 };
-use sessionwatch_core::checks::CheckThresholds;
 
 use crate::{
     WebError,
@@ -25,8 +24,9 @@ pub(super) const DEFAULT_GRACE_HOURS: u32 = 24;
 /// Most sessions that a plan keeps per user.
 const MAX_KEPT_SESSIONS: u64 = 1_000;
 
-/// Parses the selection of a plan from a form. A button that sends no number plans what the checks tolerate.
-fn parse_selection(fields: &FormFields, thresholds: &CheckThresholds) -> Result<Selection, AppError> {
+/// Parses the selection of a plan from a form. A button that sends no number plans what the checks tolerate:
+/// `user_limit` sessions per user.
+fn parse_selection(fields: &FormFields, user_limit: u64) -> Result<Selection, AppError> {
     let number = |name: &str, label: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
         number.ok_or_else(|| AppError::Invalid(format!("“{label}” must be a number from 1 to {most}.")))
@@ -48,7 +48,7 @@ fn parse_selection(fields: &FormFields, thresholds: &CheckThresholds) -> Result<
         "duplicates" => Selection::Duplicates,
         "orphaned" => Selection::Orphaned,
         "excess" if fields.text("keep").is_empty() => {
-            Selection::Excess { keep: thresholds.user_session_excess.max.clamp(1, MAX_KEPT_SESSIONS) }
+            Selection::Excess { keep: user_limit.clamp(1, MAX_KEPT_SESSIONS) }
         }
         "excess" => Selection::Excess {
             keep: number("keep", "Sessions to keep per user", MAX_KEPT_SESSIONS.cast_signed())?
@@ -109,7 +109,8 @@ pub(crate) async fn create_plan(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let selection = parse_selection(&form, &app.config().checks.thresholds)?;
+    let user_limit = cleanup::find_user_limit(&app, form.text("target")).await?;
+    let selection = parse_selection(&form, user_limit)?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let plan = app_plans::create_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
@@ -134,10 +135,8 @@ mod tests {
 
     #[test]
     fn a_button_without_numbers_plans_what_the_checks_tolerate() {
-        let mut thresholds = CheckThresholds::default();
-        let mut parse = |form: &str, max: u64| {
-            thresholds.user_session_excess.max = max;
-            parse_selection(&FormFields::parse(form.as_bytes()), &thresholds).unwrap()
+        let parse = |form: &str, user_limit: u64| {
+            parse_selection(&FormFields::parse(form.as_bytes()), user_limit).unwrap()
         };
         assert_eq!(parse("kind=excess", 12), Selection::Excess { keep: 12 });
         assert_eq!(parse("kind=excess", 0), Selection::Excess { keep: 1 });
