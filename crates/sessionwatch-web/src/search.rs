@@ -43,6 +43,8 @@ pub(super) struct SearchQuery {
 struct ResultGroup {
     title: String,
     links: Vec<ResultLink>,
+    /// Link to a page with the other results; `None` if these are all.
+    more: Option<ResultLink>,
 }
 
 /// A result.
@@ -63,7 +65,7 @@ pub(super) async fn show_search(
     let targets: Vec<&str> = shell.status.targets.iter().map(|target| target.name.as_str()).collect();
     let groups: Vec<ResultGroup> = [page_group(&text, &targets, &shell)]
         .into_iter()
-        .chain(found_groups(&found, targets.len() > 1))
+        .chain(found_groups(&found, &text, targets.len() > 1))
         .filter(|group| !group.links.is_empty())
         .collect();
     let gaps: Vec<&str> =
@@ -80,7 +82,7 @@ fn render_fragment(groups: &[ResultGroup], gaps: &[&str], text: &str) -> Markup 
     html! {
         @for group in groups {
             h3 { (group.title) }
-            @for link in &group.links { (link.render()) }
+            @for link in group.links.iter().chain(&group.more) { (link.render()) }
         }
         @if groups.is_empty() { p { "Nothing found for “" (sanitize_text(text)) "”." } }
         @for gap in gaps { p.muted { (sanitize_text(gap)) } }
@@ -89,10 +91,12 @@ fn render_fragment(groups: &[ResultGroup], gaps: &[&str], text: &str) -> Markup 
 
 fn render_page(groups: &[ResultGroup], gaps: &[&str], text: &str) -> Markup {
     let count = groups.iter().map(|group| group.links.len() as u64).sum::<u64>();
+    let has_more = groups.iter().any(|group| group.more.is_some());
     let shown = sanitize_text(text);
     let headline = match count {
         _ if text.is_empty() => "Search".to_owned(),
         0 => format!("Nothing found for “{shown}”"),
+        _ if has_more => format!("More than {} for “{shown}”", format_count(count, "result", "results")),
         _ => format!("{} for “{shown}”", format_count(count, "result", "results")),
     };
     let lead = html! {
@@ -119,7 +123,7 @@ fn render_page(groups: &[ResultGroup], gaps: &[&str], text: &str) -> Markup {
         @for (number, group) in groups.iter().enumerate() {
             section.card aria-labelledby={ "group-" (number) } {
                 div.card-head { h2.h2 id={ "group-" (number) } { (group.title) } span.muted { (group.links.len()) } }
-                ul.results { @for link in &group.links { li { (link.render()) } } }
+                ul.results { @for link in group.links.iter().chain(&group.more) { li { (link.render()) } } }
             }
         }
     }
@@ -187,16 +191,17 @@ fn page_group(text: &str, targets: &[&str], shell: &Shell) -> ResultGroup {
     };
     let most = if text.is_empty() { 8 } else { 6 };
     let links = pages.into_iter().filter(contains).take(most).collect();
-    ResultGroup { title: "Pages and actions".into(), links }
+    ResultGroup { title: "Pages and actions".into(), links, more: None }
 }
 
 /// Returns what the search found. Names of targets are shown if there are several.
-fn found_groups(found: &SearchResults, has_several: bool) -> Vec<ResultGroup> {
-    let group = |title: &str, links| ResultGroup { title: title.to_owned(), links };
+fn found_groups(found: &SearchResults, text: &str, has_several: bool) -> Vec<ResultGroup> {
+    let group = |title: &str, links| ResultGroup { title: title.to_owned(), links, more: None };
     let mut groups = vec![];
     for results in &found.targets {
         let on = if has_several { format!(" on {}", results.target) } else { String::new() };
-        groups.push(group(&format!("Users{on}"), user_links(results)));
+        let users = group(&format!("Users{on}"), user_links(results));
+        groups.push(ResultGroup { more: more_users_link(results, text), ..users });
         let sessions = results.sessions.iter().map(|row| session_link(&results.target, row)).collect();
         groups.push(group(&format!("Sessions{on}"), sessions));
     }
@@ -213,12 +218,12 @@ fn user_links(results: &TargetResults) -> Vec<ResultLink> {
         let note = identity.details.iter().chain([&identity.id]).cloned().collect::<Vec<_>>().join(" · ");
         result_link(user_path(&results.target, &user.id), identity.name, note)
     };
-    let mut links: Vec<ResultLink> = results.users.users.iter().map(user_link).collect();
-    if results.users.has_more {
-        let path = format!("/targets/{}/users", percent_encode(&results.target));
-        links.push(result_link(path, "More users match", "search among the users"));
-    }
-    links
+    results.users.users.iter().map(user_link).collect()
+}
+
+fn more_users_link(results: &TargetResults, text: &str) -> Option<ResultLink> {
+    let path = format!("/targets/{}/users?find={}", percent_encode(&results.target), percent_encode(text));
+    results.users.has_more.then(|| result_link(path, "More users match", "show them"))
 }
 
 fn session_link(target: &str, row: &SessionRow) -> ResultLink {

@@ -281,7 +281,11 @@ pub async fn load_user_activity(
             LogEventSearch { user: Some(&user), limit: MAX_USER_LOG_EVENTS, ..LogEventSearch::default() };
         let period = Period::ending_at(now, LOG_EVENT_LOOKBACK);
         let log_events = log_events::search_log_events(db, &target, period, &search)?;
-        let log_event_count = log_events::count_matching_log_events(db, &target, period, &search)?;
+        let log_event_count = match log_events.len() as u64 {
+            // Only a cut list is counted, which reads all of its events.
+            count if count < u64::from(MAX_USER_LOG_EVENTS) => count,
+            _ => log_events::count_matching_log_events(db, &target, period, &search)?,
+        };
         let mut history = list_user_history(db, &target, &user, now)?;
         let history_count = history.len() as u64;
         history.truncate(MAX_USER_EVENTS);

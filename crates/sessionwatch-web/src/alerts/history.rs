@@ -49,7 +49,7 @@ pub(super) fn render_recently_resolved(events: &[EventRecord], now: UtcTimestamp
                         (render_sentence(&capitalize_first(&event.summary)))
                     }
                 }
-                td.num {
+                td.num.end.span {
                     (render_relative_time(event.at, now))
                     @if let Some(start) = start {
                         span.muted { ", after " (format_length(event.at.duration_since(start.at))) }

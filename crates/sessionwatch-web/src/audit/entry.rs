@@ -139,6 +139,16 @@ fn format_fields(fields: &Map<String, Value>) -> String {
             Value::Null => return None,
             Value::String(text) if text.is_empty() => return None,
             Value::String(text) => text.clone(),
+            // What these say is also in the words of the other fields.
+            Value::Object(parts) if parts.values().any(|part| part.is_object() || part.is_array()) => {
+                return None;
+            }
+            Value::Object(parts) if parts.is_empty() => return None,
+            Value::Object(parts) => {
+                let part = |(name, value): (&String, &Value)| format!("{name} {value}");
+                parts.iter().map(part).collect::<Vec<_>>().join(", ")
+            }
+            Value::Array(items) if items.is_empty() => return None,
             Value::Array(items) if items.iter().all(Value::is_string) => {
                 items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
             }
@@ -147,4 +157,24 @@ fn format_fields(fields: &Map<String, Value>) -> String {
         Some(format!("{}: {text}", name.replace('_', " ")))
     };
     sanitize_text(&fields.iter().filter_map(field).collect::<Vec<_>>().join(" · "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_written_in_words() {
+        let fields = json!({
+            "action": "cleanup expired", "rows": 581, "dependents": { "carts": 3, "items": 1 }, "left": {},
+            "selection": { "expired": { "grace_us": 1 } }, "scopes": ["read", "alerts"], "skipped": [], "note": ""
+        });
+        let fields = fields.as_object().unwrap();
+        assert_eq!(
+            format_fields(fields),
+            "action: cleanup expired · rows: 581 · dependents: carts 3, items 1 · scopes: read, alerts"
+        );
+    }
 }

@@ -188,9 +188,9 @@ fn render_closed_incidents(closed: &[IncidentRecord], now: UtcTimestamp) -> Mark
                     a.link href={ "/targets/" (percent_encode(&incident.target)) } { (sanitize_text(&incident.target)) }
                 }
                 td.num.hide-s { (after(incident, incident.contained_at)) }
-                td.num data-l="Closed after" { (after(incident, incident.closed_at)) }
+                td.num.end.span data-l="Closed after" { (after(incident, incident.closed_at)) }
                 td.num.hide-s { @if let Some(at) = incident.closed_at { (render_relative_time(at, now)) } }
-                td.end { a.link href={ (path) "/report" } { "Report" } }
+                td.end.span { a.link href={ (path) "/report" } { "Report" } }
             }
         }
     };
