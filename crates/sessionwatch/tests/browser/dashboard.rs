@@ -83,7 +83,7 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         browser.shows("app is healthy").await;
         scene.database.psql(LEAK).unwrap();
         scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
-        browser.shows("need attention").await;
+        browser.shows(" attention").await;
         browser.shows("Application reports duplicate tokens").await;
 
         // A user acknowledges the alert.

@@ -11,12 +11,6 @@ use crate::{
 /// The window of the animation.
 const FILM_WINDOW: Viewport = Viewport { width: 1280, dark: false };
 
-/// Logs in with the link that the demo prints.
-async fn log_in(browser: &Browser, link: &str) {
-    browser.goto(link).await;
-    browser.shows("shop").await;
-}
-
 #[test]
 fn a_leak_of_the_demo_is_seen_contained_and_a_mistake_is_restored() {
     let folder = tempfile::tempdir().unwrap();
@@ -29,9 +23,9 @@ fn a_leak_of_the_demo_is_seen_contained_and_a_mistake_is_restored() {
     daemon.address = address.to_owned();
     run(async {
         let browser = Browser::open(address, FILM_WINDOW).await;
-        // The link logs in at once, before anything leaks.
-        log_in(&browser, &format!("/{link}")).await;
-        browser.shows("1 problem, acknowledged").await;
+        // The link logs in at once: before anything leaks, unless the machine is slow.
+        browser.goto(&format!("/{link}")).await;
+        browser.shows("Users with too many sessions").await;
         browser.picture("film-1").await;
 
         // The open page shows the leak that the logs and then the table reveal.
