@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 
-use super::test_binaries::{build_test_binaries, run_test_binaries};
+use super::test_binaries::{build_test_binaries, count_test_threads, run_test_binaries};
 
 /// The tests that run the program against real servers.
 const INTEGRATION_TESTS: &str = "it";
@@ -73,12 +73,15 @@ pub(crate) fn test_all() -> Result<()> {
     };
     // Doc tests are left out: there are none, and searching for them takes a minute.
     let binaries = run_both(prepare, build_test_binaries)?;
+    let threads = count_test_threads();
     // Nearly all tests wait most of the time, so two groups at once hardly slow each other down.
     let (integration, others): (Vec<_>, Vec<_>) =
         binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
     run_both(
-        || run_test_binaries(integration.iter().copied(), &[]),
-        || run_test_binaries(others.iter().copied(), &[]),
+        || run_test_binaries(integration.iter().copied(), &[], threads),
+        // Browsers need the CPU, and a page that takes a minute is taken for one that never comes. This group is the
+        // shorter one anyway.
+        || run_test_binaries(others.iter().copied(), &[], (threads / 2).max(1)),
     )
 }
 
@@ -101,12 +104,12 @@ fn run_both<T>(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<T
 ///
 /// Fails if a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
-    let binaries = build_test_binaries()?;
+    let (binaries, threads) = (build_test_binaries()?, count_test_threads());
     let (integration, others): (Vec<_>, Vec<_>) =
         binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
     // Browser tests need Chromium, which `--fast` does without.
-    run_test_binaries(others.into_iter().filter(|binary| binary.name != BROWSER_TESTS), &[])?;
-    run_test_binaries(integration.into_iter(), &SLOW_TESTS)
+    run_test_binaries(others.into_iter().filter(|binary| binary.name != BROWSER_TESTS), &[], threads)?;
+    run_test_binaries(integration.into_iter(), &SLOW_TESTS, threads)
 }
 
 #[cfg(test)]

@@ -69,7 +69,8 @@ fn parse_artifact(line: &str) -> Option<TestBinary> {
     })
 }
 
-/// Runs all tests of some binaries, one binary after the other, without those whose names contain a part of `skipped`.
+/// Runs all tests of some binaries, one binary after the other, `threads` tests at a time unless `RUST_TEST_THREADS`
+/// is set, without those whose names contain a part of `skipped`.
 ///
 /// # Errors
 ///
@@ -77,6 +78,7 @@ fn parse_artifact(line: &str) -> Option<TestBinary> {
 pub(crate) fn run_test_binaries<'a>(
     binaries: impl Iterator<Item = &'a TestBinary>,
     skipped: &[&str],
+    threads: usize,
 ) -> Result<()> {
     let mut failed = vec![];
     for binary in binaries {
@@ -84,7 +86,7 @@ pub(crate) fn run_test_binaries<'a>(
         let mut command = Command::new(&binary.executable);
         command.current_dir(&binary.package).args(skipped.iter().flat_map(|test| ["--skip", test]));
         if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
-            command.env(TEST_THREADS_VARIABLE, count_test_threads().to_string());
+            command.env(TEST_THREADS_VARIABLE, threads.to_string());
         }
         let status = command.status().with_context(|| format!("cannot run the tests of {}", binary.name))?;
         if !status.success() {
@@ -94,8 +96,8 @@ pub(crate) fn run_test_binaries<'a>(
     if failed.is_empty() { Ok(()) } else { bail!("tests failed in {}", failed.join(", ")) }
 }
 
-/// Returns the number of concurrent tests, for when `RUST_TEST_THREADS` is not set.
-fn count_test_threads() -> usize {
+/// Returns the number of tests that run at a time.
+pub(crate) fn count_test_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) * TEST_THREADS_PER_CPU
 }
 
@@ -131,8 +133,8 @@ mod tests {
             package: "/".into(),
         };
         let all = [binary("false"), binary("true"), binary("false")];
-        let failure = run_test_binaries(all.iter(), &[]).unwrap_err();
+        let failure = run_test_binaries(all.iter(), &[], 1).unwrap_err();
         assert_eq!(failure.to_string(), "tests failed in false, false");
-        assert!(run_test_binaries([binary("true")].iter(), &["slow"]).is_ok());
+        assert!(run_test_binaries([binary("true")].iter(), &["slow"], 1).is_ok());
     }
 }
