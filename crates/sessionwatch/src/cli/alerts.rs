@@ -28,7 +28,7 @@ use sessionwatch_core::{
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::render_list,
+    lists::{filtered_noun, render_list},
     opening::open_existing_app,
     target::{ConfigArgs, require_known_filter},
     values::duration_between,
@@ -149,7 +149,8 @@ pub(super) fn run(args: &AlertsCommand) -> Result<ExitCode, Failure> {
             found.retain(|alert| target.as_ref().is_none_or(|name| alert.target == *name));
             // Only an empty result can come from a typo, and names of removed targets may still have alerts.
             require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
-            render_list(&build_alert_table(&found)?, *format, "alerts")
+            let noun = filtered_noun(if *all { "alerts" } else { "active alerts" }, target.is_some());
+            render_list(&build_alert_table(&found)?, *format, &noun)
         }
         AlertsCommand::Show { alert, format, config } => describe_alert(alert, config, *format)?,
         AlertsCommand::History(args) => history::run(args, clock::now())?,

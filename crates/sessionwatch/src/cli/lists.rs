@@ -12,9 +12,14 @@ pub(super) fn render_list(list: &OutputTable, format: OutputFormat, plural: &str
     if is_readable && list.rows.is_empty() { empty_list(plural) } else { list.render(format) }
 }
 
-/// Returns the sentence for an empty list.
+/// Returns the sentence for an empty list, given its noun.
 pub(super) fn empty_list(plural: &str) -> String {
-    format!("No matching {plural}.\n")
+    format!("No {plural}.\n")
+}
+
+/// Returns the noun of a list that may be filtered: `alerts`, or `matching alerts`.
+pub(super) fn filtered_noun(plural: &str, is_filtered: bool) -> String {
+    if is_filtered { format!("matching {plural}") } else { plural.to_owned() }
 }
 
 /// Prints a note on stderr if a list shows fewer items than there are. `advice` says how to see the others.

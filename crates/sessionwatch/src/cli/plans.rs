@@ -19,7 +19,7 @@ use super::{
     Failure,
     apply::unknown_plan,
     choices::DocumentFormat,
-    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
+    lists::{RAISE_LIMIT, cut_list, filtered_noun, note_if_cut, render_list},
     opening::open_existing_app,
     remediation,
     target::{ConfigArgs, require_known_filter},
@@ -65,7 +65,8 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             let total = ListTotal::Exactly(found.len() as u64);
             cut_list(&mut found, *limit);
             note_if_cut("plans", found.len(), total, RAISE_LIMIT);
-            render_list(&build_plan_table(&app.config(), &found)?, *format, "plans")
+            let noun = filtered_noun("plans", target.is_some());
+            render_list(&build_plan_table(&app.config(), &found)?, *format, &noun)
         }
         PlansCommand::Show { plan: id, format, config } => {
             let app = open_existing_app(config)?;

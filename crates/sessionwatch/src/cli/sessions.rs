@@ -27,7 +27,7 @@ use super::{
     target::TargetArgs,
 };
 
-/// List sessions, and users with the most
+/// List sessions, and the users with the most sessions
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionsCommand {
     List(SessionListArgs),
@@ -50,7 +50,7 @@ pub(super) struct SessionListArgs {
     /// Sort order
     #[arg(long, value_enum, default_value = "expires")]
     sort: SortChoice,
-    /// Smallest first
+    /// Sort in ascending order
     #[arg(long)]
     ascending: bool,
     #[command(flatten)]
@@ -148,7 +148,7 @@ fn list_sessions(
     query: &SessionQuery,
 ) -> Result<String, Failure> {
     let found = find_sessions(target, query, shown.format)?;
-    Ok(render_list(&found.table, shown.format, "sessions"))
+    Ok(render_list(&found.table, shown.format, "matching sessions"))
 }
 
 /// The sessions that a query found.

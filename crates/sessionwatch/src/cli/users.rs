@@ -64,7 +64,7 @@ fn find_users(text: &str, shown: &ListOutputArgs, target: &TargetArgs) -> Result
     let search = UserSearch { part: text.to_owned(), limit, counts_sessions: true };
     let found = super::block_on(async { Ok(reads.search_users(&search).await?) })?;
     note_if_cut("users", found.users.len(), found.total, RAISE_LIMIT);
-    super::print_text(&render_list(&build_ranking_table(&found), shown.format(), "users"))?;
+    super::print_text(&render_list(&build_ranking_table(&found), shown.format(), "matching users"))?;
     Ok(ExitCode::SUCCESS)
 }
 

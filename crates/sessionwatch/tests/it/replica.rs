@@ -193,5 +193,5 @@ fn remediation_is_refused_on_a_read_only_server() {
     let left = pair.database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5").unwrap();
     assert_eq!(left, "2\n");
     let said = testkit::run_program_in(folder.path(), &[], &["archive", "list"]);
-    assert_eq!(said.stdout, "No matching archived plans.\n");
+    assert_eq!(said.stdout, "No archived plans.\n");
 }

@@ -75,7 +75,7 @@ pub(in crate::cli) fn run(args: &AlertHistoryArgs, now: UtcTimestamp) -> Result<
     }
     // The latest events are kept, because the search returns the oldest first.
     let found = found.split_off(found.len().saturating_sub(limit));
-    Ok(render_list(&build_event_table(&found)?, args.format, "events"))
+    Ok(render_list(&build_event_table(&found)?, args.format, "matching events"))
 }
 
 fn build_event_table(events: &[EventRecord]) -> Result<OutputTable, StoreError> {

@@ -89,7 +89,11 @@ pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failu
         let total = block_on(async { Ok(logs::count_log_events(&app, query).await?) })?;
         note_if_cut("log events", found.len(), ListTotal::Exactly(total), RAISE_LIMIT);
     }
-    super::super::print_text(&render_list(&build_log_event_table(&found)?, args.format, "log events"))?;
+    super::super::print_text(&render_list(
+        &build_log_event_table(&found)?,
+        args.format,
+        "matching log events",
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,7 +112,7 @@ fn build_log_event_table(found: &[LogEventRecord]) -> Result<OutputTable, StoreE
             event.source.clone(),
         ]
     };
-    let header = ["time", "kind", "severity", "token", "user", "reason", "session", "source"];
+    let header = ["time", "kind", "severity", "token", "user", "reason", "match", "source"];
     Ok(OutputTable {
         json_key: "log_events",
         header: header.map(str::to_owned).to_vec(),
