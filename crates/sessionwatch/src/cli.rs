@@ -180,6 +180,14 @@ pub enum Failure {
     /// The arguments are invalid.
     #[error("{0}")]
     Usage(String),
+    /// The arguments are invalid, and the hint says what to do.
+    #[error("{message}")]
+    UsageWithHint {
+        /// What failed.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The target could not be read.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -309,6 +317,8 @@ impl Failure {
                 error.hint().map(str::to_owned)
             }
             Self::Act(error) => error.hint(),
+            Self::Logs(error) => error.hint().map(str::to_owned),
+            Self::UsageWithHint { hint, .. } => Some(hint.clone()),
             _ => None,
         };
         let message = match self {
@@ -334,7 +344,9 @@ impl Failure {
             ) => ExitCode::from(1),
             Self::Act(error) if error.is_usage_error() => ExitCode::from(2),
             Self::Target(error) if error.is_usage_error() => ExitCode::from(2),
-            Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Address(_) | Self::Config(_) | Self::Usage(_) | Self::UsageWithHint { .. } => {
+                ExitCode::from(2)
+            }
             Self::Bug(_) => ExitCode::from(BUG_EXIT_CODE),
             Self::Target(_)
             | Self::Store(_)

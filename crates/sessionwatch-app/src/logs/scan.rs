@@ -32,8 +32,13 @@ const MAX_RANGES_AHEAD: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The file cannot be opened.
-    #[error("cannot read {0}: check that the file exists and is readable")]
-    Open(PathBuf),
+    #[error("cannot read {path}: {why}")]
+    Open {
+        /// Path of the file.
+        path: PathBuf,
+        /// The reason, such as `no such file or directory`.
+        why: String,
+    },
     /// The file cannot be read to its end.
     #[error("cannot read {path} beyond byte {at}: {why}")]
     Broken {
@@ -44,6 +49,25 @@ pub enum ScanError {
         /// The reason.
         why: String,
     },
+}
+
+impl ScanError {
+    /// Converts the error of opening a file. The code of the operating system is left out: the words say the same.
+    #[must_use]
+    pub fn from_open_error(path: &Path, error: &io::Error) -> Self {
+        let text = error.to_string();
+        let why = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        Self::Open { path: path.to_owned(), why }
+    }
+
+    /// Returns what to do about the error, if something can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => Some("check the path and the permissions of the file"),
+            Self::Broken { .. } => None,
+        }
+    }
 }
 
 /// Compression of a file.
@@ -108,12 +132,12 @@ pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
     if path.as_os_str() == "-" {
         return scan_stream(search, unpack_stream(path, io::stdin())?, 0, &mut hand_over);
     }
-    let refused = |_| ScanError::Open(path.to_owned());
+    let refused = |error: io::Error| ScanError::from_open_error(path, &error);
     let file = File::open(path).map_err(refused)?;
     let facts = file.metadata().map_err(refused)?;
     // Opening a directory succeeds on Linux, and only reading it fails.
     if facts.is_dir() {
-        return Err(ScanError::Open(path.to_owned()).into());
+        return Err(ScanError::from_open_error(path, &io::ErrorKind::IsADirectory.into()).into());
     }
     // Only regular files can be read in ranges; a pipe or device is a stream.
     let mut first = [0; 4];

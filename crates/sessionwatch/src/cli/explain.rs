@@ -63,7 +63,7 @@ fn explain_check(config: &Config, name: &str) -> Option<String> {
 /// Returns the error for a word that names neither a check nor a target; other errors are passed on.
 fn unknown_subject(config: &Config, name: &str, error: Failure) -> Failure {
     let is_word = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_');
-    if !is_word || !matches!(error, Failure::Usage(_) | Failure::Address(_)) {
+    if !is_word || !matches!(error, Failure::UsageWithHint { .. } | Failure::Usage(_) | Failure::Address(_)) {
         return error;
     }
     let ids = TABLE_CHECKS.iter().map(|check| check.id).chain(LOG_CHECKS.iter().map(|check| check.id));

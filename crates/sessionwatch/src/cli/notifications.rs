@@ -77,7 +77,10 @@ pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
             let actor = actor.actor();
             let retried = channels::retry_failed_messages(&app, &actor, channel.clone());
             let count = super::block_on(async { Ok(retried.await?) })?;
-            format!("{} queued again.\n", format_count(count, "message", "messages"))
+            match count {
+                0 => "No failed messages to retry.\n".to_owned(),
+                count => format!("{} queued again.\n", format_count(count, "message", "messages")),
+            }
         }
     };
     super::print_text(&text)?;
@@ -108,7 +111,7 @@ fn send_test_message(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
         return Ok(format!("Channel {name} accepted the test message.\n"));
     }
     let problems = problems.join("; ");
-    Err(Failure::Delivery(format!("channel `{name}` did not accept the test message: {problems}")))
+    Err(Failure::Delivery(format!("cannot send the test message to channel `{name}`: {problems}")))
 }
 
 fn build_message_table(failed: &[FailedMessage]) -> OutputTable {

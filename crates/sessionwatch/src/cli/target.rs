@@ -10,6 +10,7 @@ use sessionwatch_app::{
     config::{AddressError, Config, Target, TargetAddress},
     default_database_url::{self, NoAddress},
     preflight,
+    sanitize::sanitize_text,
 };
 use sessionwatch_core::{duration::SECOND, suggest::did_you_mean};
 
@@ -140,6 +141,11 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
         }
         let mut address = TargetAddress::parse(given).map_err(|error| match error {
             AddressError::Unknown(_) if is_name_shaped(given) => unknown_target(config, given),
+            // A password would follow one of these.
+            AddressError::Unknown(forms) if !given.contains(['@', '?', '=']) => Failure::UsageWithHint {
+                message: format!("`{}` is not a database address", sanitize_text(given)),
+                hint: format!("expected {forms}"),
+            },
             error => error.into(),
         })?;
         default_database_url::add_stored_password(&mut address);
@@ -205,19 +211,18 @@ pub(super) fn require_known_filter(
 
 /// Returns the error for a name that no target has, with the names that there are.
 pub(super) fn unknown_target(config: &Config, name: &str) -> Failure {
-    if name.starts_with("p-") {
-        return Failure::Usage(format!(
-            "no target is named `{name}`; to apply a plan: `sessionwatch apply {name}`"
-        ));
-    }
-    let hint = did_you_mean(name, config.targets.iter().map(|target| target.name.as_str()));
-    let known = if config.targets.is_empty() {
+    let suggestion = did_you_mean(name, config.targets.iter().map(|target| target.name.as_str()));
+    let hint = if name.starts_with("p-") {
+        format!("to apply a plan: `sessionwatch apply {name}`")
+    } else if config.targets.is_empty() {
         "no target is configured: give a database URL, or write a configuration file with `sessionwatch init`"
             .to_owned()
-    } else {
+    } else if suggestion.is_empty() {
         format!("configured targets: {}", list_names(config))
+    } else {
+        format!("{} Configured targets: {}", suggestion.trim_start_matches("; "), list_names(config))
     };
-    Failure::Usage(format!("no target is named `{name}`{hint}; {known}"))
+    Failure::UsageWithHint { message: format!("no target is named `{name}`"), hint }
 }
 
 fn list_names(config: &Config) -> String {

@@ -245,7 +245,7 @@ fn a_test_message_of_each_kind_reports_what_is_wrong() {
         for (url, part) in [
             (
                 &url,
-                "channel `hook` did not accept the test message: the channel returned status 401: check `secret`",
+                "cannot send the test message to channel `hook`: the channel returned status 401: check `secret`",
             ),
             (&url, "the channel returned status 404: check `url`"),
             (&url, "the channel returned status 500\n"),

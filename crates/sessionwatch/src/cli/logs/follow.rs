@@ -28,7 +28,7 @@ pub(in crate::cli) struct LogsFollowArgs {
     /// Log files; they need not exist yet
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Resume from the position in FILE, and keep it there
+    /// Resume from the position saved in FILE, and keep saving it
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// Also read lines that exist already
@@ -71,7 +71,7 @@ pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
             for (name, follower) in &mut followers {
                 let step = follower
                     .read_batch(std::time::Instant::now())
-                    .map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
+                    .map_err(|error| ScanError::from_open_error(Path::new(&*name), &error))?;
                 more |= step.has_more;
                 print_step(args, name, step, &mut places)?;
             }
