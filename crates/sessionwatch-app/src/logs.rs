@@ -17,7 +17,8 @@ mod zstd_frames;
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checklist::CriticalLogEvents, correlation::MatchKind, severity::Severity, timestamp::UtcTimestamp,
+    checklist::CriticalLogEvents, correlation::MatchKind, severity::Severity, text::name_users,
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_logs::{
     log_event::{LogEvent, LogEventKind},
@@ -128,11 +129,12 @@ fn event_text(name: &str, signal: &LogEvent<'_>) -> String {
     let mut part = |text: Option<String>| parts.extend(text);
     part(signal.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> = signal.users().collect();
-    part((!users.is_empty()).then(|| match signal.kind {
-        LogEventKind::UserMismatch => format!("user {}", users.join(" answered as ")),
-        LogEventKind::DuplicateToken => format!("user {}", users.join(", then ")),
-        _ => format!("user {}", users.join(" and ")),
-    }));
+    part(match signal.kind {
+        _ if users.is_empty() => None,
+        LogEventKind::UserMismatch => Some(format!("user {}", users.join(" answered as "))),
+        LogEventKind::DuplicateToken => Some(format!("user {}", users.join(", then "))),
+        _ => name_users(&users),
+    });
     part(signal.reason.as_ref().map(|reason| format!("({reason})")));
     part(signal.request_id.as_ref().map(|request| format!("in request {request}")));
     // Sanitized once more as a whole, since the parts come from a log that anyone may write to.
@@ -172,7 +174,7 @@ pub fn describe_log_event(kept: &LogEventRecord) -> String {
     let mut parts = vec![kept.kind.clone()];
     parts.extend(kept.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> = [&kept.user, &kept.other_user].into_iter().flatten().map(String::as_str).collect();
-    parts.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
+    parts.extend(name_users(&users));
     parts.extend(kept.reason.as_ref().map(|reason| format!("({reason})")));
     parts.extend(kept.request.as_ref().map(|request| format!("in request {request}")));
     parts.extend(kept.match_kind.as_ref().map(|fit| format!("[{fit}]")));

@@ -14,6 +14,7 @@ use sessionwatch_core::{
     plural::format_count,
     severity::Severity,
     source_activity::SourceStatus,
+    text::name_users,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_logs::log_event::LogEventKind;
@@ -405,7 +406,7 @@ fn summarize_event(signal: &LogEventRecord) -> String {
     words.extend(signal.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> =
         [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
-    words.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
+    words.extend(name_users(&users));
     let joined = signal.correlation.as_ref().unwrap_or(&Value::Null);
     let session = &joined["sessions"][0];
     let said = match signal.match_kind.as_deref() {

@@ -8,7 +8,7 @@ use sessionwatch_app::app::{
     logs::{LogEventQuery, LogEventRecord, search_log_events},
     sessions::{self, SessionQuery, SessionRow},
 };
-use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{plural::format_count, text::name_users, timestamp::UtcTimestamp};
 
 use super::{
     SessionPage, row_key,
@@ -208,8 +208,8 @@ pub(crate) fn log_event_entry(event: &LogEventRecord) -> TimelineEntry {
     let users: Vec<&str> =
         [&event.user, &event.other_user].into_iter().flatten().map(String::as_str).collect();
     let prefix = event.token_prefix.as_ref().map(|prefix| format!("token {prefix}…"));
-    let users = (!users.is_empty()).then(|| format!("user {}", users.join(" and ")));
-    let facts: Vec<String> = [users, prefix, event.reason.clone()].into_iter().flatten().collect();
+    let facts: Vec<String> =
+        [name_users(&users), prefix, event.reason.clone()].into_iter().flatten().collect();
     TimelineEntry {
         at: event.at.unwrap_or(event.read_at),
         icon: Icon::ScrollText,
