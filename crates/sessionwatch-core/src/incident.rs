@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use crate::timestamp::UtcTimestamp;
+use crate::{plural::format_count, timestamp::UtcTimestamp};
 
 /// Severity of an incident.
 #[derive(
@@ -20,11 +20,11 @@ use crate::timestamp::UtcTimestamp;
 )]
 #[strum(ascii_case_insensitive)]
 pub enum IncidentSeverity {
-    /// Confirmed active leak: revoke all sessions immediately.
+    /// Confirmed leak: revoke all sessions immediately.
     P0,
-    /// Shared tokens or a possible leak: revoke the sessions of affected users within an hour.
+    /// Possible leak: revoke the sessions of affected users within an hour.
     P1,
-    /// Orphans or alerts: contain within four hours.
+    /// Orphaned sessions or alerts: contain within four hours.
     P2,
     /// Routine cleanup: contain within a day.
     P3,
@@ -38,6 +38,17 @@ impl IncidentSeverity {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// Returns what the severity means, in a few words.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::P0 => "confirmed leak",
+            Self::P1 => "possible leak",
+            Self::P2 => "orphaned sessions or alerts",
+            Self::P3 => "routine cleanup",
+        }
     }
 
     /// Returns the time within which the incident must be contained.
@@ -205,7 +216,29 @@ pub fn next_step(severity: IncidentSeverity, recorded: &[StepRecord]) -> Option<
         .find(|step| recorded.iter().all(|done| done.step != step.id))
 }
 
-/// Returns the reasons why an incident cannot be closed.
+/// Returns the reasons why an incident cannot be closed, each with all its steps.
+#[must_use]
+pub fn summarize_unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
+    let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
+    let (mut missing, mut skipped) = (Vec::new(), Vec::new());
+    for step in needed {
+        let name = format!("{} ({})", step.title, step.id);
+        match recorded.iter().find(|done| done.step == step.id) {
+            None => missing.push(name),
+            Some(StepRecord { skipped: true, .. }) => skipped.push(name),
+            Some(_) => {}
+        }
+    }
+    let describe = |names: &[String], one: &str, many: &str| {
+        let count = format_count(names.len() as u64, one, many);
+        (!names.is_empty()).then(|| format!("{count}: {}", names.join(", ")))
+    };
+    let missing = describe(&missing, "step is not done", "steps are not done");
+    let skipped = describe(&skipped, "step was skipped", "steps were skipped");
+    missing.into_iter().chain(skipped).collect()
+}
+
+/// Returns the steps that keep an incident from being closed, each with the reason.
 #[must_use]
 pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
     let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
@@ -269,6 +302,13 @@ mod tests {
             ["`contain` was skipped: Revoke the sessions"]
         );
         assert_eq!(unfinished_steps(IncidentSeverity::P3, &recorded[..3]).len(), 2);
+        assert_eq!(
+            summarize_unfinished_steps(IncidentSeverity::P3, &recorded[..3]),
+            [
+                "1 step is not done: Verify the containment (verify)",
+                "1 step was skipped: Revoke the sessions (contain)"
+            ]
+        );
         assert_eq!(find_step("verify").map(|step| step.title), Some("Verify the containment"));
         // These steps cannot be completed without a note.
         let asked = INCIDENT_STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);

@@ -439,9 +439,11 @@ impl IncidentWorkflow {
         override_reason: Option<&str>,
     ) -> Result<(), ActionError> {
         self.require_open()?;
-        let points = rules::unfinished_steps(self.incident.severity, &collect_step_records(&self.timeline));
+        let (severity, recorded) = (self.incident.severity, collect_step_records(&self.timeline));
+        let points = rules::unfinished_steps(severity, &recorded);
         let overridden = override_reason.filter(|reason| !reason.is_empty());
         if !points.is_empty() && overridden.is_none() {
+            let points = rules::summarize_unfinished_steps(severity, &recorded);
             return Err(ActionError::NotClosable { id: self.incident.id.clone(), points });
         }
         let detail = json!({ "open_points": points, "override": overridden });

@@ -277,7 +277,7 @@ pub enum ActionError {
     NotClosable {
         /// Id of the incident.
         id: String,
-        /// Open points.
+        /// Steps that are not done, and steps that were skipped.
         points: Vec<String>,
     },
     /// Sessions may not be revoked while the evidence is incomplete.

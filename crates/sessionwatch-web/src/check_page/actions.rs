@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use sessionwatch_app::report::fix::plan_for_check;
-use sessionwatch_core::severity::Severity;
+use sessionwatch_core::{incident::IncidentSeverity, severity::Severity};
 
 use super::{CheckView, evidence::EvidenceUser};
 use crate::{
@@ -144,8 +144,8 @@ impl CheckView<'_> {
         let body = html! {
             (self.alert_fields())
             p.muted {
-                "Nobody is notified of this check on " (self.alert.target) " until then. "
-                "It still runs, and its results are stored."
+                "No notifications for this check on " (self.alert.target) " until the time below. "
+                "The check still runs, and its results are stored."
             }
             div.field {
                 label for="silence-end" { "Until (UTC)" }
@@ -168,7 +168,10 @@ impl CheckView<'_> {
         let users = self.evidence_users();
         let body = html! {
             (self.alert_fields())
-            p.muted { "Nobody is notified while only this user is affected. Everybody else still counts." }
+            p.muted {
+                "No notifications while only this user is affected. "
+                "Problems with other users still notify."
+            }
             div.field {
                 label for="silence-subject" { "User" }
                 @if users.is_empty() {
@@ -204,8 +207,8 @@ impl CheckView<'_> {
         let body = html! {
             (self.alert_fields())
             p.muted {
-                "An alert is resolved by itself when its check passes. "
-                "If you resolve it now and the check still fails, it fires again."
+                "Alerts resolve automatically when the check passes. "
+                "If you resolve this one now and the check still fails, it fires again."
             }
             div.field {
                 label for="resolve-note" { "Reason (optional)" }
@@ -224,13 +227,8 @@ impl CheckView<'_> {
     }
 
     fn render_incident_dialog(&self) -> Markup {
-        let severities = [
-            ("P0", "P0: confirmed active leak"),
-            ("P1", "P1: shared tokens or a possible leak"),
-            ("P2", "P2: orphaned sessions or alerts"),
-            ("P3", "P3: routine"),
-        ];
-        let chosen = if self.severity() >= Severity::High { "P1" } else { "P2" };
+        let is_severe = self.severity() >= Severity::High;
+        let chosen = if is_severe { IncidentSeverity::P1 } else { IncidentSeverity::P2 };
         let body = html! {
             (render_csrf_field(&self.shell.user))
             input type="hidden" name="target" value=(self.alert.target);
@@ -241,7 +239,11 @@ impl CheckView<'_> {
             div.field {
                 label for="incident-severity" { "Severity" }
                 select.input id="incident-severity" name="severity" {
-                    @for (value, name) in severities { option value=(value) selected[value == chosen] { (name) } }
+                    @for severity in IncidentSeverity::ALL.iter().copied() {
+                        option value=(severity.name()) selected[severity == chosen] {
+                            (severity.name()) ": " (severity.meaning())
+                        }
+                    }
                 }
             }
             div.field {

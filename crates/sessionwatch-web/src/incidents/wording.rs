@@ -18,12 +18,7 @@ const MAX_HEADLINE_CHARS: usize = 120;
 
 /// Returns what a severity means.
 pub(super) fn severity_meaning(severity: IncidentSeverity) -> &'static str {
-    match severity {
-        IncidentSeverity::P0 => "confirmed active leak",
-        IncidentSeverity::P1 => "shared tokens or a possible leak",
-        IncidentSeverity::P2 => "orphaned sessions or alerts",
-        IncidentSeverity::P3 => "routine",
-    }
+    severity.meaning()
 }
 
 /// Renders the severity of an incident. It has a color only until the sessions are revoked.

@@ -348,7 +348,7 @@ impl UserPage<'_> {
         columns.extend([
             Column { title: "Expires", class: "end" },
             Column::text("Status"),
-            Column::text("Prefix"),
+            Column::text("Token prefix"),
         ]);
         let base =
             format!("/targets/{}/sessions?user={}", percent_encode(self.target), percent_encode(self.id));
@@ -398,7 +398,9 @@ impl UserPage<'_> {
                 select.input.select name="severity" {
                     @for severity in IncidentSeverity::ALL {
                         @let is_default = *severity == IncidentSeverity::P2;
-                        option value=(severity.name()) selected[is_default] { (severity_label(*severity)) }
+                        option value=(severity.name()) selected[is_default] {
+                            (severity.name()) ": " (severity.meaning())
+                        }
                     }
                 }
             }
@@ -413,7 +415,9 @@ impl UserPage<'_> {
             (fields)
             input type="hidden" name="subject" value=(self.id);
             input type="hidden" name="back" value=(user_path(self.target, self.id));
-            p.muted { "Alerts that concern only this user are not sent meanwhile. Checks continue." }
+            p.muted {
+                "Alerts about only this user send no notifications during this time. Checks keep running."
+            }
             label.field {
                 span.label { "Minutes" }
                 input.input name="minutes" type="number" min="1" max="527040" value="1440" required;
@@ -427,15 +431,6 @@ impl UserPage<'_> {
             (dialog("open-incident", "Open incident", "/incidents", incident, "Open incident"))
             (dialog("silence-user", "Silence this user", "/silences", silence, "Silence"))
         }
-    }
-}
-
-fn severity_label(severity: IncidentSeverity) -> &'static str {
-    match severity {
-        IncidentSeverity::P0 => "P0: confirmed active leak",
-        IncidentSeverity::P1 => "P1: shared tokens or a possible leak",
-        IncidentSeverity::P2 => "P2: orphans or alerts",
-        IncidentSeverity::P3 => "P3: routine cleanup",
     }
 }
 

@@ -28,7 +28,7 @@ use sessionwatch_core::{
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::{cut_list, note_if_cut, render_list},
+    lists::{cut_list, filtered_noun, note_if_cut, render_list},
     opening,
     remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
     target::{ConfigArgs, TargetArgs, require_known_filter},
@@ -42,19 +42,19 @@ const USER_SEARCH_LIMIT: u32 = 100;
 pub(super) enum IncidentCommand {
     /// Open an incident
     Open {
-        /// Severity: P0 confirmed leak, P1 possible leak, P2 alerts, P3 routine
+        /// P0: confirmed leak; P1: possible leak; P2: orphaned sessions or alerts; P3: routine cleanup
         #[arg(long, value_parser = parse_severity)]
         severity: IncidentSeverity,
         /// What happened, in one sentence
         #[arg(long, default_value = "", value_name = "TEXT")]
         summary: String,
         #[command(flatten)]
-        incident: IncidentArgs,
+        responder: ResponderArgs,
     },
     /// Show the status and the timeline
     Status {
         #[command(flatten)]
-        incident: IncidentArgs,
+        incident: LatestIncidentArgs,
     },
     /// List incidents
     List {
@@ -83,10 +83,10 @@ pub(super) enum IncidentCommand {
         /// Sessions to revoke
         #[arg(value_enum, value_name = "SCOPE")]
         scope: ContainmentScope,
-        /// User whose sessions to revoke; may be repeated
+        /// User whose sessions to revoke; repeatable
         #[arg(long = "user", value_name = "USER")]
         users: Vec<String>,
-        /// Reason for not waiting for complete evidence
+        /// Reason for proceeding without complete evidence
         #[arg(long, value_name = "REASON", requires = "apply")]
         without_evidence: Option<String>,
         #[command(flatten)]
@@ -128,7 +128,7 @@ pub(super) enum IncidentCommand {
         #[arg(long, value_enum, default_value = "markdown")]
         format: IncidentReportFormat,
         #[command(flatten)]
-        incident: IncidentArgs,
+        incident: LatestIncidentArgs,
     },
     /// Draft the message to affected users
     Message {
@@ -136,7 +136,7 @@ pub(super) enum IncidentCommand {
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
         #[command(flatten)]
-        incident: IncidentArgs,
+        incident: LatestIncidentArgs,
     },
     /// Close an incident
     Close {
@@ -212,12 +212,29 @@ pub(super) enum IncidentReportFormat {
     Html,
 }
 
-/// The incident, its target, and the person who works on it.
+/// An incident to work on, its target, and the person who works on it.
 #[derive(Debug, clap::Args)]
 pub(super) struct IncidentArgs {
     /// Incident ID [default: the target's open incident]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    #[command(flatten)]
+    responder: ResponderArgs,
+}
+
+/// An incident to read, which may be closed.
+#[derive(Debug, clap::Args)]
+pub(super) struct LatestIncidentArgs {
+    /// Incident ID [default: the target's latest incident]
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    responder: ResponderArgs,
+}
+
+/// The target of an incident, and the person who works on it.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResponderArgs {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
@@ -230,7 +247,7 @@ fn parse_severity(text: &str) -> Result<IncidentSeverity, String> {
     text.parse().map_err(|_| "expected P0, P1, P2 or P3".into())
 }
 
-impl IncidentArgs {
+impl ResponderArgs {
     fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
         remediation::open_target_ops(&self.target, &self.write, &self.actor.actor(), need)
     }
@@ -240,16 +257,20 @@ impl IncidentArgs {
         let actor = Actor::from_command_line(self.actor.name_unrecorded());
         remediation::open_target_ops(&self.target, &self.write, &actor, need)
     }
+}
 
+impl IncidentArgs {
     /// Returns the incident to work on: by its ID, or the open one of the target.
     fn open_case(&self) -> Result<IncidentOps, Failure> {
-        let ops = self.target_ops(StoreRequirement::Existing)?;
+        let ops = self.responder.target_ops(StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Open, IncidentSelector::Id))
     }
+}
 
+impl LatestIncidentArgs {
     /// Returns the incident to read: by its ID, or the latest of the target, open or closed.
     fn latest_case(&self) -> Result<IncidentOps, Failure> {
-        let ops = self.read_only_ops(StoreRequirement::Existing)?;
+        let ops = self.responder.read_only_ops(StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Latest, IncidentSelector::Id))
     }
 }
@@ -277,14 +298,14 @@ fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Fa
 
 pub(super) fn run(args: &IncidentCommand) -> Result<ExitCode, Failure> {
     match args {
-        IncidentCommand::Open { incident, severity, summary } => {
-            steps::open_incident(incident, *severity, summary)
+        IncidentCommand::Open { responder, severity, summary } => {
+            steps::open_incident(responder, *severity, summary)
         }
         IncidentCommand::Step(command) => run_step(command),
         IncidentCommand::Contain { scope, act, users, without_evidence } => {
             plan_containment(*scope, users, act, without_evidence.as_deref())
         }
-        IncidentCommand::Find { part, incident } => search_users(part, incident),
+        IncidentCommand::Find { part, incident } => search_users(part, &incident.responder),
         IncidentCommand::Status { incident } => steps::print_status(&incident.latest_case()?),
         IncidentCommand::List { target, format, config } => {
             list_incidents(config, target.as_deref(), *format)
@@ -356,8 +377,8 @@ fn plan_containment(
     remediation::print_or_apply(&ops, &plan, act, options)
 }
 
-fn search_users(part: &str, incident: &IncidentArgs) -> Result<ExitCode, Failure> {
-    let ops = incident.read_only_ops(StoreRequirement::EmptyIfMissing)?;
+fn search_users(part: &str, responder: &ResponderArgs) -> Result<ExitCode, Failure> {
+    let ops = responder.read_only_ops(StoreRequirement::EmptyIfMissing)?;
     let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT as usize + 1);
     let mut users = super::block_on(async { Ok(search.await?) })?;
     if cut_list(&mut users, USER_SEARCH_LIMIT) {
@@ -412,6 +433,6 @@ fn list_incidents(
         rows: found.iter().map(row).collect(),
         json_rows: found.iter().map(document).collect::<Result<_, _>>()?,
     };
-    super::print_text(&render_list(&sheet, format, "incidents"))?;
+    super::print_text(&render_list(&sheet, format, &filtered_noun("incidents", target.is_some())))?;
     Ok(ExitCode::SUCCESS)
 }

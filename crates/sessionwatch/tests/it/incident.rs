@@ -77,7 +77,7 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
         "duplicate-tokens: 1 duplicate token",
     );
     says(&["open", "--severity", "P0"], 2, "is still open");
-    says(&["close"], 1, "`contain` is not done");
+    says(&["close"], 1, "Revoke the sessions (contain)");
     says(&["step", "check"], 1, "2 users share tokens with each other: 2, 3");
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
     says(&["find", "nobody at all"], 2, "no user ID, name, handle or email address contains");

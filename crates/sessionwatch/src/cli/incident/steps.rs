@@ -15,10 +15,10 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 
-use super::{Failure, IncidentArgs};
+use super::{Failure, ResponderArgs};
 
 pub(super) fn open_incident(
-    args: &IncidentArgs,
+    args: &ResponderArgs,
     severity: IncidentSeverity,
     summary: &str,
 ) -> Result<ExitCode, Failure> {
