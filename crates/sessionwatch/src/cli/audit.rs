@@ -1,4 +1,4 @@
-//! `audit`: the trail of who did what, and its verification.
+//! `audit`: the log of who did what, and its verification.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ use super::{
     values::{Since, parse_instant, parse_since},
 };
 
-/// List and verify the audit trail
+/// List and verify the audit log
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AuditCommand {
     /// List audit entries, oldest first
@@ -54,9 +54,9 @@ pub(super) enum AuditCommand {
     },
     /// Verify that no audit entry was changed or removed
     #[command(long_about = "Verify that no audit entry was changed or removed\n\n\
-        Follows the hash chain from the first entry to the last. Exit code 1 if it is broken, 3 if the trail is empty.")]
+        Follows the hash chain from the first entry to the last. Exit code 1 if it is broken, 3 if the log is empty.")]
     Verify {
-        /// Also require the entry with this hash, as a checklist named it
+        /// Also require an entry with this hash (printed by report checklist)
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
         #[command(flatten)]
@@ -91,7 +91,7 @@ pub(super) fn run(args: &AuditCommand) -> Result<ExitCode, Failure> {
                 note_if_cut("audit entries", limit, ListTotal::Exactly(all), RAISE_LIMIT);
             }
             let found = found.split_off(found.len().saturating_sub(limit));
-            super::print_text(&render_list(&build_entry_table(&found)?, *format, "audit entries"))?;
+            super::print_text(&render_list(&build_entry_table(&found)?, *format, "matching audit entries"))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -117,23 +117,23 @@ fn verify_chain(config: &ConfigArgs, head: Option<&String>) -> Result<ExitCode, 
         super::block_on(async { Ok(audit::verify_audit_chain(&app, head.cloned()).await?) })?;
     let problem = match (chain, contains_head) {
         (ChainStatus::Broken(entry), _) => {
-            format!("Audit trail broken at entry {entry}: this entry, or one before it, was changed or removed.\n")
+            format!("Audit log broken at entry {entry}: this entry, or one before it, was changed or removed.\n")
         }
         (ChainStatus::Intact(_), Some(false)) => {
-            "Audit trail incomplete: no entry has that hash. Entries were cut off its end, or this is another trail.\n"
+            "Audit log incomplete: no entry has that hash. Entries were cut off its end, or this is another log.\n"
                 .into()
         }
-        // Not a pass: an empty trail may be the wrong file.
+        // Not a pass: an empty log may be the wrong file.
         (ChainStatus::Intact(0), _) => {
             super::print_error(
-                "the audit trail is empty: nothing was verified",
+                "the audit log is empty: nothing was verified",
                 Some("if this is not the state store of the daemon, name its configuration with --config"),
             );
             return Ok(ExitCode::from(3));
         }
         (ChainStatus::Intact(entries), _) => {
             super::print_text(&format!(
-                "Audit trail intact: {}\n",
+                "Audit log intact: {}\n",
                 format_count(entries, "entry", "entries")
             ))?;
             return Ok(ExitCode::SUCCESS);

@@ -80,7 +80,7 @@ fn copied_while_it_runs(store: &str) {
     assert_eq!(listed(folder.path()), before);
     let verified = run(&["audit", "verify"]);
     assert!(
-        verified.exit_code == 0 && verified.stdout.contains("Audit trail intact: 5 entries"),
+        verified.exit_code == 0 && verified.stdout.contains("Audit log intact: 5 entries"),
         "{}",
         verified.stdout
     );
