@@ -1,6 +1,7 @@
 //! Messages that are delivered together, with their title, default text and link.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use sessionwatch_core::text::capitalize_first;
 
 use super::{AlertDetails, NotificationMessage, limits::truncate_utf16};
 use crate::{checks::CHANNEL_FAILING, sanitize::sanitize_text};
@@ -103,6 +104,9 @@ impl NotificationBatch<'_> {
         if notice == "report" {
             return truncate_utf16(&sanitize_text(summary), MAX_TITLE_LEN);
         }
+        if notice == "test" {
+            return "Test message from sessionwatch".to_owned();
+        }
         let word = self.first.status_word();
         match self.messages.len() {
             1 => truncate_utf16(
@@ -131,7 +135,12 @@ impl NotificationBatch<'_> {
             lines.push(match &message.text {
                 // A report is text of this program with line breaks, which sanitizing would remove.
                 Some(report) => format!("{}{report}", sanitize_text(&of)),
-                None => sanitize_text(&format!("{of}{}", truncate_utf16(&message.summary, longest))),
+                None => {
+                    let summary = truncate_utf16(&message.summary, longest);
+                    // Behind the name of a target, the summary does not begin a line.
+                    let summary = if several { summary } else { capitalize_first(&summary) };
+                    sanitize_text(&format!("{of}{summary}"))
+                }
             });
         }
         if messages.len() > MAX_NAMED_ALERTS {
@@ -140,13 +149,15 @@ impl NotificationBatch<'_> {
         let first = messages.first();
         let action = first.and_then(NotificationMessage::recommended_action);
         lines.extend(
-            action.map(|action| format!("→ {}", sanitize_text(&truncate_utf16(action, MAX_SUMMARY_LEN)))),
+            action
+                .map(|action| sanitize_text(&truncate_utf16(&capitalize_first(action), MAX_SUMMARY_LEN)))
+                .map(|action| format!("→ {action}")),
         );
         // Several alerts started at different times.
         if !several {
             lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
                 let at = sessionwatch_clock::parse_rfc3339(since);
-                format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
+                format!("Since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
             }));
         }
         if messages.iter().any(|message| message.possible_duplicate) {
@@ -171,7 +182,7 @@ mod tests {
             ("firing", "Failing: duplicate-tokens (critical) on shop"),
             ("reminder", "Still failing: duplicate-tokens (critical) on shop"),
             ("resolved", "Resolved: duplicate-tokens (critical) on shop"),
-            ("test", "Test: duplicate-tokens (critical) on shop"),
+            ("test", "Test message from sessionwatch"),
             // A report's title is its summary.
             ("report", "2 tokens & <more>"),
         ] {
@@ -196,7 +207,7 @@ mod tests {
         let odd = NotificationMessage { since: Some("some time".into()), possible_duplicate: true, ..bare };
         assert_eq!(
             NotificationBatch::default_text(&[odd]),
-            "2 tokens & <more>\nsince some time\n(possible duplicate: this message may have been sent before)"
+            "2 tokens & <more>\nSince some time\n(possible duplicate: this message may have been sent before)"
         );
     }
 
@@ -207,9 +218,9 @@ mod tests {
                 (0..count).map(|number| message(&format!("t{number}"))).collect();
             NotificationBatch::default_text(&messages)
         };
-        assert_eq!(named(2), "t0: 2 tokens & <more>\nt1: 2 tokens & <more>\n→ end <them>");
+        assert_eq!(named(2), "t0: 2 tokens & <more>\nt1: 2 tokens & <more>\n→ End <them>");
         assert!(!named(MAX_NAMED_ALERTS).contains("… and"));
-        assert!(named(MAX_NAMED_ALERTS + 1).contains("t19: 2 tokens & <more>\n… and 1 more\n→ end <them>"));
+        assert!(named(MAX_NAMED_ALERTS + 1).contains("t19: 2 tokens & <more>\n… and 1 more\n→ End <them>"));
     }
 
     #[test]

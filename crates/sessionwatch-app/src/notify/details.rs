@@ -46,7 +46,7 @@ impl AlertDetails {
         let command = fix_commands(&message.check, &message.target, None).into_iter().next();
         Some(Self {
             title: part(&about.title),
-            summary: part(&message.summary),
+            summary: part(&capitalize_first(&message.summary)),
             impact: about.impact.to_owned(),
             affected: evidence.and_then(|evidence| describe_users(evidence)),
             action: message.recommended_action().map(|action| part(&capitalize_first(action))),
@@ -63,7 +63,7 @@ impl AlertDetails {
         lines.extend(self.affected.as_ref().map(|affected| format!("Affected: {affected}")));
         lines.extend(self.action.as_ref().map(|action| format!("→ {action}")));
         lines.extend(self.command.as_ref().map(|command| format!("Fix: {command}")));
-        lines.extend(self.since.as_ref().map(|since| format!("since {since}")));
+        lines.extend(self.since.as_ref().map(|since| format!("Since {since}")));
         lines
     }
 }
