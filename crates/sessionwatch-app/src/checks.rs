@@ -104,7 +104,7 @@ pub fn describe_check(id: &str) -> CheckText {
     let [title, impact] = match id {
         TARGET_UNREACHABLE => [
             "Database cannot be checked",
-            "Problems with its sessions are not seen until it can be read again.",
+            "Session problems go undetected until the database is reachable again.",
         ],
         CHANNEL_FAILING => {
             ["Notifications are not delivered", "Nobody is notified of problems through this channel."]

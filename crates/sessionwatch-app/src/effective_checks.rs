@@ -141,7 +141,7 @@ fn describe_threshold(id: &str, thresholds: &CheckThresholds) -> (String, Settin
         }
         "orphaned-sessions" => {
             let max = thresholds.orphaned_sessions.max;
-            let text = more_than(max, "session without a user", "sessions without a user");
+            let text = more_than(max, "orphaned session", "orphaned sessions");
             (text, setting_source(max == default.orphaned_sessions.max))
         }
         "creation-rate" => describe_baseline(thresholds.creation_rate, "new sessions in an hour"),
@@ -213,7 +213,7 @@ fn describe_baseline(baseline: Baseline, noun: &str) -> (String, SettingSource) 
     let above = baseline.max.map(|max| format!("more than {}", format_number(max)));
     let bounds: Vec<String> = below.into_iter().chain(above).collect();
     if bounds.is_empty() {
-        return (format!("No usual number of {noun} is set"), SettingSource::Missing);
+        return (format!("No baseline for {noun}"), SettingSource::Missing);
     }
     let text = bounds.join(" or ");
     let (first, rest) = text.split_at(1);
@@ -255,10 +255,10 @@ mod tests {
     fn a_threshold_names_its_source() {
         let own = "[checks.orphaned-sessions]\nmax = 3\n[checks.active-sessions]\nmin = 50\nmax = 5000\n";
         for (config, id, text, source) in [
-            ("", "orphaned-sessions", "More than 10 sessions without a user", SettingSource::Default),
-            (own, "orphaned-sessions", "More than 3 sessions without a user", SettingSource::Configured),
+            ("", "orphaned-sessions", "More than 10 orphaned sessions", SettingSource::Default),
+            (own, "orphaned-sessions", "More than 3 orphaned sessions", SettingSource::Configured),
             ("", "duplicate-tokens", "Any duplicate token", SettingSource::Default),
-            ("", "active-sessions", "No usual number of active sessions is set", SettingSource::Missing),
+            ("", "active-sessions", "No baseline for active sessions", SettingSource::Missing),
             (
                 own,
                 "active-sessions",

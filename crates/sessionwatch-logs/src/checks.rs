@@ -118,7 +118,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     LogCheck {
         id: "log-source-idle",
         title: "Log source is silent",
-        impact: "Problems that only the log shows are not seen.",
+        impact: "Problems that appear only in the log go undetected.",
         summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,
         action: "check that the application still logs, and that its log lines still arrive",

@@ -27,8 +27,8 @@ pub(super) async fn find_visibility_caveat(
     if let Some(accounts) = &mapping.accounts
         && opened.session.has_rows(accounts).await?
     {
-        let reason = "the session table is empty beside accounts in use: the application probably uses JWT sessions, \
-                      which no table shows";
+        let reason = "the session table is empty, but accounts are in use: the application probably uses JWT \
+                      sessions, which no table shows";
         return Ok(Some(reason.into()));
     }
     if let Some(users) = &mapping.users

@@ -11,6 +11,7 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use sessionwatch_core::plural::format_count;
 
 use super::{DaemonState, host_validation, metrics};
 use crate::blocking;
@@ -61,11 +62,12 @@ async fn readiness_handler(State(state): State<Arc<DaemonState>>) -> impl IntoRe
     let (mut current, mut of) = (0, 0);
     for target in led {
         of += 1;
-        current += u32::from(state.metrics.has_recent_success(&target.name, now));
+        current += u64::from(state.metrics.has_recent_success(&target.name, now));
     }
     // Names no target, since the endpoint needs no login.
     let status = if current == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{current} of {of} targets have a successful check run within their last 3 intervals\n"))
+    let targets = format_count(of, "target", "targets");
+    (status, format!("{current} of {targets} checked successfully within the last 3 intervals\n"))
 }
 
 /// Requests a check run of a database that autosuspends: an application calls this when it has woken the database

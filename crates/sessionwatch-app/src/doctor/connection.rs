@@ -58,24 +58,24 @@ pub(super) fn diagnose_pooler(address: &TargetAddress) -> Option<Diagnostic> {
 
 pub(super) fn diagnose_watch_role(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let role = input.server_info.role.as_ref()?;
-    let excess: Vec<&str> = [
-        (role.is_superuser, "is a superuser"),
-        (role.can_write, "may change or delete sessions"),
-        (role.can_create, "may create tables and functions beside them"),
-    ]
-    .into_iter()
-    .filter_map(|(has, what)| has.then_some(what))
-    .collect();
-    Some(if excess.is_empty() {
-        diagnostic_pass("role", format!("`{}` has the required read privileges and no others", role.name))
-    } else {
-        let fix = "create a read-only role; `sessionwatch grants` prints the SQL";
-        diagnostic_warn(
-            "role",
-            format!("`{}` {}, which checks do not need", role.name, excess.join(", ")),
-            fix,
-        )
-    })
+    let excess = match (role.can_write, role.can_create) {
+        (true, true) => "can change sessions and create tables and functions in their schema",
+        (true, false) => "can change sessions",
+        (false, true) => "can create tables and functions in the schema of the sessions",
+        (false, false) => "",
+    };
+    let excess = match (role.is_superuser, excess) {
+        (false, "") => {
+            let summary = format!("`{}` has the required read privileges and no others", role.name);
+            return Some(diagnostic_pass("role", summary));
+        }
+        (false, excess) => excess.to_owned(),
+        (true, "") => "is a superuser".to_owned(),
+        (true, excess) => format!("is a superuser that {excess}"),
+    };
+    let summary = format!("`{}` {excess}. Checks need none of these privileges.", role.name);
+    let fix = "create a read-only role; `sessionwatch grants` prints the SQL";
+    Some(diagnostic_warn("role", summary, fix))
 }
 
 pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRoleInfo) -> Diagnostic {

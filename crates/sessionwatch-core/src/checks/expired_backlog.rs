@@ -10,7 +10,7 @@ use crate::{duration::from_days, plural::format_count, severity::Severity};
 pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     id: "expired-backlog",
     title: "Expired sessions pile up",
-    impact: "Nobody is affected yet, but the table grows and gets slower, and old tokens stay stored.",
+    impact: "Nobody is affected yet, but the table keeps growing and slows down, and old tokens remain stored.",
     summary: "Expired sessions that are still stored",
     severity: Severity::Medium,
     action: "schedule a job that deletes expired rows; most libraries delete one only when its token is used again",

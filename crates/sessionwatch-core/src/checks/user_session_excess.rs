@@ -14,7 +14,7 @@ use crate::{
 pub const USER_SESSION_EXCESS_CHECK: Check = Check {
     id: "user-session-excess",
     title: "Users with too many sessions",
-    impact: "An account may be shared, or somebody collects sessions of it.",
+    impact: "An account may be shared, or somebody may be hoarding its sessions.",
     summary: "Users with too many active sessions",
     severity: Severity::Medium,
     action: "ask the user whether these sessions are theirs; revoke all but the most recent",

@@ -1,6 +1,6 @@
 //! Near misses: tables to mention when no session table was found, and configuration lines for known stores.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::OnceLock};
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::Deserialize;
 use sessionwatch_core::decoder::Decoder;
@@ -182,22 +182,24 @@ fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec
     for table in schema.tables.iter().filter(called) {
         let roles = |profile: &Profile| {
             let has = |names: &[String]| names.iter().any(|name| table.column(name).is_some());
-            [("a token", &profile.token), ("a user", &profile.user), ("an expiry", &profile.expires)]
+            [("token", &profile.token), ("user", &profile.user), ("expiry", &profile.expires)]
                 .map(|(role, names)| (role, names.clone(), has(names)))
         };
         let nearest = catalogue.iter().map(|profile| (profile, roles(profile)));
         // The profile with the most matching roles explains best what is missing.
         let nearest = nearest.max_by_key(|(_, roles)| roles.iter().filter(|(.., has)| *has).count());
         let Some((profile, roles)) = nearest else { continue };
-        let mut text = format!("`{}` is named like a session table, but it", qualified_name(table));
         let missing: Vec<String> = roles
             .iter()
             .filter(|(.., has)| !has)
-            .map(|(role, names, _)| format!("{role} (`{}`)", names.join("` or `")))
+            .map(|(role, names, _)| format!("the {role} column (`{}`)", names.join("` or `")))
             .collect();
-        // Writing to a String cannot fail.
-        let _ = write!(text, " has no column for {}, unlike {}", missing.join(" and "), profile.title);
-        seen.push(text);
+        seen.push(format!(
+            "`{}` looks like a session table, but lacks {} of the profile \"{}\"",
+            qualified_name(table),
+            missing.join(" and "),
+            profile.title
+        ));
     }
     seen
 }

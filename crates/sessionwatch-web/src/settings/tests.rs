@@ -114,7 +114,7 @@ async fn checks_and_targets_show_what_is_in_effect() {
     let rows = page.select_texts("section[aria-labelledby=checks] tbody tr");
     let rows: Vec<String> = rows.iter().map(|row| compact(row)).collect();
     for expected in [
-        "Orphaned sessions orphaned-sessions More than 3 sessions without a user Configuration High",
+        "Orphaned sessions orphaned-sessions More than 3 orphaned sessions Configuration High",
         "Duplicate session tokens duplicate-tokens Any duplicate token Default Critical",
         "Check runs are slow slow-check-run Over 100 ms for every 10,000 sessions Default Off",
     ] {

@@ -176,7 +176,7 @@ fn a_wrong_password_is_reported_at_once_and_the_daemon_is_not_ready() {
     testkit::wait_until("the run is kept", || watch.get_body("/metrics").contains("sessionwatch_target_up"));
     assert!(watch.get_body("/metrics").contains("sessionwatch_target_up{target=\"app\"} 0\n"));
     let readiness = watch.get("/readyz");
-    assert!(readiness.status == 503 && readiness.body.starts_with("0 of 1 targets"), "{readiness:?}");
+    assert!(readiness.status == 503 && readiness.body.starts_with("0 of 1 target checked"), "{readiness:?}");
     assert_eq!(testkit::http::get(&watch.address, "/healthz").status, 200);
     assert_eq!(watch.stop(), Some(0));
     // A recent success of another daemon counts until this one has run.

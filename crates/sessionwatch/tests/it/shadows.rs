@@ -278,7 +278,7 @@ fn doctor_names_who_can_create_objects_on_the_search_path() {
         for part in [
             format!("REVOKE CREATE ON SCHEMA \"house\" FROM \"{migrator}\";"),
             "REVOKE CREATE ON SCHEMA \"public\" FROM PUBLIC;".into(),
-            "may create tables and functions beside them".into(),
+            "can create tables and functions in the schema of the sessions".into(),
         ] {
             assert!(said.contains(&part), "{part}: {said}");
         }

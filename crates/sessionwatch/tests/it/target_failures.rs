@@ -209,7 +209,7 @@ fn an_empty_table_is_unknown_unless_there_are_no_users() {
     for url in database.urls("postgres") {
         let said = testkit::run_program(&["check", &url]);
         assert_eq!(said.exit_code, 3);
-        assert!(said.stdout.contains("beside accounts in use"), "{}", said.stdout);
+        assert!(said.stdout.contains("but accounts are in use"), "{}", said.stdout);
     }
     // Without any users, nobody has logged in yet.
     database.psql("DELETE FROM accounts; DELETE FROM users").unwrap();
