@@ -394,7 +394,7 @@ fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> 
     match plan.summary.not_ended.as_slice() {
         // A plan that changed nothing left all of them as they were, so the list would mislead.
         lines if applied.done > 0 && !lines.is_empty() => {
-            format!("{done} Not revoked by this plan, where applicable: {}.", lines.join("; "))
+            format!("{done} Some logins may stay valid: {}.", lines.join("; "))
         }
         _ => done,
     }

@@ -24,8 +24,8 @@ pub(super) fn collect_notes(
     notes.extend(side_effects::side_effect_notes(&plan.summary.side_effects));
     if plan.selection == Selection::Duplicates {
         notes.push(
-            "if several users share a token, all its sessions end, since nobody can know whose it is; if \
-             one user has them all, the newest stays"
+            "if several users share a token, all sessions with that token are revoked, because its rightful \
+             owner is unknown; if one user has them all, the newest is kept"
                 .into(),
         );
     }

@@ -166,7 +166,7 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
         (None, _) => say("Not verified: the check after applying failed. Run `sessionwatch check`.".into()),
     }
     if applied.done + applied.done_earlier > 0 && !plan.summary.not_ended.is_empty() {
-        say("Not revoked by this, if your application uses it:".into());
+        say("Some logins may stay valid:".into());
         plan.summary.not_ended.iter().for_each(|line| say(format!("  - {}", sanitize_text(line))));
     }
     if let (Some(at), false) = (applied.purge_at, restores) {
