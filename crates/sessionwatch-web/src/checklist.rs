@@ -245,7 +245,7 @@ impl ReportView<'_> {
                     "Created " (clock::format_utc(self.shell.now)) "."
                 }
                 p {
-                    "Passing a requirement means that the part which a session table shows is met. "
+                    "A pass covers only the part of a requirement that a session table can show. "
                     @if let Some(head) = self.document["audit_head"].as_str() {
                         "Latest audit log entry: " span.mono { (sanitize_text(head)) }
                     }

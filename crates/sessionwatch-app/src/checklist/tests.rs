@@ -289,14 +289,14 @@ Checklist items
  → critical-log-lines:
    search the application logs for `Duplicate session token detected` and `User ID mismatch`
 
-Healthy numbers
-      number                                last  lowest  highest  healthy
- in   Active sessions                       200   200     200      50 to 500
- in   Sessions per user                     1.5   1.5     1.5      1 to 2.5
- out  Duplicate tokens                      0     0       3        0
- in   Orphaned sessions                     2     2       2        0 to 5
- in   Expired sessions                      3     3       3        0 to 10
- in   Sessions created in the busiest hour  20    20      20       10 to 50
+Baseline
+               number                                last  lowest  highest  healthy
+ in range      Active sessions                       200   200     200      50 to 500
+ in range      Sessions per user                     1.5   1.5     1.5      1 to 2.5
+ out of range  Duplicate tokens                      0     0       3        0
+ in range      Orphaned sessions                     2     2       2        0 to 5
+ in range      Expired sessions                      3     3       3        0 to 10
+ in range      Sessions created in the busiest hour  20    20      20       10 to 50
 
 Evidence for standards
           requirement                    finding                       source

@@ -25,7 +25,7 @@ impl Checklist {
         }
         let _ = write!(text, "\nChecklist items\n{}", render_items(&self.items));
         write_actions(&mut text, &self.items);
-        let _ = write!(text, "\nHealthy numbers\n{}", render_baseline(&self.baseline));
+        let _ = write!(text, "\nBaseline\n{}", render_baseline(&self.baseline));
         let _ = write!(text, "\nEvidence for standards\n{}", render_requirements(&self.requirements));
         write_actions(&mut text, &self.requirements);
         let head = self.audit_head.as_deref().unwrap_or("none yet");
@@ -53,13 +53,13 @@ impl Checklist {
             write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
-            "\n## Healthy numbers\n\n| number | result | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
+            "\n## Baseline\n\n| number | result | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
         );
         for number in &self.baseline {
             let cells = number.render_cells();
             write_markdown_row(
                 &mut text,
-                [number.title, number.range_position.name()]
+                [number.title, describe_position(number.range_position)]
                     .into_iter()
                     .chain(cells.iter().map(String::as_str)),
             );
@@ -112,6 +112,14 @@ fn verdict_mark(verdict: &ChecklistVerdict) -> &'static str {
     }
 }
 
+fn describe_position(position: RangePosition) -> &'static str {
+    match position {
+        RangePosition::In => "in range",
+        RangePosition::Out => "out of range",
+        RangePosition::Unknown => "unknown",
+    }
+}
+
 fn render_items(items: &[ChecklistItem]) -> String {
     let mut table = new_table(["", "item", "finding", "passes when"]);
     for item in items {
@@ -128,12 +136,8 @@ fn render_items(items: &[ChecklistItem]) -> String {
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
     let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
     for number in numbers {
-        let mark = match number.range_position {
-            RangePosition::In => "in",
-            RangePosition::Out => "out",
-            RangePosition::Unknown => "unknown",
-        };
         let [last, lowest, highest, healthy] = number.render_cells();
+        let mark = describe_position(number.range_position);
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);
     }
     render_trimmed(&table)

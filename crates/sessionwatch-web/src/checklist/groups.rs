@@ -97,6 +97,7 @@ fn render_group(view: &ReportView<'_>, group: &ItemGroup<'_>) -> Markup {
 fn render_item(view: &ReportView<'_>, item: &Value) -> Markup {
     let text = |key: &str| item[key].as_str().map(sanitize_text).unwrap_or_default();
     let (title, threshold) = (text("title"), text("threshold"));
+    let is_attestation = item["id"] == USER_REPORTS_ITEM;
     let link = render_action(view, item);
     // The page of an unknown check says what to do; the same advice on every row would hide the others.
     let has_advice = item_state(item) == "failing" || link.0.is_empty();
@@ -109,8 +110,11 @@ fn render_item(view: &ReportView<'_>, item: &Value) -> Markup {
                 @if !action.is_empty() { p.hint { (render_sentence(&capitalize_first(&action))) } }
             }
             td.muted.wrap.span {
-                (capitalize_first(&describe_evidence(&text("reason"), &text("evidence"))))
-                @if !threshold.is_empty() && item["id"] != USER_REPORTS_ITEM { p.hint { "Threshold: " (threshold) } }
+                @let (reason, evidence) = (text("reason"), text("evidence"));
+                // An attestation begins with the name of an account, which is never capitalized.
+                @if is_attestation && reason.is_empty() { (evidence) }
+                @else { (capitalize_first(&describe_evidence(&reason, &evidence))) }
+                @if !threshold.is_empty() && !is_attestation { p.hint { "Threshold: " (threshold) } }
             }
             td.muted.wrap.up {
                 @for source in shorten_sources(&text("source")) { span.source { (source) } }
