@@ -187,7 +187,7 @@ pub(super) async fn show_check_query(
         ],
         headline: &headline,
         lead: html! {
-            "The result of this check on " (name) ", by hand: paste it into psql or sqlite3. "
+            "SQL behind this check on " (name) ". Paste it into psql or sqlite3. "
             "It returns token prefixes only, never whole tokens."
         },
         ..PageHeader::default()

@@ -125,7 +125,7 @@ fn render_login_page(app: &AppState, form: &LoginForm<'_>) -> Markup {
             button.btn.btn-primary.btn-block.btn-l { "Log in" }
         }
         p.foot.muted.login-foot {
-            "No account, or a lost password? An admin can help in Settings, or with "
+            "No account, or forgot your password? Ask an admin, or run "
             code.inline-code { "sessionwatch accounts add" } "."
         }
     };

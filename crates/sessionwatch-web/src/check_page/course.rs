@@ -63,7 +63,7 @@ pub(crate) fn gauge_title(gauge: &str) -> &'static str {
         "duplicate_tokens" => "Tokens on more than one session",
         "reassigned" => "Sessions with another user",
         "reappeared" => "Ended sessions that are back",
-        "orphaned" => "Sessions without a user",
+        "orphaned" => "Orphaned sessions",
         "per_user" => "Active sessions per user",
         "max_per_user" => "Most active sessions of one user",
         "created_last_hour" => "New sessions, last hour",

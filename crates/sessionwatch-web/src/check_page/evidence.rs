@@ -180,7 +180,7 @@ impl EvidenceTable<'_> {
             columns.push(Column::number("Sessions"));
         }
         if self.has_tokens && !is_grouped {
-            columns.push(Column::text("Token"));
+            columns.push(Column::text("Token prefix"));
         }
         let width = columns.len();
         let groups: Vec<RowGroup<'_>> =

@@ -113,7 +113,8 @@ impl CheckView<'_> {
         match (is_notified, channels.is_empty()) {
             (false, _) if !self.details.silences.is_empty() => "Nobody notified: silenced".into(),
             (false, _) => "Nobody notified".into(),
-            (true, true) => "No channel is configured".into(),
+            (true, true) if self.config.serve.channels.is_empty() => "No channel is configured".into(),
+            (true, true) => "No channel receives this alert".into(),
             (true, false) => format!("Sent to {}", list_names(&channels)),
         }
     }

@@ -97,7 +97,13 @@ impl CheckView<'_> {
                 }
                 dt { "Notifies" } dd {
                     @if channels.is_empty() {
-                        "No channel" div.hint { "Add a channel to the configuration, so that somebody is notified." }
+                        "No channel" div.hint {
+                            @if self.config.serve.channels.is_empty() {
+                                "Add a channel to the configuration, so that somebody is notified."
+                            } @else {
+                                "No route sends this alert to a channel. Add a [[route]] or a [[channel]]."
+                            }
+                        }
                     }
                     @else { (list_names(&channels)) }
                 }
@@ -130,7 +136,7 @@ impl CheckView<'_> {
         }
         let body = html! {
             div.stack-s {
-                p.muted { "The query that finds the same by hand, written for this database." }
+                p.muted { "SQL that returns the same rows." }
                 p { a.btn href={ (self.path()) "/query" } { "Show query" } }
             }
         };

@@ -30,7 +30,7 @@ pub(super) fn render_rows(view: &PlanView<'_>) -> Markup {
     let columns = [
         Column::text("User"),
         Column::text("Row ID"),
-        Column::text("Token"),
+        Column::text("Token prefix"),
         Column::number(expiry),
         Column::number(if is_past { "Age" } else { "" }),
     ];

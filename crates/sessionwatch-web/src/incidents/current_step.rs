@@ -234,7 +234,11 @@ impl IncidentPage<'_> {
                 id: SKIP_DIALOG,
                 title: &format!("Skip “{}”?", step.title),
                 action: &action,
-                body: body("skip", "Reason", "The report lists skipped steps, and closing requires a reason."),
+                body: body(
+                    "skip",
+                    "Reason",
+                    "Skipped steps appear in the report. To close the incident later, you must give a reason.",
+                ),
                 submit: "Skip step",
                 is_dangerous: false,
             }.render())

@@ -24,7 +24,7 @@ const SOURCE_COLUMNS: [Column<'_>; 7] = [
     Column::text("Target"),
     Column::number("Last line"),
     Column::number("Lines"),
-    Column { title: "Lines an hour, last 48 h", class: "course" },
+    Column { title: "Lines per hour, last 48 h", class: "course" },
 ];
 /// A configuration to start with.
 const EXAMPLE_SOURCE: &str = "[[logs]]\nname = \"web\"\ntarget = \"TARGET\"\nfile = \"/var/log/app.log\"";
@@ -106,7 +106,7 @@ fn render_course(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     html! {
         @if most > 0 {
             (Sparkline { values }.render("spark"))
-            span.sr { "At most " (format_number(most)) " lines an hour" }
+            span.sr { "Peak: " (format_number(most)) " lines per hour" }
         } @else { span.muted { "–" } }
     }
 }

@@ -7,7 +7,7 @@ use sessionwatch_core::plural::{format_count, format_number};
 use super::{SessionPage, filter::SessionFilter};
 use crate::{
     components::{Icon, Menu, MenuItem, PageHeader, render_icon},
-    format::render_relative_time,
+    format::{format_relative_time, render_relative_time},
 };
 
 /// A saved filter.
@@ -123,7 +123,7 @@ fn describe_list(page: &SessionPage<'_>) -> String {
     let (is, are) = match filter.problem.as_str() {
         _ if filter.is_narrowed() => (" matches", " match"),
         "shared" => (" shares a token", " share a token"),
-        "orphaned" => (" belongs to no user", " belong to no user"),
+        "orphaned" => (" is orphaned", " are orphaned"),
         _ if adjective.is_empty() && period.is_empty() => (" is stored", " are stored"),
         _ => ("", ""),
     };
@@ -148,7 +148,8 @@ fn render_lead(totals: &SessionTotals, target: &str) -> Markup {
             (format_count(shared, "token occurs", "tokens occur")) " more than once. "
         }
         @if let Some(orphaned) = count(totals.orphaned) {
-            (format_count(orphaned, "session belongs", "sessions belong")) " to no user. "
+            (format_count(orphaned, "session is orphaned: its", "sessions are orphaned: their"))
+            " user does not exist. "
         }
     }
 }
@@ -157,7 +158,13 @@ fn render_lead(totals: &SessionTotals, target: &str) -> Markup {
 pub(super) fn render_count_note(page: &SessionPage<'_>) -> Markup {
     html! {
         @if let Some(at) = page.totals.checked_at {
-            span { "Counts are those of the check run " (render_relative_time(at, page.shell.now)) "." }
+            span {
+                "Counts are from the check run "
+                @if format_relative_time(at, page.shell.now) == "now" { "just now" } @else {
+                    (render_relative_time(at, page.shell.now))
+                }
+                "."
+            }
         }
     }
 }

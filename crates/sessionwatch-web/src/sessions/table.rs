@@ -118,7 +118,7 @@ fn render_head(page: &SessionPage<'_>, shown: &ShownColumns) -> Markup {
             }
             (render_sort_heading(page, SessionSort::Expires, "Expires", "end"))
             th scope="col" { "Status" }
-            th scope="col" { "Prefix" }
+            th scope="col" { "Token prefix" }
             @if shown.has(SessionColumn::Id) { (render_sort_heading(page, SessionSort::Id, "ID", "c-low")) }
         }
     }

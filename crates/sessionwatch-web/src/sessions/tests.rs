@@ -50,10 +50,9 @@ async fn filters_are_shown_with_links_that_remove_them() {
     );
     assert_eq!(page.select_text("main h1"), "No active session matches");
     assert_eq!(page.select_text("main .empty b"), "No matching sessions");
-    for (query, headline) in [
-        ("problem=shared", "6 sessions share a token"),
-        ("problem=orphaned", "14 sessions belong to no user"),
-    ] {
+    for (query, headline) in
+        [("problem=shared", "6 sessions share a token"), ("problem=orphaned", "14 sessions are orphaned")]
+    {
         let page = viewer.get(&format!("/targets/app/sessions?{query}")).await;
         assert_eq!(page.select_text("main h1"), headline);
         assert_eq!(page.count_elements(".tabs [aria-current]"), 1);

@@ -6,7 +6,6 @@ use sessionwatch_app::{
     config::{Config, Target},
     effective_checks::{CheckBasis, EffectiveCheck, SettingSource, list_effective_checks},
 };
-use sessionwatch_core::plural::format_count;
 
 use crate::{
     components::{
@@ -43,10 +42,9 @@ pub(super) fn render_checks(config: &Config) -> Markup {
         @for check in of(CheckBasis::Logs) { (render_check(check)) }
     };
     let enabled = checks.iter().filter(|check| check.is_enabled).count();
-    let off = checks.len() - enabled;
-    let note = match off {
-        0 => format!("All {} run", checks.len()),
-        off => format!("{enabled} run, {} off", format_count(off as u64, "is", "are")),
+    let note = match checks.len() - enabled {
+        0 => format!("All {enabled} enabled"),
+        disabled => format!("{enabled} enabled, {disabled} disabled"),
     };
     let body =
         DataTable { label: "Checks", class: "table-cards table-checks", columns: &CHECK_COLUMNS, rows }
@@ -67,7 +65,7 @@ fn render_check(check: &EffectiveCheck) -> Markup {
                     SettingSource::BuiltIn => "Built in",
                     SettingSource::Default => "Default",
                     SettingSource::Configured => (render_pill(PillTone::Accent, Icon::Pencil, "Configuration")),
-                    SettingSource::Missing => "Not set, so it passes",
+                    SettingSource::Missing => "Not set (always passes)",
                 }
             }
             td.up {

@@ -64,7 +64,7 @@ fn render_token(shell: &Shell, token: &ApiToken, index: usize) -> Markup {
         (render_csrf_field(&shell.user))
         input type="hidden" name="token" value=(token.id);
         p {
-            "Programs that use “" (sanitize_text(&token.label)) "” are refused from then on. "
+            "Programs using “" (sanitize_text(&token.label)) "” lose access immediately. "
             "This cannot be undone."
         }
     };
