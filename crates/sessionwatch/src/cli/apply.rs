@@ -32,13 +32,14 @@ pub(super) struct ApplyArgs {
     url: Option<Secret>,
     #[command(flatten)]
     confirmation: ConfirmationArgs,
-    /// Private key of the archive, to restore rows [default: beside the state store]
+    /// Private key of the archive, to restore rows [default: `archive_identity` in [actions], else
+    /// sessionwatch-archive.key next to the state store]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     /// Record the outcome on this incident
     #[arg(long, value_name = "ID")]
     incident: Option<String>,
-    /// Reason for not waiting for complete evidence
+    /// Reason for proceeding without complete evidence
     #[arg(long, value_name = "REASON", requires = "incident")]
     without_evidence: Option<String>,
     /// Output format

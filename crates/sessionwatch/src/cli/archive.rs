@@ -87,7 +87,8 @@ pub(super) struct RestoreArgs {
     /// Only rows of this user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Private key of the archive [default: of [actions], or beside the state store]
+    /// Private key of the archive [default: `archive_identity` in [actions], else sessionwatch-archive.key next to the
+    /// state store]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     /// Fail only at this severity or above
     #[arg(long, value_name = "SEVERITY", default_value = "low", hide_default_value = true, value_parser = parse_severity())]
     fail_on: Severity,
-    /// Choose the output format
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: ReportFormat,
     /// Print nothing when passing
@@ -38,7 +38,7 @@ pub(super) struct CheckArgs {
     /// Print only the headline
     #[arg(long)]
     summary: bool,
-    /// Choose where to aggregate [default: scan]
+    /// Where to aggregate [default: scan]
     #[arg(long, value_enum)]
     engine: Option<EngineChoice>,
     /// Read every row instead of trusting constraints

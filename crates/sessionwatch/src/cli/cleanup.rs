@@ -17,7 +17,7 @@ use super::{
 pub(super) enum CleanupCommand {
     /// Delete sessions that expired a while ago
     Expired {
-        /// Minimum time since expiry [14h or more where times have no zone]
+        /// Minimum time since expiry [at least 14h if the expiry column has no time zone]
         #[arg(long, default_value = "24h", value_parser = duration_between(SignedDuration::ZERO, from_days(3_650)), value_name = "DURATION")]
         grace: SignedDuration,
         #[command(flatten)]

@@ -191,7 +191,7 @@ pub(super) struct ApplyOptions<'a> {
     pub(super) identity: Option<&'a Path>,
     /// The incident that the plan contains.
     pub(super) incident: Option<&'a str>,
-    /// The reason for not waiting for complete evidence.
+    /// The reason for proceeding without complete evidence.
     pub(super) without_evidence: Option<&'a str>,
 }
 

@@ -12,7 +12,7 @@ use super::super::{Failure, choices::DocumentFormat, opening, target::TargetArgs
 /// Match log events against the session table
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct LogsCorrelateArgs {
-    /// Length of the period that ends now
+    /// How far back to look
     #[arg(long, default_value = "24h", value_parser = duration_between(HOUR, from_days(30)), value_name = "DURATION")]
     since: SignedDuration,
     /// Output format

@@ -40,7 +40,7 @@ pub(in crate::cli) struct LogsScanArgs {
     /// Log files or patterns such as 'logs/*.gz'; - for stdin
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Only this kind of log event, or this log check; may be repeated
+    /// Only this kind of log event, or this log check; repeatable
     #[arg(long, value_name = "KIND")]
     only: Vec<String>,
     /// Output format; ndjson and csv list every log event
