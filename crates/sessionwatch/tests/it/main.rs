@@ -25,6 +25,7 @@ mod decoding;
 mod deliveries;
 mod disk_full;
 mod doc_examples;
+mod doc_messages;
 mod doctor_users;
 mod drill_endings;
 mod drill_steps;
