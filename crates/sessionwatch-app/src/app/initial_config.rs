@@ -17,7 +17,7 @@ const NEXT_STEPS: &str = "
 [serve]
 listen = \"127.0.0.1:9797\"
 
-# Notifications: set SLACK_WEBHOOK_URL, remove the marks, then run `sessionwatch notifications test chat`.
+# Notifications: set SLACK_WEBHOOK_URL, uncomment the channel, then run `sessionwatch notifications test chat`.
 # [[channel]]
 # name = \"chat\"
 # kind = \"slack\"
