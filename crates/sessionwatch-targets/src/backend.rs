@@ -59,9 +59,9 @@ impl RowsToRestore<'_> {
         let BatchHeader { columns, change, .. } = &self.batch.header;
         match sql.ended_by_column(change) {
             None => sql.insert_removed_statement(columns, self.into_table),
-            Some(ended_by) => sql.restore_ended_statement(EndedRows {
+            Some(ended_by_column) => sql.restore_ended_statement(EndedRows {
                 columns,
-                ended_by_column: ended_by,
+                ended_by_column,
                 null_columns: self.null_columns,
             }),
         }

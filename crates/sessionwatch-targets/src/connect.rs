@@ -104,17 +104,17 @@ impl ConnectedTarget {
 
     async fn from_session(
         session: ReadSession,
-        key: i64,
+        fingerprint_key: i64,
         options: ConnectOptions<'_>,
     ) -> Result<Self, TargetError> {
         let asked = Monotonic::now();
         // The server read its clock between sending and receiving: half a round trip is the best estimate.
         let now = session.server_time().await?;
-        let now_read = asked + asked.elapsed() / 2;
+        let now_read_at = asked + asked.elapsed() / 2;
         let position = if options.reads_position { session.replication_position().await? } else { None };
         // Detection runs in the same transaction as the checks, so both see the same tables.
         let layout = Layout::detect(&session, options.layout, now).await?;
-        Ok(Self { session, layout, fingerprint_key: key, now, now_read_at: now_read, position })
+        Ok(Self { session, layout, fingerprint_key, now, now_read_at, position })
     }
 
     /// Returns why the expiry and creation times may be in another time zone than assumed, for each column.

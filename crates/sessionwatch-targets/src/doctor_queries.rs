@@ -86,8 +86,8 @@ impl ReadSession {
         let one = |row: &TextRow| {
             let sessions = cells::parse_required_number(row, 1, "a count")?;
             let since = cells::parse_timestamp(row, 2, "an instant")?;
-            let who = row.first().cloned().flatten();
-            Ok(who.map(|who| ImpersonatorSummary { impersonator: who, sessions, since }))
+            let impersonator = row.first().cloned().flatten();
+            Ok(impersonator.map(|impersonator| ImpersonatorSummary { impersonator, sessions, since }))
         };
         self.fetch_rows(&query).await?.iter().map(one).filter_map(Result::transpose).collect()
     }

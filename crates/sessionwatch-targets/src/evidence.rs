@@ -75,19 +75,19 @@ impl ReadSession {
         };
         // Fetching by address avoids another pass over the table.
         if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
-            let among = match request {
+            let subset = match request {
                 EvidenceRequest::Fingerprints(some) => RowSubset::Suspects(some, &addresses),
                 EvidenceRequest::Duplicates => RowSubset::Suspects(&traces.fingerprints, &addresses),
                 _ => RowSubset::Addresses(&addresses),
             };
-            let rows = EvidenceQuery { kind, subset: among };
+            let rows = EvidenceQuery { kind, subset };
             let found = self.fetch_evidence_rows(scope, rows).await?;
             // Some table storage reports row addresses that do not lead back to the rows.
             if found.len() >= addresses.len().min(MAX_EVIDENCE_ROWS) {
                 return Ok(found);
             }
         }
-        let among = match request {
+        let subset = match request {
             EvidenceRequest::Fingerprints(some) => RowSubset::Fingerprints(some),
             EvidenceRequest::Duplicates if !traces.fingerprints.is_empty() => {
                 RowSubset::Fingerprints(&traces.fingerprints)
@@ -97,9 +97,9 @@ impl ReadSession {
             }
             _ => RowSubset::All,
         };
-        let mut found = self.fetch_evidence_rows(scope, EvidenceQuery { kind, subset: among }).await?;
+        let mut found = self.fetch_evidence_rows(scope, EvidenceQuery { kind, subset }).await?;
         // User columns of some types do not match their own text form, so a search by value may miss rows.
-        if let RowSubset::Users(users) = among
+        if let RowSubset::Users(users) = subset
             && found.len() < users.len().min(MAX_EVIDENCE_ROWS)
         {
             found = self.fetch_evidence_rows(scope, EvidenceQuery::all_of_kind(kind)).await?;

@@ -75,21 +75,22 @@ impl Layout {
         now: UtcTimestamp,
     ) -> Result<Self, TargetError> {
         let schema = session.describe_schema().await?;
-        let LayoutRequest { target, source, known_layout: known, profiles: catalogue } = request;
+        let LayoutRequest { target, source, known_layout, profiles } = request;
         let found = candidates::find_candidates(&schema, request)?;
-        let believed = verify::rule_out_signed_tokens(session, &schema, catalogue, found).await;
-        let mut candidates = believed.map_err(|error| candidates::mention_known_layout(known, error))?;
-        if let Some(known) = known {
-            candidates::require_known_layout(target, known, &candidates)?;
+        let believed = verify::rule_out_signed_tokens(session, &schema, profiles, found).await;
+        let mut alternatives =
+            believed.map_err(|error| candidates::mention_known_layout(known_layout, error))?;
+        if let Some(known_layout) = known_layout {
+            candidates::require_known_layout(target, known_layout, &alternatives)?;
         }
         // Several profiles may match the same table; its values decide between them.
-        let sessions = candidates.first().map(|best| best.mapping.sessions.clone());
+        let sessions = alternatives.first().map(|best| best.mapping.sessions.clone());
         let is_reading = |candidate: &LayoutCandidate| Some(&candidate.mapping.sessions) == sessions.as_ref();
         let readings: Vec<LayoutCandidate> =
-            candidates.extract_if(.., |candidate| is_reading(candidate)).collect();
+            alternatives.extract_if(.., |candidate| is_reading(candidate)).collect();
         let sampling = ValueSampler { session, schema: &schema, now };
         let is_detected = !matches!(source, ProfileSource::Explicit(_));
-        let expiry = sampling.verify_expiry(readings, catalogue, is_detected).await?;
+        let expiry = sampling.verify_expiry(readings, profiles, is_detected).await?;
         let mut candidate = expiry.candidate;
         let creation = sampling.verify_creation(&candidate.mapping).await?;
         candidate.notes.extend(creation.note);
@@ -97,12 +98,12 @@ impl Layout {
         candidate.mapping.created = created;
         // Last, since the decoder must be known to compare with the current time.
         sampling.reject_last_use_column(&candidate.mapping).await?;
-        let doubt = LayoutUncertainty::assess(&schema, &candidate, &candidates);
+        let uncertainty = LayoutUncertainty::assess(&schema, &candidate, &alternatives);
         Ok(Self {
             candidate,
             // What is left after the candidates for the chosen table were taken out.
-            alternatives: candidates,
-            uncertainty: doubt,
+            alternatives,
+            uncertainty,
             decoder_replaced: expiry.decoder_replaced || creation.decoder_replaced,
             clocks: LayoutClocks { expires: expiry.clock, created: created_clock },
             schema,
@@ -122,8 +123,8 @@ impl Layout {
             other_login_hints: vec![],
             is_named_in_config: true,
         };
-        let (others, doubt, clocks) = (vec![], None, LayoutClocks::default());
-        Self { schema, candidate, alternatives: others, uncertainty: doubt, decoder_replaced: false, clocks }
+        let (alternatives, uncertainty, clocks) = (vec![], None, LayoutClocks::default());
+        Self { schema, candidate, alternatives, uncertainty, decoder_replaced: false, clocks }
     }
 
     /// Quotes a table name for statements.

@@ -141,11 +141,11 @@ impl ReadSession {
     pub async fn select_rows(
         &self,
         scope: &QueryScope<'_>,
-        selection: SelectionQuery<'_>,
+        query: SelectionQuery<'_>,
     ) -> Result<SelectedRowPages<'_>, TargetError> {
-        let SelectionQuery { selection: chosen, revoke, row_key: addressing } = selection;
+        let SelectionQuery { selection, revoke, row_key } = query;
         let pages =
-            self.open_cursor(&scope.query_builder().planned_rows_query(chosen, revoke, addressing)).await?;
+            self.open_cursor(&scope.query_builder().planned_rows_query(selection, revoke, row_key)).await?;
         Ok(SelectedRowPages { session: self, pages })
     }
 
@@ -157,11 +157,11 @@ impl ReadSession {
     pub async fn count_selected(
         &self,
         scope: &QueryScope<'_>,
-        selection: SelectionQuery<'_>,
+        query: SelectionQuery<'_>,
     ) -> Result<u64, TargetError> {
-        let SelectionQuery { selection: chosen, revoke, row_key: addressing } = selection;
+        let SelectionQuery { selection, revoke, row_key } = query;
         let rows =
-            self.fetch_rows(&scope.query_builder().count_rows_query(chosen, revoke, addressing)).await?;
+            self.fetch_rows(&scope.query_builder().count_rows_query(selection, revoke, row_key)).await?;
         cells::parse_only_number(&rows, "a count")
     }
 
@@ -219,16 +219,16 @@ impl ReadSession {
         limit: usize,
     ) -> Result<Vec<LeakRow>, TargetError> {
         let row = |row: TextRow| {
-            let expires = cells::parse_number(&row, 4, "an expiry")?;
+            let expires_us = cells::parse_number(&row, 4, "an expiry")?;
             let mut cells = row.into_iter();
             let mut text = || cells.next().flatten();
-            let (fingerprint, prefix, id, user, _) = (text(), text(), text(), text(), text());
+            let (fingerprint, token_prefix, id, user, _) = (text(), text(), text(), text(), text());
             Ok(LeakRow {
                 fingerprint,
-                token_prefix: prefix,
+                token_prefix,
                 id,
                 user,
-                expires_us: expires,
+                expires_us,
                 is_orphaned: text().as_deref() == Some("1"),
             })
         };

@@ -28,10 +28,10 @@ pub struct QueryScope<'a> {
 impl<'a> QueryScope<'a> {
     /// Creates a scope without thresholds, for selecting rows by their conditions alone.
     #[must_use]
-    pub const fn without_thresholds(layout: &'a Layout, key: i64, now: UtcTimestamp) -> Self {
+    pub const fn without_thresholds(layout: &'a Layout, fingerprint_key: i64, now: UtcTimestamp) -> Self {
         Self {
             layout,
-            fingerprint_key: key,
+            fingerprint_key,
             now,
             // Conditions of plans need no thresholds.
             max_lifetime_us: None,

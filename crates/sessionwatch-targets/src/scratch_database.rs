@@ -137,25 +137,25 @@ impl SessionSample {
             }
         }
         let (first, second) = (*users.first()?, *users.get(1)?);
-        let mut script = String::new();
+        let mut statements = String::new();
         let tables = [Some(&mapping.sessions), mapping.users.as_ref().map(|users| &users.table)];
         let schemas: BTreeSet<&str> =
             tables.into_iter().flatten().filter_map(|table| table.schema.as_deref()).collect();
         // Every new database has the schema `public` already.
         for schema in schemas.into_iter().filter(|schema| *schema != "public") {
-            script.push_str(&format!("CREATE SCHEMA {};\n", quote_identifier(schema)));
+            statements.push_str(&format!("CREATE SCHEMA {};\n", quote_identifier(schema)));
         }
         if let Some(known) = &mapping.users {
             let columns: Vec<&str> =
                 [&known.key].into_iter().chain(&known.display).map(String::as_str).collect();
-            script.push_str(&self.create_table_statement(&known.table, &columns, &known.key));
+            statements.push_str(&self.create_table_statement(&known.table, &columns, &known.key));
             for line in &users {
                 let values = [&line.user]
                     .into_iter()
                     .chain(&line.display)
                     .map(|value| self.quote_value(value.as_deref()));
                 let values: Vec<String> = values.collect();
-                script.push_str(&format!(
+                statements.push_str(&format!(
                     "INSERT INTO {} VALUES ({});\n",
                     sql::quote_table(&known.table),
                     values.join(", ")
@@ -163,23 +163,23 @@ impl SessionSample {
             }
         }
         let columns = self.session_columns();
-        script.push_str(&self.create_table_statement(
+        statements.push_str(&self.create_table_statement(
             &mapping.sessions,
             &columns,
             mapping.id.as_deref().unwrap_or_default(),
         ));
         for line in &self.sessions {
-            script.push_str(&self.insert_statement(line, &self.random_token()));
+            statements.push_str(&self.insert_statement(line, &self.random_token()));
         }
         let end = UtcTimestamp::from_micros(now + MICROS_PER_DAY);
         // The simulated leak: one token on sessions of two users.
         let leaked = self.random_token();
         for (number, line) in [(1, first), (2, second)] {
             let line = ListedSession { id: Some(self.session_id(number)), expires_at: end, ..line.clone() };
-            script.push_str(&self.insert_statement(&line, &leaked));
+            statements.push_str(&self.insert_statement(&line, &leaked));
         }
-        let affected = [first, second].into_iter().filter_map(|line| line.user.clone()).collect();
-        Some(SampleScript { statements: script, affected_users: affected })
+        let affected_users = [first, second].into_iter().filter_map(|line| line.user.clone()).collect();
+        Some(SampleScript { statements, affected_users })
     }
 
     fn session_columns(&self) -> Vec<&str> {

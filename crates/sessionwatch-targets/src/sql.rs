@@ -193,11 +193,11 @@ impl<'a> QueryBuilder<'a> {
 
     /// Creates a builder for sampling values, without fingerprints or thresholds.
     pub(super) fn for_sampling(mapping: &'a Mapping, schema: &'a DatabaseSchema, now: UtcTimestamp) -> Self {
-        let (key, max_lifetime_us, notable_above) = (0, None, 0);
+        let (fingerprint_key, max_lifetime_us, notable_above) = (0, None, 0);
         Self {
             mapping,
             schema,
-            fingerprint_key: key,
+            fingerprint_key,
             now,
             max_lifetime_us,
             notable_above,

@@ -103,15 +103,15 @@ impl UnsealedRows {
     pub fn parse(bytes: &[u8]) -> Result<Self, DamagedRows> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(DamagedRows)?;
         let (first, rest) = bytes.split_at(end);
-        let about: BatchHeader = serde_json::from_slice(first).map_err(|_| DamagedRows)?;
+        let header: BatchHeader = serde_json::from_slice(first).map_err(|_| DamagedRows)?;
         // An archive of a newer version may hold data that this one would drop.
-        if !SUPPORTED_VERSIONS.contains(&about.version) {
+        if !SUPPORTED_VERSIONS.contains(&header.version) {
             return Err(DamagedRows);
         }
         let lines = rest.get(1..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
         let mut lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
         let cells = |line: &[u8], width: usize| {
-            let row = match about.dialect.as_str() {
+            let row = match header.dialect.as_str() {
                 "postgres" => parse_copy_line(line),
                 // Only PostgreSQL has `COPY`. Rows of every other database are archived as JSON.
                 _ => parse_json_line(line),
@@ -120,9 +120,9 @@ impl UnsealedRows {
             row.filter(|row| row.len() == width).ok_or(DamagedRows)
         };
         let part = lines.by_ref().take_while(|line| *line != END_OF_TABLE);
-        let rows = part.map(|line| cells(line, about.columns.len())).collect::<Result<Vec<_>, _>>()?;
-        let mut dependents = Vec::with_capacity(about.dependents.len());
-        for table in &about.dependents {
+        let rows = part.map(|line| cells(line, header.columns.len())).collect::<Result<Vec<_>, _>>()?;
+        let mut dependents = Vec::with_capacity(header.dependents.len());
+        for table in &header.dependents {
             let mut dependent = UnsealedDependents { table: table.clone(), sessions: vec![], rows: vec![] };
             for line in lines.by_ref().take_while(|line| *line != END_OF_TABLE) {
                 let (session, row) =
@@ -136,7 +136,7 @@ impl UnsealedRows {
         if lines.next().is_some() {
             return Err(DamagedRows);
         }
-        Ok(Self { rows, dependents, header: about })
+        Ok(Self { rows, dependents, header })
     }
 
     /// Returns the values of a row, or an empty slice beyond the last row.

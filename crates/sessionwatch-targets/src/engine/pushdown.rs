@@ -52,27 +52,27 @@ impl PushdownEngine {
             orphaned: Measured::Counted(0),
         };
         let users = observe_users(session, sql, &mut stats).await?;
-        let (duplicates, mut traces) = match sql.duplicate_proof_index() {
+        let (duplicates, mut evidence_traces) = match sql.duplicate_proof_index() {
             _ if sql.has_unknown_token_collation() => {
                 (Measured::Unknown(REASON_UNKNOWN_COLLATION.into()), EvidenceTraces::default())
             }
             Some(index) => (Measured::Proven(index.to_owned()), EvidenceTraces::default()),
             None => {
-                let (duplicates, traces) = search_duplicates(session, sql).await?;
-                (Measured::Counted(duplicates), traces)
+                let (duplicates, evidence_traces) = search_duplicates(session, sql).await?;
+                (Measured::Counted(duplicates), evidence_traces)
             }
         };
         stats.duplicates = duplicates;
-        traces.orphans = users.orphans;
+        evidence_traces.orphans = users.orphans;
         let newest = NewestTimes { created: parse_timestamp(row, 11)?, ended: parse_timestamp(row, 12)? };
-        let (tops, snapshot, changes) = (users.top_users, None, None);
+        let (top_users, snapshot, changes) = (users.top_users, None, None);
         Ok(EngineObservation {
             stats,
-            top_users: tops,
+            top_users,
             snapshot,
             changes,
             newest,
-            evidence_traces: traces,
+            evidence_traces,
             database_time: SignedDuration::ZERO,
         })
     }
@@ -89,7 +89,7 @@ async fn observe_users(
     sql: &QueryBuilder<'_>,
     stats: &mut SessionStats,
 ) -> Result<UserFindings, TargetError> {
-    let (mut tops, mut orphans, mut orphaned) = (TopUsers::default(), vec![], 0);
+    let (mut top_users, mut orphans, mut orphaned) = (TopUsers::default(), vec![], 0);
     for row in session.fetch_rows(&sql.per_user_query(MAX_EVIDENCE_ROWS, MAX_NAMED_SUSPECTS + 1)).await? {
         let (held, active, recent) = (parse_count(&row, 2)?, parse_count(&row, 3)?, parse_count(&row, 4)?);
         let (is_orphan, users) = (parse_count(&row, 5)? > 0, parse_count(&row, 6)?);
@@ -110,9 +110,9 @@ async fn observe_users(
                     add_to_histogram(histogram, recent, users);
                 }
             }
-            Some("active") => tops.active.push(user_total(active)?),
-            Some("recent") => tops.created_last_hour.push(user_total(recent)?),
-            Some("rows") => tops.created_last_hour.push(user_total(held)?),
+            Some("active") => top_users.active.push(user_total(active)?),
+            Some("recent") => top_users.created_last_hour.push(user_total(recent)?),
+            Some("rows") => top_users.created_last_hour.push(user_total(held)?),
             Some("orphan") => orphans.push(user_total(held)?.user),
             _ => return Err(TargetError::Undecodable("a kind of user")),
         }
@@ -122,7 +122,7 @@ async fn observe_users(
     if orphans.len() > MAX_NAMED_SUSPECTS {
         orphans.clear();
     }
-    Ok(UserFindings { top_users: tops, orphans })
+    Ok(UserFindings { top_users, orphans })
 }
 
 fn add_to_histogram(histogram: &mut Histogram, held: u64, users: u64) {

@@ -44,22 +44,22 @@ impl ScanEngine {
         } else {
             snapshot.top_users_by_rows(MAX_EVIDENCE_ROWS)
         };
-        let tops =
+        let top_users =
             TopUsers { active: snapshot.top_active_users(MAX_EVIDENCE_ROWS), created_last_hour: created };
         let stats = snapshot.stats(duplicates, orphans_without_scan(sql));
         let newest = snapshot.newest_times();
         let fingerprints = first_fingerprints(snapshot.repeated_fingerprints());
         let addresses =
             snapshot.evidence_addresses(EvidenceSelector::Fingerprints(&fingerprints)).unwrap_or_default();
-        let traces = EvidenceTraces { fingerprints, addresses, orphans: vec![] };
+        let evidence_traces = EvidenceTraces { fingerprints, addresses, orphans: vec![] };
         let (snapshot, changes) = (Some(snapshot), None);
         Ok(EngineObservation {
             stats,
-            top_users: tops,
+            top_users,
             snapshot,
             changes,
             newest,
-            evidence_traces: traces,
+            evidence_traces,
             database_time: SignedDuration::ZERO,
         })
     }

@@ -48,7 +48,7 @@ fn match_candidates(
 ) -> Result<CandidateSearch, TargetError> {
     let of = |name: &str| catalogue.iter().filter(|profile| profile.name == name).cloned().collect();
     let named: Vec<Profile>;
-    let (searched, table, wanted) = match source {
+    let (searched, table, searched_profile) = match source {
         ProfileSource::Explicit(mapping) => {
             let mut candidate = explicit_mapping::check_mapping(schema, mapping)?;
             let profile = catalogue.iter().find(|profile| profile.name == mapping.profile);
@@ -73,27 +73,27 @@ fn match_candidates(
             (named.as_slice(), None, format!(" by profile `{name}`"))
         }
     };
-    let only = table.map(|table| explicit_mapping::find_table(schema, table)).transpose()?;
-    let about = DetectionConstraint { only_table: only, is_profile_named: !wanted.is_empty() };
-    let Detection { mut candidates, unreadable: mut refused, ruled_out } =
-        detect::detect_candidates(schema, searched, about);
+    let only_table = table.map(|table| explicit_mapping::find_table(schema, table)).transpose()?;
+    let constraint = DetectionConstraint { only_table, is_profile_named: !searched_profile.is_empty() };
+    let Detection { mut candidates, mut unreadable, ruled_out } =
+        detect::detect_candidates(schema, searched, constraint);
     // An address that names schemas excludes all others.
     if schema.has_named_search_path && table.is_none() {
         let meant =
             |table: &TableName| schema.table(table).is_some_and(|table| table.search_path_index.is_some());
         candidates.retain(|candidate| meant(&candidate.mapping.sessions));
-        refused.retain(|(table, _)| !schema.resolve_unqualified(table).is_empty());
+        unreadable.retain(|(table, _)| !schema.resolve_unqualified(table).is_empty());
     }
     let place = if schema.has_named_search_path { "  in the schema named in the address" } else { "" };
-    match (refused.first(), table) {
-        _ if !candidates.is_empty() => {
-            Ok(CandidateSearch { candidates, searched_profile: wanted, ruled_out })
-        }
+    match (unreadable.first(), table) {
+        _ if !candidates.is_empty() => Ok(CandidateSearch { candidates, searched_profile, ruled_out }),
         (Some((table, columns)), _) => {
             Err(TargetError::Unreadable { table: table.clone(), columns: columns.join("`, `") })
         }
-        (None, Some(table)) => Err(unmatched_table_error(table, &wanted)),
-        (None, None) => Err(not_detected_error(schema, catalogue, format!("{wanted}{place}"), &ruled_out)),
+        (None, Some(table)) => Err(unmatched_table_error(table, &searched_profile)),
+        (None, None) => {
+            Err(not_detected_error(schema, catalogue, format!("{searched_profile}{place}"), &ruled_out))
+        }
     }
 }
 
@@ -127,11 +127,11 @@ fn unmatched_table_error(table: &TableName, wanted: &str) -> TargetError {
 pub(super) fn not_detected_error(
     schema: &DatabaseSchema,
     catalogue: &[Profile],
-    wanted: String,
+    searched_profile: String,
     ruled_out: &[RuledOutTable],
 ) -> TargetError {
     let missed = near_misses::find_near_misses(schema, catalogue, ruled_out);
-    TargetError::LayoutNotDetected(Box::new(DetectionFailure { searched_profile: wanted, ..missed }))
+    TargetError::LayoutNotDetected(Box::new(DetectionFailure { searched_profile, ..missed }))
 }
 
 /// Fails unless the detected table and columns are those of the known layout.

@@ -154,7 +154,7 @@ fn find_json_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> 
 fn parse_clock_row(row: &TextRow, documents: usize) -> Result<SampledRow, TargetError> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let micros = |at: usize| cells::parse_timestamp(row, at, "a timestamp");
-    let named = (0..documents).find_map(|number| {
+    let named_expiry = (0..documents).find_map(|number| {
         let end = Decoder::IsoText.decode(RawValue::Text(text(2 + 2 * number)?.as_bytes()));
         if let DecodedTime::At(end) = end { Some(end) } else { None }
     });
@@ -163,7 +163,7 @@ fn parse_clock_row(row: &TextRow, documents: usize) -> Result<SampledRow, Target
         expires: micros(0)?,
         created: micros(1)?,
         others: vec![],
-        named_expiry: named,
+        named_expiry,
         // Cookies store milliseconds; a session cookie without a lifetime stores none.
         lifetime_us: lifetime.filter(|lifetime| *lifetime > 0).and_then(|millis| millis.checked_mul(1_000)),
     })

@@ -92,8 +92,8 @@ pub fn detect_candidates(
             if constraint.only_table.is_none() && found.is_child_of_match() {
                 continue;
             }
-            if let (None, Some(why)) = (constraint.only_table, found.rule_out_reason()) {
-                let ruled_out = RuledOutTable { table: table_name(table), reason: why };
+            if let (None, Some(reason)) = (constraint.only_table, found.rule_out_reason()) {
+                let ruled_out = RuledOutTable { table: table_name(table), reason };
                 if !detection.ruled_out.contains(&ruled_out) {
                     detection.ruled_out.push(ruled_out);
                 }
@@ -191,7 +191,8 @@ impl<'a> ProfileMatch<'a> {
             return None;
         }
         let mapping = self.build_mapping()?;
-        let lacks = if constraint.only_table.is_some() { vec![] } else { self.find_missing_evidence() };
+        let missing_evidence =
+            if constraint.only_table.is_some() { vec![] } else { self.find_missing_evidence() };
         let identified = profile.id.is_empty() == find_readable_column(table, &profile.id).is_none();
         // The weights rank profiles that match the same tables; only their order matters.
         let points = |points: u32, holds: bool| points * u32::from(holds);
@@ -216,7 +217,7 @@ impl<'a> ProfileMatch<'a> {
             notes: schema_notes(schema.dialect, table, &mapping),
             title: profile.title.clone(),
             score: score.saturating_sub(penalty),
-            missing_evidence: lacks,
+            missing_evidence,
             other_login_hints: find_other_login_hints(schema, table, profile),
             is_named_in_config: constraint.only_table.is_some(),
             mapping,

@@ -263,13 +263,13 @@ mod tests {
             check_mapping(schema, &mapping).map(|candidate| candidate.mapping.sessions.schema)
         };
         let bare = TableName { schema: None, name: "login".into() };
-        let said = named(&schema, bare.clone()).unwrap_err().to_string();
-        assert!(said.contains("qualify the name with one of `auth`, `backup`"), "{said}");
+        let error = named(&schema, bare.clone()).unwrap_err().to_string();
+        assert!(error.contains("qualify the name with one of `auth`, `backup`"), "{error}");
         let missing = TableName { schema: Some("auht".into()), name: "login".into() };
-        let said = named(&schema, missing).unwrap_err().to_string();
+        let error = named(&schema, missing).unwrap_err().to_string();
         assert!(
-            said.contains("schema `auht` does not exist, or the role cannot see it; did you mean `auth`?"),
-            "{said}"
+            error.contains("schema `auht` does not exist, or the role cannot see it; did you mean `auth`?"),
+            "{error}"
         );
         schema.tables[1].search_path_index = Some(0);
         assert_eq!(named(&schema, bare.clone()).unwrap().as_deref(), Some("backup"));
@@ -296,8 +296,8 @@ mod tests {
                 "does not fit column `expires` of type timestamp; use timestamp-utc",
             ),
         ] {
-            let said = check_mapping(&schema(), &mapping(table, token, decoder)).unwrap_err().to_string();
-            assert!(said.contains(part), "{said}");
+            let error = check_mapping(&schema(), &mapping(table, token, decoder)).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }

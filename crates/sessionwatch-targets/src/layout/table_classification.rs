@@ -56,8 +56,8 @@ pub fn classify_table_name(name: &str) -> TableNameMeaning {
     if let Some(others) = other {
         // The last significant word is what the rows are: `login_links` are links.
         let head = words.iter().rev().find(|word| !is(&lists.neutral, word));
-        let of_sessions = head.is_some_and(|head| is(&lists.sessions, head));
-        return TableNameMeaning::Other { holds: &others.holds, is_session_like: of_sessions };
+        let is_session_like = head.is_some_and(|head| is(&lists.sessions, head));
+        return TableNameMeaning::Other { holds: &others.holds, is_session_like };
     }
     let copy = lists.copies.iter().find(|copy| words.contains(copy));
     match copy {

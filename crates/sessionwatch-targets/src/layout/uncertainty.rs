@@ -63,7 +63,7 @@ impl LayoutUncertainty {
         let on_path =
             |table: &TableName| schema.table(table).is_some_and(|table| table.search_path_index.is_some());
         let mut all = tables.iter().map(|(table, _)| table);
-        let weight = if !chosen.missing_evidence.is_empty() {
+        let level = if !chosen.missing_evidence.is_empty() {
             UncertaintyLevel::Weak
         } else if tables.len() == 1 {
             return None;
@@ -74,7 +74,7 @@ impl LayoutUncertainty {
         };
         let named: Vec<String> =
             tables.iter().zip(&titles).map(|((table, _), title)| format!("`{table}` ({title})")).collect();
-        let reason = match (weight, tables.len()) {
+        let reason = match (level, tables.len()) {
             (UncertaintyLevel::Weak, 1) => format!(
                 "too little evidence that `{}` holds the sessions of {}: {}",
                 chosen.mapping.sessions,
@@ -87,7 +87,7 @@ impl LayoutUncertainty {
             ),
             _ => format!("several tables may hold the sessions: {}", named.join(", ")),
         };
-        Some(Self { level: weight, reason, tables })
+        Some(Self { level, reason, tables })
     }
 
     /// Returns alternative pairs of configuration lines, one for each table.

@@ -94,26 +94,26 @@ impl<'a> ValueSampler<'a> {
         };
         let values: Vec<RawValue<'_>> = rows.iter().map(|row| parse_raw_value(row)).collect();
         let share = |decoder| plausible_share(decoder, &values, self.now).unwrap_or(1.0);
-        let fit = |candidate: &LayoutCandidate| {
+        let score = |candidate: &LayoutCandidate| {
             let profile = catalogue.iter().find(|profile| profile.name == candidate.mapping.profile);
             let ending = profile.and_then(|profile| profile.iso_ending.as_deref());
             let ends = ending.map_or(1.0, |ending| share_with_ending(&values, ending));
             (share(candidate.mapping.expires.decoder), ends)
         };
         // A profile under which more values are plausible is the better match for the table.
-        let (mut best, mut found) = (0, fit(&readings[0]));
+        let (mut best, mut best_score) = (0, score(&readings[0]));
         for (at, reading) in readings.iter().enumerate().skip(1) {
-            let other = fit(reading);
-            if other > found {
-                (best, found) = (at, other);
+            let candidate_score = score(reading);
+            if candidate_score > best_score {
+                (best, best_score) = (at, candidate_score);
             }
         }
         let mut candidate = readings.swap_remove(best);
         let expires = &mut candidate.mapping.expires;
         let kind = self.schema.column_kind(&candidate.mapping.sessions, &expires.column);
-        let written = expires.decoder;
-        if found.0 >= MIN_PLAUSIBLE_SHARE {
-            let clock = column_clock(kind, written, &values);
+        let configured_decoder = expires.decoder;
+        if best_score.0 >= MIN_PLAUSIBLE_SHARE {
+            let clock = column_clock(kind, configured_decoder, &values);
             return Ok(VerifiedExpiry { candidate, clock, decoder_replaced: false });
         }
         // Without a plausible decoder, every check about time would be wrong.
@@ -123,14 +123,14 @@ impl<'a> ValueSampler<'a> {
                 candidate.notes.push(format!(
                     "expiry times are stored as `{}`, unlike `{}`, which is usual for this profile",
                     decoder.name(),
-                    written.name()
+                    configured_decoder.name()
                 ));
                 let clock = column_clock(kind, decoder, &values);
                 Ok(VerifiedExpiry { candidate, clock, decoder_replaced: true })
             }
-            better => {
-                let better = better.map(Decoder::name);
-                Err(TargetError::ImplausibleExpiries { decoder: written.name(), better_decoder: better })
+            better_decoder => {
+                let better_decoder = better_decoder.map(Decoder::name);
+                Err(TargetError::ImplausibleExpiries { decoder: configured_decoder.name(), better_decoder })
             }
         }
     }
@@ -203,7 +203,7 @@ pub(super) async fn rule_out_signed_tokens(
     catalogue: &[Profile],
     found: CandidateSearch,
 ) -> Result<Vec<LayoutCandidate>, TargetError> {
-    let CandidateSearch { mut candidates, searched_profile: wanted, mut ruled_out } = found;
+    let CandidateSearch { mut candidates, searched_profile, mut ruled_out } = found;
     while let Some(best) = candidates.first() {
         let table = best.mapping.sessions.clone();
         let rows = session.fetch_rows(&sql::token_shapes_query(&best.mapping, SAMPLED_TOKENS)).await?;
@@ -225,7 +225,7 @@ pub(super) async fn rule_out_signed_tokens(
         ruled_out.insert(0, RuledOutTable { table, reason: why.into() });
     }
     if candidates.is_empty() {
-        return Err(not_detected_error(schema, catalogue, wanted, &ruled_out));
+        return Err(not_detected_error(schema, catalogue, searched_profile, &ruled_out));
     }
     Ok(candidates)
 }

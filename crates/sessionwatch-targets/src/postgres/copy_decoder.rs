@@ -286,8 +286,8 @@ mod tests {
         let addressing = RowAddressing::Unavailable;
         let layout =
             CopyLayout { has_integer_user: false, expires, created: None, has_orphan: false, addressing };
-        let (intake, progress) = (SnapshotBuilder::new(frame, 0), RowCounter::new(None, 0));
-        let rows = SessionRowSink { layout, builder: intake, row_counter: progress };
+        let (builder, progress) = (SnapshotBuilder::new(frame, 0), RowCounter::new(None, 0));
+        let rows = SessionRowSink { layout, builder, row_counter: progress };
         CopyRowDecoder { sink: DecodedRowSink::Sessions(Box::new(rows)), has_begun: false, has_failed: false }
     }
 

@@ -24,9 +24,9 @@ pub(super) async fn read_sequence(
     let rows = session.query_rows(&sequence_query(sql, id)).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let number = |at: usize| cells::parse_number::<i64>(&row, at, "a sequence number");
-    let (Some(Some(name)), Some(last)) = (row.first().cloned(), number(2)?) else { return Ok(None) };
-    let greatest = number(1)?.map_or(holds, |greatest| greatest.min(holds));
-    Ok(Some(RowIdSequence { name, max_value: greatest, last_value: last, created_last_hour: number(3)? }))
+    let (Some(Some(name)), Some(last_value)) = (row.first().cloned(), number(2)?) else { return Ok(None) };
+    let max_value = number(1)?.map_or(holds, |max_value| max_value.min(holds));
+    Ok(Some(RowIdSequence { name, max_value, last_value, created_last_hour: number(3)? }))
 }
 
 /// Returns the query for the sequence of the row id column, with at most one row: name, maximum, last value,

@@ -375,7 +375,7 @@ impl WriteBackend for PostgresWrite {
         sql: &QueryBuilder<'_>,
         rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
-        let RowsToRestore { batch, requested: wanted, .. } = rows;
+        let RowsToRestore { batch, requested, .. } = rows;
         // The statement contains no value: values are parameters, which servers do not log by default.
         let statement = rows.restore_statement(sql);
         tracing::debug!("query: {}", sql::redact_literals(&statement));
@@ -383,36 +383,38 @@ impl WriteBackend for PostgresWrite {
             .map(|column| {
                 let cell =
                     |(at, _): &(usize, i64)| batch.row(*at).get(column).and_then(|cell| cell.as_text());
-                wanted.iter().map(cell).collect()
+                requested.iter().map(cell).collect()
             })
             .collect();
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         self.execute_batch(SET_SAFE_SEARCH_PATH).await?;
         // An unnamed statement, which poolers can handle.
-        let back = self.connection.client().query_typed(&statement, &parameters).await;
-        let back = back.map_err(|error| classify_query_error(&error))?;
-        let mut left = vec![None; wanted.len()];
+        let result_rows = self.connection.client().query_typed(&statement, &parameters).await;
+        let result_rows = result_rows.map_err(|error| classify_query_error(&error))?;
+        let mut obstacles = vec![None; requested.len()];
         let mut row_hashes = Vec::new();
-        for row in &back {
+        for row in &result_rows {
             let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
             let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
             let (what, number) = cells.ok_or(TargetError::Undecodable("a restored row"))?;
             let position = usize::try_from(number.wrapping_sub(1)).ok();
-            match (RestoreObstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
-                (Some(obstacle), Some(left)) => *left = Some(obstacle),
+            match (RestoreObstacle::parse(what), position.and_then(|at| obstacles.get_mut(at))) {
+                (Some(found), Some(obstacle)) => *obstacle = Some(found),
                 (None, _) if what == "back" => row_hashes.push(number),
                 _ => return Err(TargetError::Undecodable("a restored row")),
             }
         }
         // Identical rows share a row hash; each occurrence counts once.
-        for (left, (_, mark)) in left.iter_mut().zip(wanted).filter(|(left, _)| left.is_none()) {
-            match row_hashes.iter().position(|back| back == mark) {
+        for (obstacle, (_, row_hash)) in
+            obstacles.iter_mut().zip(requested).filter(|(obstacle, _)| obstacle.is_none())
+        {
+            match row_hashes.iter().position(|restored| restored == row_hash) {
                 Some(at) => _ = row_hashes.swap_remove(at),
-                None => *left = Some(RestoreObstacle::Refused),
+                None => *obstacle = Some(RestoreObstacle::Refused),
             }
         }
-        Ok(left)
+        Ok(obstacles)
     }
 
     async fn restore_dependents(

@@ -141,10 +141,10 @@ mod tests {
             let archived: Vec<String> =
                 catalog.archivable_dependents("s").into_iter().map(|dependent| dependent.sql_name).collect();
             let reached = catalog.list_side_effects("s", RowEvent::Delete);
-            let said = |name: &String| {
+            let is_expected = |name: &String| {
                 reached.iter().any(|reached| reached.effect.archived && reached.effect.table == *name)
             };
-            assert!(archived.iter().all(said), "{archived:?}");
+            assert!(archived.iter().all(is_expected), "{archived:?}");
             archived
         };
         let cascade = |from: &str, to: &str| reference(SideEffectKind::Cascade, from, to);

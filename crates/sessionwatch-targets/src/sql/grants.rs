@@ -31,7 +31,7 @@ pub struct GrantSubject<'a> {
 /// Returns commented statements for a target.
 #[must_use]
 pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> String {
-    let GrantSubject { schema, mapping, side_effects: reached, dependents } = subject;
+    let GrantSubject { schema, mapping, side_effects, dependents } = subject;
     let accounts = mapping.accounts.as_ref().and_then(|accounts| schema.table(accounts));
     let users = mapping.users.as_ref().map(|users| &users.table);
     let tables =
@@ -42,7 +42,7 @@ pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> Str
         watch_role: roles.watch,
         write_role: roles.write,
         mapping,
-        side_effects: reached,
+        side_effects,
         dependents,
         // One readable column is enough to test whether the table has rows.
         account_column: accounts.and_then(|found| found.columns.first()).map(|column| column.name.as_str()),

@@ -17,9 +17,9 @@ impl QueryBuilder<'_> {
         let all: Vec<String> = columns.iter().map(|column| self.session_column(column)).collect();
         let [locator, version] = self.read_version_exprs(locate_by, columns);
         // A row with the planned version is unchanged, so its hash is not needed.
-        let mark = if self.is_known_by_version(locate_by) { "0".into() } else { self.row_hash_expr() };
+        let row_hash = if self.is_known_by_version(locate_by) { "0".into() } else { self.row_hash_expr() };
         format!(
-            "SELECT {locator}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}",
+            "SELECT {locator}, {version}, {row_hash}, {}\nFROM {} AS s\nWHERE {}",
             all.join(", "),
             self.heaps_source(locate_by),
             self.located_rows_condition(locate_by, rows),
@@ -93,28 +93,28 @@ impl QueryBuilder<'_> {
         id: &str,
         rows: impl Iterator<Item = (Option<&'i str>, i64)>,
     ) -> String {
-        let (mut ids, mut marks) = (vec![], vec![]);
-        for (id, mark) in rows {
+        let (mut ids, mut row_hashes) = (vec![], vec![]);
+        for (id, row_hash) in rows {
             match id {
                 Some(id) => ids.push(id),
-                None => marks.push(mark),
+                None => row_hashes.push(row_hash),
             }
         }
         let by_id = self.ids_condition(id, ids.into_iter());
-        if marks.is_empty() {
+        if row_hashes.is_empty() {
             return by_id;
         }
         format!(
             "({by_id} OR ({} IS NULL AND {}))",
             self.session_column(id),
-            self.row_hashes_condition(marks.into_iter())
+            self.row_hashes_condition(row_hashes.into_iter())
         )
     }
 
     /// Returns the condition that a row is one of those that were read.
     pub(super) fn read_rows_condition(&self, read: ReadRows<'_>) -> String {
         let rows = || read.rows.iter();
-        let named = match (read.locate_by, &self.mapping.id) {
+        let key_condition = match (read.locate_by, &self.mapping.id) {
             (LocateBy::Position, _) => None,
             (LocateBy::Id, Some(id)) => Some(
                 self.ids_or_row_hashes_condition(id, rows().map(|row| (row.id.as_deref(), row.row_hash))),
@@ -123,7 +123,7 @@ impl QueryBuilder<'_> {
         };
         self.dialect().read_rows_condition(&ReadCondition {
             rows: read.rows,
-            key_condition: named,
+            key_condition,
             full_row_hash: self.full_row_hash_expr(read.columns),
             position_or_row_hash: self.position_or_row_hash_expr(),
         })

@@ -37,14 +37,14 @@ impl<'a> Paging<'a> {
     pub(super) fn new(sql: &QueryBuilder<'_>, list: SessionListQuery<'_>, at: &'a TimestampExpr) -> Self {
         let id = sql.mapping.id.as_deref();
         let after = list.after.filter(|_| id.is_some());
-        let by = match sql.unique_id_column().filter(|_| list.sort == SessionSort::Id) {
+        let order = match sql.unique_id_column().filter(|_| list.sort == SessionSort::Id) {
             Some(id) => {
                 PageOrder::Id(sql.id_sort_expr(id), after.map(|after| sql.id_sort_value(id, after.id)))
             }
             None => PageOrder::by_timestamp(sql, list, at),
         };
         Self {
-            order: by,
+            order,
             row_id: sql.cast_to_text(&id.map_or_else(|| "NULL".into(), |id| sql.session_column(id))),
             ascending: list.ascending,
             limit: list.limit,

@@ -12,16 +12,16 @@ impl QueryBuilder<'_> {
         path: &[ForeignKeyEdge],
         selection: SelectionQuery<'_>,
     ) -> String {
-        let SelectionQuery { selection: chosen, revoke, row_key: addressing } = selection;
+        let SelectionQuery { selection, revoke, row_key } = selection;
         let sessions = quote_table(&self.mapping.sessions);
-        let chosen = self.selection_condition(chosen, revoke, addressing);
+        let is_selected = self.selection_condition(selection, revoke, row_key);
         let mut condition = String::new();
         for (turn, reference) in path.iter().enumerate() {
             let (from, to) =
                 (format!("c{}", turn + 1), if turn == 0 { "s".into() } else { format!("c{turn}") });
             let joined = join_condition(reference, &from, &to);
             condition = if turn == 0 {
-                format!("EXISTS (SELECT 1 FROM {sessions} AS s WHERE {joined} AND ({chosen}))")
+                format!("EXISTS (SELECT 1 FROM {sessions} AS s WHERE {joined} AND ({is_selected}))")
             } else {
                 format!(
                     "EXISTS (SELECT 1 FROM {} AS {to} WHERE {joined} AND {condition})",

@@ -68,14 +68,14 @@ impl QueryBuilder<'_> {
     /// Returns the statement that inserts deleted rows into the session table or a table that inherits from
     /// it. The dialect decides how many at once, and what the statement returns.
     #[must_use]
-    pub fn insert_removed_statement(&self, columns: &[ColumnDecl], into: &TableName) -> String {
+    pub fn insert_removed_statement(&self, columns: &[ColumnDecl], into_table: &TableName) -> String {
         let (sessions, token) = (&self.mapping.sessions, &self.mapping.token);
         let obstacles = self.obstacle_conditions(|name| {
             Some(self.dialect().inserted_value_expr(Self::column_index(columns, name)?))
         });
         self.dialect().insert_rows_statement(&RowInsertion {
             sessions,
-            into_table: into,
+            into_table,
             columns,
             obstacle: first_obstacle_expr(&obstacles),
             obstacles: obstacles.into_iter().map(|(_, condition)| condition).collect(),
@@ -89,12 +89,12 @@ impl QueryBuilder<'_> {
     /// what the statement returns.
     #[must_use]
     pub fn restore_ended_statement(&self, ended: EndedRows<'_>) -> String {
-        let EndedRows { columns, ended_by_column: ended_by, null_columns: nulls } = ended;
+        let EndedRows { columns, ended_by_column, null_columns } = ended;
         let parameter = |at: usize| self.dialect().restored_value_expr(at);
         // `=` can use an index but never matches NULL, so NULL columns are compared with IS NULL.
-        let same = self.unchanged_column_indexes(columns, ended_by).into_iter().filter_map(|at| {
+        let same = self.unchanged_column_indexes(columns, ended_by_column).into_iter().filter_map(|at| {
             let column = quote_identifier(&columns.get(at)?.name);
-            Some(if nulls.contains(&at) {
+            Some(if null_columns.contains(&at) {
                 format!("s.{column} IS NULL")
             } else {
                 format!("s.{column} = {}", parameter(at))
@@ -102,11 +102,11 @@ impl QueryBuilder<'_> {
         });
         // Any other change of the row since then means that it must not be overwritten.
         let condition = same.collect::<Vec<_>>().join(" AND ");
-        let value = Self::column_index(columns, ended_by).map_or_else(|| "NULL".into(), parameter);
+        let value = Self::column_index(columns, ended_by_column).map_or_else(|| "NULL".into(), parameter);
         self.dialect().restore_ended_statement(&EndedRowsRestore {
             sessions: &self.mapping.sessions,
             columns,
-            assignment: format!("{} = {value}", quote_identifier(ended_by)),
+            assignment: format!("{} = {value}", quote_identifier(ended_by_column)),
             condition,
             row_hash: self.row_hash_expr(),
         })
@@ -166,14 +166,17 @@ impl QueryBuilder<'_> {
         let declared = self.schema.table(&users.table).and_then(|found| found.column(&users.key));
         let key = format!("w.{}", quote_identifier(&users.key));
         let is_cast = self.dialect().casts_literals() && self.has_matching_key_types(users);
-        let is = match (equality, declared) {
+        let equals_user = match (equality, declared) {
             // Compared in its own type, the key can be looked up in its index.
             (Equality::Exact, Some(column)) if is_cast => {
                 format!("{key} = CAST(v.id AS {})", column.declared_type)
             }
             _ => self.same_user_condition(&key, "v.id", equality),
         };
-        Some(format!("{wanted} WHERE EXISTS (SELECT 1 FROM {} AS w WHERE {is})", quote_table(&users.table)))
+        Some(format!(
+            "{wanted} WHERE EXISTS (SELECT 1 FROM {} AS w WHERE {equals_user})",
+            quote_table(&users.table)
+        ))
     }
 
     /// Returns the condition that two values denote the same user to the application.
@@ -200,8 +203,9 @@ impl QueryBuilder<'_> {
         let user_is_missing = || {
             let (users, value) = (mapping.users.as_ref()?, value(mapping.user.as_deref()?)?);
             let key = format!("w.{}", quote_identifier(&users.key));
-            let is = self.same_user_condition(&key, &value, self.column_equality(&users.table, &users.key));
-            let known = format!("SELECT 1 FROM {} AS w WHERE {is}", quote_table(&users.table));
+            let equals_user =
+                self.same_user_condition(&key, &value, self.column_equality(&users.table, &users.key));
+            let known = format!("SELECT 1 FROM {} AS w WHERE {equals_user}", quote_table(&users.table));
             Some(format!("({value} IS NOT NULL AND NOT EXISTS ({known}))"))
         };
         let found = [

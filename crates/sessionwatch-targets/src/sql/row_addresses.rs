@@ -137,10 +137,10 @@ impl QueryBuilder<'_> {
         let (mut heaps, mut places, mut ids) = (vec![], vec![], vec![]);
         for address in addresses {
             match address {
-                RowAddress::Position(place) => places.push(*place),
-                RowAddress::HeapAndPosition { heap, position: place } => {
+                RowAddress::Position(position) => places.push(*position),
+                RowAddress::HeapAndPosition { heap, position } => {
                     heaps.push(*heap);
-                    places.push(*place);
+                    places.push(*position);
                 }
                 RowAddress::Id(id) => ids.push(id.as_str()),
             }

@@ -118,13 +118,13 @@ fn sample_table(name: &TableName) -> TableInfo {
 }
 
 fn sample_column(name: &str, kind: ColumnKind) -> ColumnInfo {
-    let declared = match kind {
+    let declared_type = match kind {
         ColumnKind::Integer => "bigint",
         ColumnKind::Timestamptz => "timestamp with time zone",
         _ => "text",
     };
-    let (name, declared) = (name.to_owned(), declared.to_owned());
-    ColumnInfo { name, declared_type: declared, kind, readable: true, ..ColumnInfo::default() }
+    let (name, declared_type) = (name.to_owned(), declared_type.to_owned());
+    ColumnInfo { name, declared_type, kind, readable: true, ..ColumnInfo::default() }
 }
 
 fn unique_index(column: &str) -> IndexInfo {

@@ -165,26 +165,26 @@ impl QueryBuilder<'_> {
         &self,
         selection: RowSelection<'_>,
         revoke: &RevokeMethod,
-        addressing: RowKeyKind,
+        row_key: RowKeyKind,
     ) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
-        let [locator, version] = self.dialect().planned_version_exprs(addressing);
+        let [locator, version] = self.dialect().planned_version_exprs(row_key);
         let id = self
             .mapping
             .id
             .as_deref()
             .map_or("CAST(NULL AS text)".into(), |id| self.cast_to_text(&self.session_column(id)));
-        let place = match addressing {
+        let place = match row_key {
             RowKeyKind::Place => Some(self.dialect().position_columns(false).join(", ")),
             RowKeyKind::HeapAndPlace => Some(self.dialect().position_columns(true).join(", ")),
             RowKeyKind::Id => None,
         };
-        let (before, gone, condition, first) = match (selection, self.row_key(addressing)) {
+        let (before, gone, condition, first) = match (selection, self.row_key(row_key)) {
             (RowSelection::WithReferencing(&roots, references), Some(name)) => (
                 format!(
                     "WITH RECURSIVE {goes}, gone AS (SELECT {names}, MAX(goes.depth) AS depth FROM goes GROUP BY {names})\n",
                     goes = self.cascade_cte(
-                        SelectionQuery { selection: roots, revoke, row_key: addressing },
+                        SelectionQuery { selection: roots, revoke, row_key },
                         references,
                         &name
                     ),
@@ -195,15 +195,15 @@ impl QueryBuilder<'_> {
                 // Referencing rows are deleted first, so that no row is deleted by a cascade unnoticed.
                 Some("gone.depth DESC"),
             ),
-            _ => (String::new(), "", self.selection_condition(selection, revoke, addressing), None),
+            _ => (String::new(), "", self.selection_condition(selection, revoke, row_key), None),
         };
         // Rows stored together are deleted together, which touches fewer pages.
         let order: Vec<&str> = first.into_iter().chain(place.as_deref()).collect();
         let order = if order.is_empty() { String::new() } else { format!("\nORDER BY {}", order.join(", ")) };
         format!(
-            "{before}SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
+            "{before}SELECT {locator}, {version}, {id}, {row_hash}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
             fingerprint = self.fingerprint_expr(),
-            mark = self.row_hash_expr(),
+            row_hash = self.row_hash_expr(),
             prefix = self.token_prefix_expr(),
             user = self.cast_to_text(&self.user_column()),
             end = expiry.micros_expr(&expiry.value),
@@ -333,14 +333,14 @@ impl QueryBuilder<'_> {
         &self,
         chosen: RowSelection<'_>,
         revoke: &RevokeMethod,
-        addressing: RowKeyKind,
+        row_key: RowKeyKind,
     ) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let condition = match chosen {
             RowSelection::Expired(before) => return expiry.expired_condition(before),
             RowSelection::Orphaned => return self.orphaned_condition(),
-            RowSelection::Duplicates => self.duplicate_rows_condition(addressing),
-            RowSelection::Excess(keep) => self.excess_rows_condition(keep, addressing),
+            RowSelection::Duplicates => self.duplicate_rows_condition(row_key),
+            RowSelection::Excess(keep) => self.excess_rows_condition(keep, row_key),
             RowSelection::User(id) => self.user_condition(id),
             RowSelection::Users(ids) => {
                 let each: Vec<String> = ids.iter().map(|id| self.user_condition(id)).collect();
@@ -351,12 +351,9 @@ impl QueryBuilder<'_> {
             RowSelection::All => "1 = 1".into(),
             RowSelection::Matching(filter) => self.filter_condition(filter),
             RowSelection::WithReferencing(&roots, references) => {
-                let Some(name) = self.row_key(addressing) else { return "1 = 0".into() };
-                let goes = self.cascade_cte(
-                    SelectionQuery { selection: roots, revoke, row_key: addressing },
-                    references,
-                    &name,
-                );
+                let Some(name) = self.row_key(row_key) else { return "1 = 0".into() };
+                let goes =
+                    self.cascade_cte(SelectionQuery { selection: roots, revoke, row_key }, references, &name);
                 let query = format!("WITH RECURSIVE {goes} SELECT {} FROM goes", name.columns_of("goes"));
                 return self.key_in_query_condition(&name, &query);
             }

@@ -46,9 +46,9 @@ impl TimestampExpr {
         value: &str,
         kind: ColumnKind,
     ) -> Self {
-        let DecodedColumn { value, native_decoder: native, is_indexable: indexable } =
+        let DecodedColumn { value, native_decoder, is_indexable } =
             dialect.decode_column(decoder, value, kind, clock);
-        Self { value, native, indexable, dialect, clock }
+        Self { value, native: native_decoder, indexable: is_indexable, dialect, clock }
     }
 
     /// Returns `true` if the column has a native timestamp type.

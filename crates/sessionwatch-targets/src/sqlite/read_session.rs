@@ -38,7 +38,7 @@ impl ReadBackend for SqliteRead {
     type Idle = Infallible;
 
     async fn open(path: &PathBuf, options: ReadOptions) -> Result<Self, TargetError> {
-        let ReadOptions { limits, fingerprint_key: key, .. } = options;
+        let ReadOptions { limits, fingerprint_key, .. } = options;
         if !path.is_file() {
             return Err(TargetError::File("no such file"));
         }
@@ -46,7 +46,7 @@ impl ReadBackend for SqliteRead {
         let mut connection =
             // Read-only at the file level; `query_only` also covers attached databases.
             Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
-        register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
+        register_functions(&connection, fingerprint_key).map_err(|error| classify_query_error(&error))?;
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         set_deadline(&mut connection, limits.timeout)?;
         // Reading the schema starts the transaction at once and fails early if the file is no database.
@@ -194,8 +194,8 @@ impl ReadBackend for SqliteRead {
         };
         let version =
             first("SELECT sqlite_version()")?.ok_or(TargetError::Undecodable("the version of SQLite"))?;
-        let journal = first("PRAGMA journal_mode")?;
-        Ok(ServerInfo { server: format!("SQLite {version}"), journal_mode: journal, ..ServerInfo::default() })
+        let journal_mode = first("PRAGMA journal_mode")?;
+        Ok(ServerInfo { server: format!("SQLite {version}"), journal_mode, ..ServerInfo::default() })
     }
 }
 

@@ -131,23 +131,16 @@ fn cell_equals(row: &[Option<String>], at: usize, expected: &str) -> bool {
 }
 
 fn parse_column(row: &[Option<String>]) -> Option<ColumnInfo> {
-    let declared = row.get(1)?.clone().unwrap_or_default();
-    let kind = if declared.contains("int") {
+    let declared_type = row.get(1)?.clone().unwrap_or_default();
+    let kind = if declared_type.contains("int") {
         ColumnKind::Integer
-    } else if ["char", "clob", "text"].iter().any(|word| declared.contains(word)) {
+    } else if ["char", "clob", "text"].iter().any(|word| declared_type.contains(word)) {
         ColumnKind::Text
     } else {
         ColumnKind::Other
     };
     let (name, nullable) = (row.first()?.clone()?, cell_equals(row, 2, "0"));
-    Some(ColumnInfo {
-        name,
-        declared_type: declared,
-        kind,
-        nullable,
-        readable: true,
-        ..ColumnInfo::default()
-    })
+    Some(ColumnInfo { name, declared_type, kind, nullable, readable: true, ..ColumnInfo::default() })
 }
 
 /// Returns `true` if values that differ to an index also differ to the column, so that uniqueness in the

@@ -74,15 +74,15 @@ impl WriteBackend for SqliteWrite {
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         // Without this setting, SQLite ignores ON DELETE actions.
         connection.pragma_update(None, "foreign_keys", true).map_err(|error| classify_query_error(&error))?;
-        let changed = Arc::new(Mutex::new(BTreeMap::new()));
-        let counter = Arc::clone(&changed);
+        let changed_rows = Arc::new(Mutex::new(BTreeMap::new()));
+        let counter = Arc::clone(&changed_rows);
         let count = move |action: Action, _: &str, table: &str, _: i64| {
             if action != Action::SQLITE_INSERT {
                 *lock_mutex(&counter).entry(table.to_lowercase()).or_default() += 1;
             }
         };
         connection.update_hook(Some(count)).map_err(|error| classify_query_error(&error))?;
-        Ok(Self { connection, limits, changed_rows: changed })
+        Ok(Self { connection, limits, changed_rows })
     }
 
     fn capabilities(&self) -> &'static Capabilities {
@@ -227,7 +227,7 @@ impl WriteBackend for SqliteWrite {
         rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
         self.begin_if_needed()?;
-        let RowsToRestore { batch, requested: wanted, .. } = rows;
+        let RowsToRestore { batch, requested, .. } = rows;
         let (columns, change) = (&batch.header.columns, &batch.header.change);
         let statement = rows.restore_statement(sql);
         let asked = (*change == RevokeMethod::Delete).then(|| sql.obstacle_query(columns));
@@ -249,7 +249,7 @@ impl WriteBackend for SqliteWrite {
             let Some(found) = found else { return Ok(Some(RestoreObstacle::Refused)) };
             RestoreObstacle::parse(&found).map(Some).ok_or(TargetError::Undecodable("a restored row"))
         };
-        wanted.iter().map(one).collect()
+        requested.iter().map(one).collect()
     }
 
     async fn restore_dependents(

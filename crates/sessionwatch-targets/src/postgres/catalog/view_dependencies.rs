@@ -142,11 +142,11 @@ pub(super) async fn read_dependencies(session: &PostgresRead) -> Result<Relation
     for row in &functions {
         let Some(table) = cell_text(row, 0) else { continue };
         match parse_executed_function(row, session.role()) {
-            Some(ExecutedFunction::Always(said)) => {
-                backgrounds.executed_code.entry(table.to_owned()).or_default().push(said);
+            Some(ExecutedFunction::Always(reason)) => {
+                backgrounds.executed_code.entry(table.to_owned()).or_default().push(reason);
             }
-            Some(ExecutedFunction::ForOthers(said)) => {
-                backgrounds.policy_code.entry(table.to_owned()).or_default().push(said);
+            Some(ExecutedFunction::ForOthers(reason)) => {
+                backgrounds.policy_code.entry(table.to_owned()).or_default().push(reason);
             }
             None => {}
         }
@@ -193,8 +193,8 @@ fn parse_executed_function(row: &CatalogRow, role: &RoleSettings) -> Option<Exec
             // An inlined function may contain further calls, which would run with a superuser's privileges.
             let planned =
                 is_constant_call(cell_text(row, 8)?, cell_text(row, 6)?) || (inlined && role.is_superuser);
-            let said = format!("the planner evaluates `{function}` for the {kind} expression of {table}");
-            planned.then_some(ExecutedFunction::Always(said))
+            let reason = format!("the planner evaluates `{function}` for the {kind} expression of {table}");
+            planned.then_some(ExecutedFunction::Always(reason))
         }
     }
 }

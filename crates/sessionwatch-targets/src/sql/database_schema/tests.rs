@@ -73,10 +73,12 @@ fn a_missing_schema_is_reported_with_a_similar_one() {
     let schema =
         schema(vec![table("public", "a", None), table("auth", "b", None), table("public", "c", None)]);
     assert_eq!(schema.schema_names(), ["auth", "public"]);
-    let said = missing_schema_message("publc", &schema.schema_names(), false);
+    let message = missing_schema_message("publc", &schema.schema_names(), false);
     assert!(
-        said.contains("`publc`") && said.contains("`public`") && said.contains("(schemas: `auth`, `public`)"),
-        "{said}"
+        message.contains("`publc`")
+            && message.contains("`public`")
+            && message.contains("(schemas: `auth`, `public`)"),
+        "{message}"
     );
     assert!(missing_schema_message("x", &[], false).ends_with("(schemas: none)"));
 }

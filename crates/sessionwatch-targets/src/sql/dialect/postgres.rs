@@ -237,14 +237,14 @@ impl SqlDialect for PostgresDialect {
         kind: ColumnKind,
         _: Option<UtcTimestamp>,
     ) -> DecodedColumn {
-        let (value, native, indexable) = match decoder {
+        let (value, native_decoder, is_indexable) = match decoder {
             Decoder::Timestamptz | Decoder::TimestampUtc => (value.to_owned(), Some(decoder), true),
             Decoder::TimestampLocal(zone) if kind == ColumnKind::Timestamp => {
                 (local_timestamp_expr(zone, value), Some(Decoder::Timestamptz), false)
             }
             _ => (micros_expr(decoder, value, kind == ColumnKind::Text), None, false),
         };
-        DecodedColumn { value, native_decoder: native, is_indexable: indexable }
+        DecodedColumn { value, native_decoder, is_indexable }
     }
 
     fn clock_expr(&self, native: Option<Decoder>) -> &'static str {

@@ -63,12 +63,12 @@ impl QueryBuilder<'_> {
 
 /// Returns the condition that a row is one of those that were read, in the same version.
 pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
-    let ReadCondition { rows, key_condition: named, full_row_hash: row_hash, .. } = condition;
-    let Some(found) = named else { return read_positions_condition(rows) };
+    let ReadCondition { rows, key_condition, full_row_hash, .. } = condition;
+    let Some(key_condition) = key_condition else { return read_positions_condition(rows) };
     let heaps = join_numbers(rows.iter().map(|row| row.locator.cast_signed()));
     let versions = join_numbers(rows.iter().map(|row| row.version));
     format!(
-        "{found} AND (s.tableoid, {row_hash}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
+        "{key_condition} AND (s.tableoid, {full_row_hash}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
     )
 }
 
@@ -104,8 +104,7 @@ fn parameter_rows_query(columns: &[ColumnDecl]) -> String {
 /// rows are `back` and the row hash of a restored row, or the name of an obstacle and the position of a row,
 /// counted from 1.
 pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
-    let RowInsertion { into_table: into, columns, obstacle, token, token_equality, row_hash: mark, .. } =
-        rows;
+    let RowInsertion { into_table, columns, obstacle, token, token_equality, row_hash, .. } = rows;
     let names: Vec<String> = columns.iter().map(|column| quote_identifier(&column.name)).collect();
     let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
     // Of rows that share a token, the first without an obstacle is restored.
@@ -123,11 +122,11 @@ pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
         "WITH o AS (SELECT g.*, {obstacle} AS obstacle FROM ({given}) AS g),\n\
          v AS (SELECT o.*, {turn} AS turn FROM o),\n\
          d AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\n\
-         WHERE {ROLE_SEARCH_PATH_CONDITION} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {mark} AS mark)\n\
+         WHERE {ROLE_SEARCH_PATH_CONDITION} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {row_hash} AS mark)\n\
          SELECT 'back', d.mark::text FROM d\n\
          UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
         given = parameter_rows_query(columns),
-        sessions = quote_table(into),
+        sessions = quote_table(into_table),
         names = names.join(", "),
         values = values.join(", "),
     )
@@ -136,9 +135,9 @@ pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
 /// Returns the statement that restores the column that ended sessions, for all rows in the parameters. Its
 /// result has the same form.
 pub(super) fn restore_ended_statement(rows: &EndedRowsRestore<'_>) -> String {
-    let EndedRowsRestore { sessions, columns, assignment: set, condition, row_hash: mark } = rows;
+    let EndedRowsRestore { sessions, columns, assignment, condition, row_hash } = rows;
     format!(
-        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {set} FROM v WHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} RETURNING {mark} AS mark)\n\
+        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {assignment} FROM v WHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} RETURNING {row_hash} AS mark)\n\
          SELECT 'back', mark::text FROM d",
         sessions = quote_table(sessions),
         given = parameter_rows_query(columns),

@@ -46,8 +46,8 @@ fn create_role_statement(name: &str, connections: u8) -> String {
 }
 
 fn watch_role_statements(grants: RoleGrants<'_>) -> String {
-    let RoleGrants { watch_role: name, mapping, .. } = grants;
-    let watch = quote_identifier(name);
+    let RoleGrants { watch_role, mapping, .. } = grants;
+    let watch = quote_identifier(watch_role);
     let sessions = quote_table(&mapping.sessions);
     let mut sql = format!(
         "-- Watch role: may read these columns and nothing else.\n\
@@ -84,7 +84,7 @@ fn watch_role_statements(grants: RoleGrants<'_>) -> String {
         );
     }
     sql.push_str(&grant_reference_columns(grants, &watch));
-    sql.push_str(&row_security_policies(grants, name, &[]));
+    sql.push_str(&row_security_policies(grants, watch_role, &[]));
     sql
 }
 
@@ -158,12 +158,12 @@ fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
 
 /// Returns a policy for each table with row-level security.
 fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[CascadingTable]) -> String {
-    let RoleGrants { mapping, row_security_tables: secured, .. } = grants;
+    let RoleGrants { mapping, row_security_tables, .. } = grants;
     let policy = quote_identifier(&format!("{role}_sees_all"));
     let mut sql = String::new();
     // Writing to a String cannot fail, here and below.
     let changed = [&mapping.sessions].into_iter().chain(dependents.iter().map(|dependent| &dependent.table));
-    for name in changed.filter(|name| secured.contains(name)) {
+    for name in changed.filter(|name| row_security_tables.contains(name)) {
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
@@ -171,7 +171,7 @@ fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[Casca
             quote_identifier(role)
         );
     }
-    if let Some(users) = mapping.users.as_ref().filter(|users| secured.contains(&&users.table)) {
+    if let Some(users) = mapping.users.as_ref().filter(|users| row_security_tables.contains(&&users.table)) {
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a hidden user would look like a deleted one",

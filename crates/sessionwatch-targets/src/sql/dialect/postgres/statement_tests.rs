@@ -64,7 +64,7 @@ fn rows_of_several_heaps_are_changed_by_id_or_row_hash_and_full_row_hash() {
     let (sql, columns) = (target.query_builder(), [ID_COLUMN.to_owned(), TOKEN_COLUMN.to_owned()]);
     let flag = Mutation { change: RowChange::Flag("agent", "o'ff\\"), orphans_only: true };
     let rows = [version(16_400, 5, "o'clock"), version(16_401, -6, "b")];
-    let read = |named| ReadRows { locate_by: named, columns: &columns, rows: &rows };
+    let read = |locate_by| ReadRows { locate_by, columns: &columns, rows: &rows };
     let by_id = sql.change_rows_statement(flag, read(LocateBy::Id), false);
     assert!(
         by_id.starts_with(&format!(r#"UPDATE {SESSIONS} AS s SET "agent" = E'o''ff\\' WHERE "#)),
@@ -194,11 +194,11 @@ fn a_session_is_restored_by_its_values_and_its_nulls() {
     let target = SampleTarget::on_server();
     let columns = [ID_COLUMN, TOKEN_COLUMN, USER_COLUMN, EXPIRES_COLUMN, "agent"]
         .map(|name| ColumnDecl { name: name.into(), kind: "text".into() });
-    let condition = |ended_by, nulls| {
+    let condition = |ended_by_column, null_columns| {
         let statement = target.query_builder().restore_ended_statement(EndedRows {
             columns: &columns,
-            ended_by_column: ended_by,
-            null_columns: nulls,
+            ended_by_column,
+            null_columns,
         });
         let condition = statement.split_once(" IS NOT NULL AND ").unwrap().1;
         condition.split_once(" RETURNING").unwrap().0.to_owned()
