@@ -100,10 +100,10 @@ impl<K> RowSinkSlot<K> {
 
 impl<S, K: RowSink> CopyInterceptor<S, K> {
     /// Intercepts a new connection, on which no protocol message was received yet.
-    pub(crate) fn new(stream: S, rows: RowSinkSlot<K>) -> Self {
+    pub(crate) fn new(stream: S, sink_slot: RowSinkSlot<K>) -> Self {
         Self {
             stream,
-            sink_slot: rows,
+            sink_slot,
             received: Vec::new(),
             start: 0,
             end: 0,

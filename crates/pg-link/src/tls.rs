@@ -63,7 +63,7 @@ pub(crate) fn tls_connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
             builder.with_root_certificates(load_root_certs(path)?).with_no_client_auth()
         }
         (mode, path) => {
-            let chain = match (mode, path) {
+            let chain_verifier = match (mode, path) {
                 (SslMode::VerifyCa, Some(path)) => {
                     let roots = Arc::new(load_root_certs(path)?);
                     let verifier =
@@ -73,7 +73,7 @@ pub(crate) fn tls_connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
                 (SslMode::VerifyCa, None) => return Err(TlsError::RootCert),
                 _ => None,
             };
-            let lenient = Arc::new(LenientVerifier { chain_verifier: chain, provider });
+            let lenient = Arc::new(LenientVerifier { chain_verifier, provider });
             builder.dangerous().with_custom_certificate_verifier(lenient).with_no_client_auth()
         }
     };

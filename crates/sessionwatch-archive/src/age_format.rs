@@ -170,27 +170,27 @@ impl<'a> AgeHeader<'a> {
     /// Parses the header and returns it with the payload. Recipients of other types are skipped.
     fn parse(sealed: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut lines = HeaderLines { rest: sealed.strip_prefix(VERSION_LINE.as_bytes())? };
-        let mut wrapped = vec![];
+        let mut wrapped_keys = vec![];
         loop {
             let before = lines.rest;
             let line = lines.next_line()?;
             if let Some(stanza) = line.strip_prefix(STANZA_PREFIX) {
-                let body = lines.read_body()?;
+                let ciphertext = lines.read_body()?;
                 let mut arguments = stanza.split(' ');
                 if arguments.next() == Some("X25519") {
-                    let share = decode_key(arguments.next()?)?;
-                    let body = body.try_into().ok()?;
+                    let ephemeral_share = decode_key(arguments.next()?)?;
+                    let ciphertext = ciphertext.try_into().ok()?;
                     arguments
                         .next()
                         .is_none()
-                        .then(|| wrapped.push(WrappedKey { ephemeral_share: share, ciphertext: body }))?;
+                        .then(|| wrapped_keys.push(WrappedKey { ephemeral_share, ciphertext }))?;
                 }
                 continue;
             }
             let mac = line.strip_prefix(MAC_PREFIX)?.strip_prefix(' ')?;
             let mac = STANDARD_NO_PAD.decode(mac).ok()?;
-            let text = &sealed[..sealed.len() - before.len() + MAC_PREFIX.len()];
-            return Some((Self { wrapped_keys: wrapped, authenticated_bytes: text, mac }, lines.rest));
+            let authenticated_bytes = &sealed[..sealed.len() - before.len() + MAC_PREFIX.len()];
+            return Some((Self { wrapped_keys, authenticated_bytes, mac }, lines.rest));
         }
     }
 }

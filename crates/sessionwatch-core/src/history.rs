@@ -213,7 +213,7 @@ impl SessionHistory {
         let mut recent = self.recent.clone();
         recent.clamp_and_prune(timestamps);
         let created: Vec<u64> = difference.created.iter().map(|(token, _)| *token).collect();
-        let reappeared = recent.take_reappeared(&created);
+        let ended_before = recent.take_reappeared(&created);
         recent.record_ended(&difference.ended, now);
         let missing = session_snapshot.missing_users();
         let mut users = BTreeMap::new();
@@ -233,12 +233,12 @@ impl SessionHistory {
         let (created_last_hour, per_user) = recent.new_in_last_hour();
         recent.record_peak(timestamps, created_last_hour);
         let busiest = recent.peak_of_last_day(now);
-        let mut creators: Vec<UserTotal> =
+        let mut top_creators: Vec<UserTotal> =
             per_user.into_iter().map(|(user, sessions)| UserTotal { user, sessions }).collect();
-        creators
+        top_creators
             .sort_by(|one, other| other.sessions.cmp(&one.sessions).then_with(|| one.user.cmp(&other.user)));
         let mut created_per_user = Histogram::new();
-        for holder in &creators {
+        for holder in &top_creators {
             *created_per_user.entry(holder.sessions).or_default() += 1;
         }
         Some(SessionChanges {
@@ -246,11 +246,11 @@ impl SessionHistory {
             extended: difference.extended,
             ended: difference.ended.len() as u64,
             reassigned: difference.reassigned,
-            reappeared: reappeared.iter().map(|session| session.fingerprint).collect(),
-            ended_before: reappeared,
+            reappeared: ended_before.iter().map(|session| session.fingerprint).collect(),
+            ended_before,
             created_last_hour: round_down(created_last_hour),
             created_per_user,
-            top_creators: creators,
+            top_creators,
             busiest_hour: (now.duration_since(recent.first_run_at) >= DAY).then(|| round_down(busiest)),
             recent,
         })

@@ -186,17 +186,22 @@ impl LocalTimeInput<'_> {
     #[must_use]
     pub fn find_doubts(&self) -> TimeZoneDoubts {
         let created = self.created.filter(|column| column.zone.is_wall_clock());
-        let ends = self.expires.zone.is_wall_clock();
-        let of_creation = if ends || created.is_some() { self.find_activity_contradiction() } else { None };
-        let of_end = if ends { self.find_expiry_contradiction() } else { None };
+        let is_expiry_zoneless = self.expires.zone.is_wall_clock();
+        let activity_evidence =
+            if is_expiry_zoneless || created.is_some() { self.find_activity_contradiction() } else { None };
+        let expiry_evidence = if is_expiry_zoneless { self.find_expiry_contradiction() } else { None };
         // Columns decoded in the same way were probably written in the same way.
-        let alike = ends && created.is_none_or(|column| column.zone == self.expires.zone);
-        let end = of_end.as_ref().or(of_creation.as_ref().filter(|_| alike));
-        let creation = of_creation.as_ref().or(of_end.as_ref().filter(|_| alike));
-        let idle = || if ends { self.find_idle_doubt() } else { None };
+        let same_zone = is_expiry_zoneless && created.is_none_or(|column| column.zone == self.expires.zone);
+        let for_expiry = expiry_evidence.as_ref().or(activity_evidence.as_ref().filter(|_| same_zone));
+        let for_creation = activity_evidence.as_ref().or(expiry_evidence.as_ref().filter(|_| same_zone));
+        let idle_doubt = || if is_expiry_zoneless { self.find_idle_doubt() } else { None };
         TimeZoneDoubts {
-            expires: end.map(|evidence| build_doubt(self.expires, evidence, self.now)).or_else(idle),
-            created: created.zip(creation).map(|(column, evidence)| build_doubt(column, evidence, self.now)),
+            expires: for_expiry
+                .map(|evidence| build_doubt(self.expires, evidence, self.now))
+                .or_else(idle_doubt),
+            created: created
+                .zip(for_creation)
+                .map(|(column, evidence)| build_doubt(column, evidence, self.now)),
         }
     }
 
@@ -345,12 +350,12 @@ impl LocalTimeInput<'_> {
             !explained && steps.zero_rows == 0 && 2 * steps.shift_rows >= differences.len()
         };
         if agreed && enough(steps.shift_rows) {
-            let why = format!(
+            let reason = format!(
                 "`{name}` is {} {} the time-zone-aware expiry in the same row",
                 format_hours(steps.shift_us.abs()),
                 direction_word(steps.shift_us)
             );
-            return Some(Contradiction { shift_us: Some(steps.shift_us), reason: why });
+            return Some(Contradiction { shift_us: Some(steps.shift_us), reason });
         }
         let early = differences.iter().filter(|by| (-MAX_UTC_OFFSET_US..-MAX_CLOCK_AHEAD_US).contains(*by));
         let (count, most) = early.fold((0, 0), |(count, most), by| (count + 1, by.abs().max(most)));
@@ -455,7 +460,7 @@ impl SampledRow {
 fn build_doubt(column: TimeColumn<'_>, evidence: &Contradiction, now: UtcTimestamp) -> TimeZoneDoubt {
     let assumed = if let ColumnZone::Local(zone) = column.zone { zone.offset_us_at(now) } else { 0 };
     let offset_us = evidence.shift_us.map(|shift| shift + assumed);
-    let is = match (column.zone, offset_us) {
+    let predicate_text = match (column.zone, offset_us) {
         (ColumnZone::Local(zone), Some(offset)) => {
             format!("is not the local time of {}, but about {}", zone.name(), format_utc_offset(offset))
         }
@@ -463,7 +468,7 @@ fn build_doubt(column: TimeColumn<'_>, evidence: &Contradiction, now: UtcTimesta
         (_, Some(offset)) => format!("is stored in local time, about {}", format_utc_offset(offset)),
         (_, None) => "is stored in local time".to_owned(),
     };
-    let reason = format!("`{}` {is}: {}", column.name, evidence.reason);
+    let reason = format!("`{}` {predicate_text}: {}", column.name, evidence.reason);
     TimeZoneDoubt { offset_us, reason, is_contradicted: true }
 }
 

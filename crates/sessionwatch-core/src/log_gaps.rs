@@ -69,9 +69,9 @@ impl StoredLogGap {
 }
 
 /// Appends gaps detected now to the stored ones of a source, and keeps only the latest.
-pub fn append_gaps(kept: &mut Vec<StoredLogGap>, gaps: &[LogGap], now: UtcTimestamp) {
-    kept.extend(gaps.iter().map(|gap| StoredLogGap { at: now, cause: gap.cause, bytes: gap.bytes }));
-    kept.drain(..kept.len().saturating_sub(MAX_STORED_GAPS));
+pub fn append_gaps(stored: &mut Vec<StoredLogGap>, gaps: &[LogGap], now: UtcTimestamp) {
+    stored.extend(gaps.iter().map(|gap| StoredLogGap { at: now, cause: gap.cause, bytes: gap.bytes }));
+    stored.drain(..stored.len().saturating_sub(MAX_STORED_GAPS));
 }
 
 #[cfg(test)]
@@ -87,16 +87,16 @@ mod tests {
 
     #[test]
     fn only_the_latest_gaps_are_kept() {
-        let mut kept = vec![];
+        let mut stored = vec![];
         for number in 0..30 {
             let gap = LogGap { cause: GapCause::Truncated, file: "app.log".into(), bytes: Some(number) };
-            append_gaps(&mut kept, &[gap.clone(), gap], at(i64::try_from(number).unwrap()));
+            append_gaps(&mut stored, &[gap.clone(), gap], at(i64::try_from(number).unwrap()));
         }
-        assert_eq!(kept.len(), MAX_STORED_GAPS);
-        assert_eq!((kept[0].at, kept[MAX_STORED_GAPS - 1].at), (at(20), at(29)));
-        let before = kept.clone();
-        append_gaps(&mut kept, &[], at(99));
-        assert_eq!(kept, before);
+        assert_eq!(stored.len(), MAX_STORED_GAPS);
+        assert_eq!((stored[0].at, stored[MAX_STORED_GAPS - 1].at), (at(20), at(29)));
+        let before = stored.clone();
+        append_gaps(&mut stored, &[], at(99));
+        assert_eq!(stored, before);
     }
 
     #[test]

@@ -54,10 +54,10 @@ impl RowAddressPacker {
     #[inline]
     pub(crate) fn pack(&mut self, address: Option<RowAddressRef<'_>>) -> u64 {
         match address {
-            Some(RowAddressRef::Position(place)) => place,
+            Some(RowAddressRef::Position(position)) => position,
             // Positions repeat across heaps, so heap and position are packed into one number.
-            Some(RowAddressRef::HeapAndPosition { heap, position: place }) => {
-                self.heap_number(heap) << POSITION_BITS | place
+            Some(RowAddressRef::HeapAndPosition { heap, position }) => {
+                self.heap_number(heap) << POSITION_BITS | position
             }
             Some(RowAddressRef::Id(id)) => self.ids.push(id) as u64,
             None => {
@@ -130,14 +130,14 @@ impl FirstRows {
 
     /// Keeps the row if it is among the first so far.
     pub(crate) fn offer_row(&mut self, packer: &RowAddressPacker, rank: i64, packed: u64) {
-        let is_before = |(kept_rank, kept): (i64, u64)| {
-            kept_rank < rank || (kept_rank == rank && packer.is_before(kept, packed))
+        let is_before = |(present_rank, present): (i64, u64)| {
+            present_rank < rank || (present_rank == rank && packer.is_before(present, packed))
         };
         // Most rows of a scan are rejected here, so this check comes before the search.
         if self.rows.len() == self.limit && self.rows.last().is_none_or(|last| is_before(*last)) {
             return;
         }
-        let place = self.rows.partition_point(|kept| is_before(*kept));
+        let place = self.rows.partition_point(|present| is_before(*present));
         self.rows.insert(place, (rank, packed));
         self.rows.truncate(self.limit);
     }

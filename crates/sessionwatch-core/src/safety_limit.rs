@@ -154,11 +154,8 @@ mod tests {
     const LIMIT: SafetyLimit =
         SafetyLimit { max_active_share: 0.2, max_rows: 10_000, max_table_share: DEFAULT_MAX_TABLE_SHARE };
 
-    fn exceeded(rows: u64, active: u64, all_active: u64, all_rows: u64) -> Option<LimitExceeded> {
-        LIMIT.check(
-            PlanImpact { rows, active, total_active: all_active, total_rows: all_rows },
-            RecentImpact::default(),
-        )
+    fn exceeded(rows: u64, active: u64, total_active: u64, total_rows: u64) -> Option<LimitExceeded> {
+        LIMIT.check(PlanImpact { rows, active, total_active, total_rows }, RecentImpact::default())
     }
 
     #[test]
@@ -224,8 +221,7 @@ mod tests {
         let ended = RecentImpact::from_plans(at(5), at(3), &running);
         assert_eq!(ended, RecentImpact { plans: 1, rows: 30, active: 15, uncounted: 0 });
         // Without active sessions no share applies, but rows are added up too.
-        let rows =
-            |rows, all_active| PlanImpact { rows, active: 0, total_active: all_active, total_rows: 30_000 };
+        let rows = |rows, total_active| PlanImpact { rows, active: 0, total_active, total_rows: 30_000 };
         assert_eq!(LIMIT.check(rows(9_970, 20), ended), None);
         let together_rows = Some(LimitExceeded::CombinedRows { rows: 10_001, plans: 1 });
         assert_eq!(LIMIT.check(rows(9_971, 20), ended), together_rows);

@@ -176,33 +176,31 @@ impl SnapshotBuilder {
     pub fn insert(&mut self, row: SessionRow<'_>) {
         // Every row needs an address, because duplicate tokens are only known at the end.
         let address = self.address_packer.pack(row.address);
-        let (expiry, active) = self.count_expiry(row.expiry, address);
-        let recent = self.count_creation(row.created);
-        let user = match row.user {
+        let (expiry, is_active) = self.count_expiry(row.expiry, address);
+        let is_recent = self.count_creation(row.created);
+        let user_key = match row.user {
             None => {
                 self.stats.anonymous += 1;
                 NO_USER_KEY
             }
             Some(id) => {
-                self.stats.active_with_user += u64::from(active);
-                let orphan = row.orphan || self.known_users.as_ref().is_some_and(|users| !users.contains(id));
-                if orphan {
+                self.stats.active_with_user += u64::from(is_active);
+                let is_orphan =
+                    row.orphan || self.known_users.as_ref().is_some_and(|users| !users.contains(id));
+                if is_orphan {
                     let rank = if let DecodedTime::At(_) = row.expiry { expiry } else { NEVER_EXPIRES_US };
                     self.notable.orphans.offer_row(&self.address_packer, rank, address);
                 }
-                let user = self.user_ids.user_key(id);
-                bucket_session(
-                    &mut self.tallies,
-                    SessionTally { user_key: user, is_active: active, is_recent: recent, is_orphan: orphan },
-                );
-                user
+                let user_key = self.user_ids.user_key(id);
+                bucket_session(&mut self.tallies, SessionTally { user_key, is_active, is_recent, is_orphan });
+                user_key
             }
         };
         // Rows without a token only count in the stats: there is nothing to compare them by.
         if let Some(fingerprint) = row.fingerprint {
             self.entries.push(
                 fingerprint,
-                AddressedEntry { entry: SnapshotEntry { fingerprint, user_key: user, expiry }, address },
+                AddressedEntry { entry: SnapshotEntry { fingerprint, user_key, expiry }, address },
             );
         }
     }
@@ -263,19 +261,19 @@ impl SnapshotBuilder {
     pub fn finish(self) -> SessionSnapshot {
         // The database connection is idle now, so both can use a CPU core of their own.
         let (tallies, entries) = (self.tallies, self.entries);
-        let (totals, sorted) = std::thread::scope(|scope| {
-            let totals = scope.spawn(|| aggregate_users(tallies));
+        let (user_totals, sorted) = std::thread::scope(|scope| {
+            let user_totals = scope.spawn(|| aggregate_users(tallies));
             let sorted = sort_entries(entries);
-            (totals.join(), sorted)
+            (user_totals.join(), sorted)
         });
-        let totals = totals.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let user_totals = user_totals.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         SessionSnapshot {
             entries: SnapshotEntries { buckets: sorted.buckets, user_ids: self.user_ids },
             address_packer: self.address_packer,
             notable: self.notable,
             addresses: sorted.addresses,
             repeated_fingerprints: sorted.repeated_fingerprints,
-            user_totals: totals,
+            user_totals,
             stats: self.stats,
             newest: self.newest,
         }

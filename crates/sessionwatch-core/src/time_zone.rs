@@ -145,8 +145,8 @@ impl Zone {
             if at > to.micros() {
                 break;
             }
-            let offset = i64::from(change.offset().seconds()) * MICROS_PER_SECOND;
-            shifts.push(OffsetShift { from_wall_us: at + offset, offset_us: offset });
+            let offset_us = i64::from(change.offset().seconds()) * MICROS_PER_SECOND;
+            shifts.push(OffsetShift { from_wall_us: at + offset_us, offset_us });
         }
         shifts
     }

@@ -158,7 +158,7 @@ impl UserIdInterner {
             let candidate = (count(user), user.user_key);
             let beaten = best.len() == limit && best.last().is_none_or(|last| !before(&candidate, last));
             if candidate.0 > 0 && !beaten {
-                let place = best.partition_point(|kept| before(kept, &candidate));
+                let place = best.partition_point(|present| before(present, &candidate));
                 best.insert(place, candidate);
                 best.truncate(limit);
             }
@@ -206,21 +206,21 @@ mod tests {
     #[test]
     fn the_highest_counts_come_first_and_ties_are_ordered_by_id() {
         let mut tallies = RadixBuckets::new(0);
-        for user in [10i64, 9, 9, 10, -3, 7, 7, 7, 8] {
-            let user = user.cast_unsigned();
+        for user_key in [10i64, 9, 9, 10, -3, 7, 7, 7, 8] {
+            let user_key = user_key.cast_unsigned();
             bucket_session(
                 &mut tallies,
-                SessionTally { user_key: user, is_active: true, is_recent: false, is_orphan: false },
+                SessionTally { user_key, is_active: true, is_recent: false, is_orphan: false },
             );
         }
         let (totals, names) = (aggregate_users(tallies), UserIdInterner::default());
         let top = |limit| {
-            let users = names.top_users(&totals, limit, |user| user.active);
-            users.into_iter().map(|user| user.user).collect::<Vec<_>>()
+            let users = names.top_users(&totals, limit, |user_key| user_key.active);
+            users.into_iter().map(|user_key| user_key.user).collect::<Vec<_>>()
         };
         assert_eq!(top(9), ["7", "9", "10", "-3", "8"]);
         assert_eq!(top(2), ["7", "9"]);
         assert!(top(0).is_empty());
-        assert!(names.top_users(&totals, 9, |user| user.recent).is_empty());
+        assert!(names.top_users(&totals, 9, |user_key| user_key.recent).is_empty());
     }
 }

@@ -80,15 +80,8 @@ pub(crate) struct Classification {
 }
 
 impl Classification {
-    fn new(kind: Option<LogEventKind>, from: usize) -> Self {
-        Self {
-            kind,
-            fields_from: from,
-            error_code: (0, 0),
-            is_multiline: true,
-            is_call: false,
-            bare_token: (0, 0),
-        }
+    fn new(kind: Option<LogEventKind>, fields_from: usize) -> Self {
+        Self { kind, fields_from, error_code: (0, 0), is_multiline: true, is_call: false, bare_token: (0, 0) }
     }
 }
 
@@ -131,13 +124,13 @@ pub(crate) fn classify_from_hit(
                 None
             }
             LiteralKind::Call | LiteralKind::SessionId => {
-                let bare = match Matchers::literal_kind(which) {
+                let bare_token = match Matchers::literal_kind(which) {
                     LiteralKind::Call => unkeyed_token::find_call_argument(message, at, complete),
                     _ => unkeyed_token::find_session_id(message, at + 1, complete),
                 };
-                if let Some(bare) = bare {
-                    let from = bare.as_ptr().addr() - message.as_ptr().addr();
-                    fallback.get_or_insert(only_a_token).bare_token = (from, from + bare.len());
+                if let Some(bare_token) = bare_token {
+                    let from = bare_token.as_ptr().addr() - message.as_ptr().addr();
+                    fallback.get_or_insert(only_a_token).bare_token = (from, from + bare_token.len());
                 }
                 None
             }
@@ -150,8 +143,8 @@ pub(crate) fn classify_from_hit(
         };
         match found {
             Some(Classification { kind: None, .. }) => {
-                let bare = fallback.map_or((0, 0), |fallback| fallback.bare_token);
-                fallback = found.map(|found| Classification { bare_token: bare, ..found });
+                let bare_token = fallback.map_or((0, 0), |fallback| fallback.bare_token);
+                fallback = found.map(|found| Classification { bare_token, ..found });
             }
             Some(_) => return found,
             None => {}

@@ -73,7 +73,7 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Creates the envelope of a bare message.
     #[must_use]
-    pub fn from_message(message: &'a [u8], complete: bool) -> Self {
+    pub fn from_message(message: &'a [u8], is_complete: bool) -> Self {
         Self {
             formats: [None; MAX_NESTED_ENVELOPES],
             starts_line: false,
@@ -82,7 +82,7 @@ impl<'a> Envelope<'a> {
             request_id: None,
             message: Cow::Borrowed(message),
             outer_object: None,
-            is_complete: complete,
+            is_complete,
         }
     }
 
@@ -211,19 +211,19 @@ fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<Envel
     let rest = &text[end + 1..];
     let place = |rest: &[u8]| text.len() - rest.len();
     let Some(mut rest) = rest.strip_prefix(b"1 ") else {
-        let (at, taken) = match timestamps::parse_bsd_timestamp(rest, defaults) {
-            Some((at, taken)) => (Some(at), taken),
+        let (timestamp, taken) = match timestamps::parse_bsd_timestamp(rest, defaults) {
+            Some((timestamp, taken)) => (Some(timestamp), taken),
             None => timestamps::parse_leading_timestamp(rest, defaults)
-                .map_or((None, 0), |(at, taken)| (Some(at), taken)),
+                .map_or((None, 0), |(timestamp, taken)| (Some(timestamp), taken)),
         };
         let rest = &rest[taken..];
         return Some(EnvelopeHeader {
             format: EnvelopeFormat::BsdSyslog,
-            timestamp: at,
+            timestamp,
             end: place(rest) + syslog_tag_bytes(rest),
         });
     };
-    let at = timestamps::parse_leading_timestamp(rest, defaults).map(|(at, _)| at);
+    let timestamp = timestamps::parse_leading_timestamp(rest, defaults).map(|(timestamp, _)| timestamp);
     // TIMESTAMP, HOSTNAME, APP-NAME, PROCID and MSGID.
     for _ in 0..5 {
         rest = &rest[memchr::memchr(b' ', rest)? + 1..];
@@ -231,7 +231,7 @@ fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<Envel
     rest = skip_structured_data(rest)?;
     let rest = rest.trim_ascii_start();
     let rest = rest.strip_prefix("\u{feff}".as_bytes()).unwrap_or(rest);
-    Some(EnvelopeHeader { format: EnvelopeFormat::Syslog, timestamp: at, end: place(rest) })
+    Some(EnvelopeHeader { format: EnvelopeFormat::Syslog, timestamp, end: place(rest) })
 }
 
 /// Returns the length of a host and a tag (` host app[1]: `), 0 if there are none.
@@ -274,7 +274,7 @@ impl JsonEnvelope {
     fn parse(text: &[u8], defaults: TimestampDefaults) -> Option<Self> {
         let mut pairs = KeyValues::new(text, false);
         let (mut format, mut stream) = (EnvelopeFormat::Json, false);
-        let (mut at, mut request, mut message, mut bytes) = (None, None, None, vec![]);
+        let (mut timestamp, mut request_id, mut message, mut bytes) = (None, None, None, vec![]);
         for pair in &mut pairs {
             // The journal exports messages that are not valid UTF-8 as an array of bytes.
             if pair.depth == 2 && pair.key.is_empty() && pair.parent == b"MESSAGE" {
@@ -294,10 +294,10 @@ impl JsonEnvelope {
                     message = Some(unescape_text(pair.value).into_owned());
                 }
                 b"__REALTIME_TIMESTAMP" | b"time" | b"timestamp" | b"ts" | b"@timestamp" => {
-                    at = timestamps::parse_timestamp(pair.value, defaults).or(at);
+                    timestamp = timestamps::parse_timestamp(pair.value, defaults).or(timestamp);
                 }
                 b"requestId" | b"request_id" | b"reqId" => {
-                    request = Some(String::from_utf8_lossy(&unescape_text(pair.value)).into_owned());
+                    request_id = Some(String::from_utf8_lossy(&unescape_text(pair.value)).into_owned());
                 }
                 _ => {}
             }
@@ -311,7 +311,7 @@ impl JsonEnvelope {
             format = EnvelopeFormat::Json;
         }
         // A truncated object may have lost the important part.
-        (!pairs.is_truncated()).then_some(Self { format, timestamp: at, request_id: request, message })
+        (!pairs.is_truncated()).then_some(Self { format, timestamp, request_id, message })
     }
 }
 

@@ -210,7 +210,7 @@ impl<'a> ExtractedFields<'a> {
 
     /// Builds the log event of a kind.
     pub(crate) fn to_event(&self, kind: LogEventKind) -> LogEvent<'a> {
-        let (user, other) = match kind {
+        let (user, other_user) = match kind {
             LogEventKind::DuplicateToken => {
                 (self.existing_user.clone().or_else(|| self.user.clone()), self.new_user.clone())
             }
@@ -222,7 +222,7 @@ impl<'a> ExtractedFields<'a> {
         LogEvent {
             at: self.timestamp,
             user,
-            other_user: other,
+            other_user,
             token_prefix: self.token.as_ref().map(|token| token.prefix.clone()),
             expires: self.expires,
             reason: self.reason.clone(),

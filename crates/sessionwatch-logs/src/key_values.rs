@@ -42,14 +42,14 @@ pub(crate) struct KeyValues<'a> {
 }
 
 impl<'a> KeyValues<'a> {
-    pub(crate) fn new(text: &'a [u8], complete: bool) -> Self {
+    pub(crate) fn new(text: &'a [u8], is_complete: bool) -> Self {
         Self {
             text,
             position: 0,
             parents: [b""; MAX_TRACKED_DEPTH],
             depth: 0,
             has_opened: false,
-            is_complete: complete,
+            is_complete,
             is_truncated: false,
         }
     }
@@ -124,16 +124,9 @@ impl<'a> KeyValues<'a> {
         &rest[..length]
     }
 
-    fn build_pair(&self, key: &'a [u8], value: &'a [u8], quoted: bool) -> KeyValue<'a> {
-        let at = self.position - value.len() - usize::from(quoted);
-        KeyValue {
-            parent: self.parent_key(),
-            key,
-            value,
-            is_quoted: quoted,
-            depth: self.depth,
-            value_offset: at,
-        }
+    fn build_pair(&self, key: &'a [u8], value: &'a [u8], is_quoted: bool) -> KeyValue<'a> {
+        let value_offset = self.position - value.len() - usize::from(is_quoted);
+        KeyValue { parent: self.parent_key(), key, value, is_quoted, depth: self.depth, value_offset }
     }
 
     /// Reads the value after a key; `None` if it is an object or list.

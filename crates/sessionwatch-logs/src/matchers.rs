@@ -77,8 +77,8 @@ impl Matchers {
 
     /// Returns a copy with other defaults for incomplete times.
     #[must_use]
-    pub fn with_time_defaults(&self, defaults: TimestampDefaults) -> Self {
-        Self { time_defaults: defaults, ..self.clone() }
+    pub fn with_time_defaults(&self, time_defaults: TimestampDefaults) -> Self {
+        Self { time_defaults, ..self.clone() }
     }
 
     /// Returns the custom patterns, in the order of [`pattern_index`](crate::log_event::LogEvent::pattern_index).

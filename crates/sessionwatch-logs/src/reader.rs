@@ -121,8 +121,8 @@ impl<'g> LogReader<'g> {
         while from < block.len() {
             if self.pending.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-                let (line, place) = (&block[from..end], block_range(offset, from, end));
-                if self.continue_entry(line, place, sink) {
+                let (line, byte_range) = (&block[from..end], block_range(offset, from, end));
+                if self.continue_entry(line, byte_range, sink) {
                     from = end;
                     continue;
                 }
@@ -130,8 +130,8 @@ impl<'g> LogReader<'g> {
             let mut within = block;
             if self.violation.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-                let (line, place) = (&block[from..end], block_range(offset, from, end));
-                match self.continue_violation(line, place, sink) {
+                let (line, byte_range) = (&block[from..end], block_range(offset, from, end));
+                match self.continue_violation(line, byte_range, sink) {
                     LineRelation::Continues => {
                         from = end;
                         continue;
@@ -141,27 +141,31 @@ impl<'g> LogReader<'g> {
                     LineRelation::Ends => {}
                 }
             }
-            let Some((hit, which)) = self.matchers.prefilter.find_next(within, from) else {
+            let Some((literal_offset, literal_number)) = self.matchers.prefilter.find_next(within, from)
+            else {
                 if within.len() == block.len() {
                     break;
                 }
                 from = within.len();
                 continue;
             };
-            let begin = memrchr(b'\n', &block[from..hit]).map_or(from, |before| from + before + 1);
-            let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
+            let begin = memrchr(b'\n', &block[from..literal_offset]).map_or(from, |before| from + before + 1);
+            let end =
+                memchr(b'\n', &block[literal_offset..]).map_or(block.len(), |end| literal_offset + end + 1);
             let complete = ended || block[end - 1] == b'\n';
             let line = &block[begin..end];
             let envelope = Envelope::parse(line, complete, self.matchers.time_defaults);
             // If the message is a slice of the line, the literal need not be searched for again.
-            let known = match &envelope.message {
+            let literal_in_message = match &envelope.message {
                 Cow::Borrowed(message) => {
                     let skipped = message.as_ptr().addr() - line.as_ptr().addr();
-                    (hit - begin).checked_sub(skipped).map(|hit| (hit, which))
+                    (literal_offset - begin)
+                        .checked_sub(skipped)
+                        .map(|literal_offset| (literal_offset, literal_number))
                 }
                 Cow::Owned(_) => None,
             };
-            self.process_envelope(envelope, block_range(offset, begin, end), known, sink);
+            self.process_envelope(envelope, block_range(offset, begin, end), literal_in_message, sink);
             from = end;
         }
     }
@@ -322,42 +326,43 @@ impl<'g> LogReader<'g> {
         {
             return;
         }
-        let mut classified = first
+        let mut classification = first
             .and_then(|(at, which)| classify_from_hit(self.matchers, &envelope.message, at, which, complete));
-        if classified.is_none_or(|found| found.kind.is_none())
+        if classification.is_none_or(|found| found.kind.is_none())
             && let Some(outer) = envelope.outer_object.take()
         {
             // The event may be in another field of the object than the message.
             match classify_message(self.matchers, &outer, true) {
-                Some(found) => (classified, envelope.message) = (Some(found), outer),
+                Some(found) => (classification, envelope.message) = (Some(found), outer),
                 None => envelope.outer_object = Some(outer),
             }
         }
         self.emit_pattern_matches(&envelope, byte_range, sink);
-        let Some(classified) = classified else {
+        let Some(classification) = classification else {
             self.counters.unrecognized += u64::from(self.matchers.patterns.is_empty());
             return;
         };
         let mut facts = ExtractedFields::default();
         let open = facts.collect_fields(
-            envelope.message.get(classified.fields_from..).unwrap_or_default(),
+            envelope.message.get(classification.fields_from..).unwrap_or_default(),
             envelope.is_complete,
-            TextForm::from_is_call(classified.is_call),
+            TextForm::from_is_call(classification.is_call),
             self.matchers.time_defaults,
         );
-        let goes_on = classified.is_multiline && (classified.kind.is_some() || classified.is_call);
+        let goes_on =
+            classification.is_multiline && (classification.kind.is_some() || classification.is_call);
         if open && goes_on && envelope.is_complete {
-            self.pending = Some(PendingEntry::new(envelope, classified, byte_range));
+            self.pending = Some(PendingEntry::new(envelope, classification, byte_range));
             return;
         }
-        if classified.kind.is_none() {
-            facts.collect_bare_token(&envelope.message, classified);
+        if classification.kind.is_none() {
+            facts.collect_bare_token(&envelope.message, classification);
         }
         if let Some(outer) = &envelope.outer_object {
             facts.collect_fields(outer, true, TextForm::Plain, self.matchers.time_defaults);
         }
         let context = EntryContext {
-            classification: classified,
+            classification,
             timestamp: envelope.timestamp,
             request_id: envelope.request_id.as_deref(),
             excerpt: LogExcerpt { from: byte_range.from, to: byte_range.to, text: &envelope.message },
@@ -443,12 +448,12 @@ impl<'g> LogReader<'g> {
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) -> bool {
         let mut facts = ExtractedFields::default();
-        let classified = pending.classification;
-        let text = pending.text.get(classified.fields_from..).unwrap_or_default();
+        let classification = pending.classification;
+        let text = pending.text.get(classification.fields_from..).unwrap_or_default();
         if facts.collect_fields(
             text,
             true,
-            TextForm::from_is_call(classified.is_call),
+            TextForm::from_is_call(classification.is_call),
             self.matchers.time_defaults,
         ) && ended == EntryEnd::Possible
         {
@@ -458,7 +463,7 @@ impl<'g> LogReader<'g> {
             facts.collect_fields(outer, true, TextForm::Plain, self.matchers.time_defaults);
         }
         let context = EntryContext {
-            classification: classified,
+            classification,
             timestamp: pending.timestamp,
             request_id: pending.request_id.as_deref(),
             excerpt: LogExcerpt { from: pending.from, to: pending.to, text: &pending.text },
@@ -474,30 +479,29 @@ impl<'g> LogReader<'g> {
         context: EntryContext<'a>,
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) {
-        let EntryContext { classification: classified, timestamp: at, request_id: request, excerpt: place } =
-            context;
+        let EntryContext { classification, timestamp, request_id, excerpt } = context;
         let complete = |mut event: LogEvent<'a>| {
-            event.at = at.or(event.at);
+            event.at = timestamp.or(event.at);
             if event.request_id.is_none() {
-                event.request_id = request.map(Cow::Borrowed).and_then(validate_request_id);
+                event.request_id = request_id.map(Cow::Borrowed).and_then(validate_request_id);
             }
             event
         };
-        if let Some(kind) = classified.kind {
+        if let Some(kind) = classification.kind {
             let mut event = complete(fields.to_event(kind));
-            let (begin, end) = classified.error_code;
+            let (begin, end) = classification.error_code;
             if begin < end {
-                event.reason = place.text.get(begin..end).and_then(parse_error_code);
+                event.reason = excerpt.text.get(begin..end).and_then(parse_error_code);
             }
             self.counters.truncated += u64::from(event.is_truncated);
-            sink(event, place);
+            sink(event, excerpt);
         }
         // A message with a full token also yields an event of its own, because the token is in the log whatever
         // happened.
         if let Some(prefix) = fields.leaked_prefix() {
             let found = complete(fields.to_event(LogEventKind::TokenInLog));
-            sink(LogEvent { token_prefix: Some(prefix.clone()), ..found }, place);
-        } else if classified.kind.is_none() {
+            sink(LogEvent { token_prefix: Some(prefix.clone()), ..found }, excerpt);
+        } else if classification.kind.is_none() {
             self.counters.unrecognized += 1;
         }
     }

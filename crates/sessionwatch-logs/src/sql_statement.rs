@@ -42,18 +42,18 @@ impl<'a> WriteStatement<'a> {
         }
         let (table, rest) = parse_name(&text[find_ignore_case(text, b"update ")? + "update ".len()..])?;
         let at = find_ignore_case(rest, b" set ")?;
-        let (mut assigned, mut rest) = (ColumnValues::default(), &rest[at + " set ".len()..]);
-        while assigned.columns.len() < MAX_COLUMNS
+        let (mut column_values, mut rest) = (ColumnValues::default(), &rest[at + " set ".len()..]);
+        while column_values.columns.len() < MAX_COLUMNS
             && let Some((column, after)) = parse_name(rest)
             && let Some(after) = after.trim_ascii_start().strip_prefix(b"=")
         {
             let (value, after) = parse_value(after.trim_ascii_start());
-            assigned.columns.push(column);
-            assigned.values.push(value);
+            column_values.columns.push(column);
+            column_values.values.push(value);
             let Some(next) = after.trim_ascii_start().strip_prefix(b",") else { break };
             rest = next;
         }
-        Some(Self { table, column_values: assigned })
+        Some(Self { table, column_values })
     }
 }
 

@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn parses_every_timestamp_format() {
         let noon = 1_795_608_000_000_000; // 2026-11-25T12:00:00Z
-        let near = UtcTimestamp::from_micros(noon).unwrap();
-        let clock = TimestampDefaults { offset_us: 3_600 * MICROS_PER_SECOND, reference: near };
+        let reference = UtcTimestamp::from_micros(noon).unwrap();
+        let clock = TimestampDefaults { offset_us: 3_600 * MICROS_PER_SECOND, reference };
         for (text, micros) in [
             ("2026-11-25T12:00:00Z", noon),
             ("2026-11-25T12:00:00.123456789Z", noon + 123_456),

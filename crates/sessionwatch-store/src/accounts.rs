@@ -242,9 +242,9 @@ pub struct LoginSessionUse {
 ///
 /// If the store cannot be written.
 pub fn touch_login_session(db: Tx<'_>, hash: &str, login_use: LoginSessionUse) -> Result<(), StoreError> {
-    let LoginSessionUse { used_at: now, expires_at: ends_at } = login_use;
+    let LoginSessionUse { used_at, expires_at } = login_use;
     let query = "UPDATE login_sessions SET seen_at = $2, expires_at = $3 WHERE hash = $1";
-    db.execute(query, &[hash.into(), now.into(), epoch_millis(ends_at).into()])?;
+    db.execute(query, &[hash.into(), used_at.into(), epoch_millis(expires_at).into()])?;
     Ok(())
 }
 

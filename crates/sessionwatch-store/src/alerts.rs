@@ -172,19 +172,19 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
 /// Returns the parameters for an alert, in the order of the columns.
 fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
     // States without a counter store zero, so that a later state does not inherit an old count.
-    let (looks, clear, since, notified_at) = match record.alert.state {
+    let (failing_runs, passing_runs, since, notified_at) = match record.alert.state {
         AlertState::Resolved => (0, 0, None, None),
-        AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
-        AlertState::Firing { since, passing_runs: clear, notified_at } => {
-            (0, clear, Some(since), notified_at)
+        AlertState::Pending { failing_runs, since } => (failing_runs, 0, Some(since), None),
+        AlertState::Firing { since, passing_runs, notified_at } => {
+            (0, passing_runs, Some(since), notified_at)
         }
     };
     [
         (&record.target).into(),
         (&record.check).into(),
         record.alert.state.name().into(),
-        looks.into(),
-        clear.into(),
+        failing_runs.into(),
+        passing_runs.into(),
         since.into(),
         notified_at.into(),
         record.alert.is_stale.into(),
@@ -253,7 +253,7 @@ mod tests {
                 AlertState::Firing { since: at(5), passing_runs: 1, notified_at: None },
                 AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(9)) },
             ] {
-                let kept = AlertRecord {
+                let record = AlertRecord {
                     target: "one".into(),
                     check: "duplicate-tokens".into(),
                     alert: Alert { state, is_stale: true, is_acknowledged: true },
@@ -265,9 +265,9 @@ mod tests {
                     finding: Some("{}".into()),
                     updated_at: at(77),
                 };
-                store.write(|db| upsert_alert(db, &kept)).unwrap();
+                store.write(|db| upsert_alert(db, &record)).unwrap();
                 let read = store.read(|db| find_alert(db, "one", "duplicate-tokens")).unwrap();
-                assert_eq!(read, Some(kept));
+                assert_eq!(read, Some(record));
                 // A check that is unknown and never failed has no alert.
                 let listed = store.read(|db| list_alerts(db, false)).unwrap().len();
                 assert_eq!(listed, usize::from(state != AlertState::Resolved), "{state:?}");

@@ -87,15 +87,15 @@ impl BatchState {
 impl ArchivedRowState {
     fn from_byte(byte: u8) -> Option<Self> {
         // An unknown byte is an error: a row of unknown state must neither be restored nor purged.
-        [Self::NotRemoved, Self::Archived, Self::Restored].into_iter().find(|fate| *fate as u8 == byte)
+        [Self::NotRemoved, Self::Archived, Self::Restored].into_iter().find(|state| *state as u8 == byte)
     }
 }
 
 impl ArchivedBatch {
     /// Counts the rows in this state.
     #[must_use]
-    pub fn count_rows(&self, fate: ArchivedRowState) -> u64 {
-        self.row_states.iter().filter(|found| **found == fate).count() as u64
+    pub fn count_rows(&self, state: ArchivedRowState) -> u64 {
+        self.row_states.iter().filter(|found| **found == state).count() as u64
     }
 }
 
@@ -139,21 +139,21 @@ pub fn set_batch_state(
     id: i64,
     state: BatchState,
     txid: Option<i64>,
-    fates: &[ArchivedRowState],
+    row_states: &[ArchivedRowState],
 ) -> Result<(), StoreError> {
-    if fates.iter().all(|fate| *fate == ArchivedRowState::NotRemoved) {
+    if row_states.iter().all(|row_state| *row_state == ArchivedRowState::NotRemoved) {
         db.execute("DELETE FROM archive_batches WHERE id = $1", &[id.into()])?;
         return Ok(());
     }
     let values = [id.into(), state.name().into(), super::row::Param::Int(txid)];
     // State and fates are two statements, but one transaction of the caller.
     db.execute("UPDATE archive_batches SET state = $2, txid = $3 WHERE id = $1", &values)?;
-    let fates_now = encode_row_states(fates);
+    let encoded_states = encode_row_states(row_states);
     db.execute(
         "UPDATE archive_batches SET fates = $2 WHERE id = $1",
-        &[id.into(), fates_now.as_slice().into()],
+        &[id.into(), encoded_states.as_slice().into()],
     )?;
-    if !fates.contains(&ArchivedRowState::Archived) {
+    if !row_states.contains(&ArchivedRowState::Archived) {
         // No row is left to restore, so the sealed copies are dropped at once.
         db.execute(
             "UPDATE archive_batches SET sealed = $2 WHERE id = $1",
@@ -211,11 +211,11 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
     )?;
     let mut summaries: Vec<ArchiveSummary> = Vec::new();
     for row in &rows {
-        let fates = read_row_states(row, 5)?;
+        let states = read_row_states(row, 5)?;
         // Decoded only to be checked: an unknown state is an error even where it is not shown.
         row.parse_text::<BatchState>(6)?;
-        let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
-        let at = row.read_timestamp(2)?;
+        let count = |state| states.iter().filter(|found| **found == state).count() as u64;
+        let first_sealed_at = row.read_timestamp(2)?;
         let plan = row.read_text(0)?;
         // A linear search: there are few plans at a time, and the order of the rows is kept.
         let found = summaries.iter().position(|summary| summary.plan == plan);
@@ -224,7 +224,7 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
             summaries.push(ArchiveSummary {
                 plan,
                 target: row.read_text(1)?,
-                first_sealed_at: at,
+                first_sealed_at,
                 purge_at: row.read_timestamp(3)?,
                 recipient: row.read_text(4)?,
                 restorable_rows: 0,
@@ -233,7 +233,7 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
         }
         let summary = &mut summaries[index];
         // Rows are read in descending order of ids, so the first batch of a plan comes last.
-        summary.first_sealed_at = summary.first_sealed_at.min(at);
+        summary.first_sealed_at = summary.first_sealed_at.min(first_sealed_at);
         summary.restorable_rows += count(ArchivedRowState::Archived);
         summary.restored_rows += count(ArchivedRowState::Restored);
     }
@@ -265,8 +265,9 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
     let rows = db.query_rows(&format!("SELECT fates FROM archive_batches WHERE {passed}"), &values)?;
     let mut removed = 0;
     for row in &rows {
-        removed += read_row_states(row, 0)?.iter().filter(|fate| **fate == ArchivedRowState::Archived).count()
-            as u64;
+        removed +=
+            read_row_states(row, 0)?.iter().filter(|state| **state == ArchivedRowState::Archived).count()
+                as u64;
     }
     if let (Tx::Sqlite(_), false) = (db, rows.is_empty()) {
         // Overwrites the freed pages, so that purged rows cannot be recovered from the file.
@@ -276,23 +277,23 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
     Ok(removed)
 }
 
-fn encode_row_states(fates: &[ArchivedRowState]) -> Vec<u8> {
-    fates.iter().map(|fate| *fate as u8).collect()
+fn encode_row_states(states: &[ArchivedRowState]) -> Vec<u8> {
+    states.iter().map(|state| *state as u8).collect()
 }
 
 /// Reads the state of each row of a batch.
 fn read_row_states(row: &StoreRow, at: usize) -> Result<Vec<ArchivedRowState>, StoreError> {
-    let fate = |byte: &u8| ArchivedRowState::from_byte(*byte).ok_or_else(|| row.undecodable_column(at));
-    row.read_bytes(at)?.iter().map(fate).collect()
+    let state = |byte: &u8| ArchivedRowState::from_byte(*byte).ok_or_else(|| row.undecodable_column(at));
+    row.read_bytes(at)?.iter().map(state).collect()
 }
 
 fn batch_from_row(row: &StoreRow) -> Result<ArchivedBatch, StoreError> {
-    let (rows, fates) = (
+    let (rows, row_states) = (
         row_ref::decode_row_refs(row.read_bytes(8)?).map_err(|_| row.undecodable_column(8))?,
         read_row_states(row, 9)?,
     );
     // A batch whose lists differ in length would assign fates to the wrong rows.
-    if rows.len() != fates.len() {
+    if rows.len() != row_states.len() {
         return Err(row.undecodable_column(9));
     }
     Ok(ArchivedBatch {
@@ -305,7 +306,7 @@ fn batch_from_row(row: &StoreRow) -> Result<ArchivedBatch, StoreError> {
         purge_at: row.read_timestamp(6)?,
         recipient: row.read_text(7)?,
         rows,
-        row_states: fates,
+        row_states,
     })
 }
 
@@ -344,10 +345,10 @@ mod tests {
             assert_eq!(store.read(|db| list_unsettled_batches(db, "other")).unwrap(), []);
             // An unsettled batch is not purged.
             assert_eq!(store.write(|db| purge_batches(db, None, at(60))).unwrap(), 0);
-            let fates = [ArchivedRowState::Archived, ArchivedRowState::NotRemoved];
-            settle(1, &fates);
+            let row_states = [ArchivedRowState::Archived, ArchivedRowState::NotRemoved];
+            settle(1, &row_states);
             (expected.state, expected.transaction_id, expected.row_states) =
-                (BatchState::Kept, None, fates.to_vec());
+                (BatchState::Kept, None, row_states.to_vec());
             assert_eq!(
                 store.read(|db| find_batch(db, 1)).unwrap(),
                 Some((expected.clone(), b"sealed".to_vec()))

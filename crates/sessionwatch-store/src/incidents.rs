@@ -432,14 +432,14 @@ mod tests {
     }
 
     fn entry(kind: &str, step: &str) -> TimelineEntry {
-        let [actor, said, detail] = ["ada", "x", "{}"].map(str::to_owned);
-        TimelineEntry { at: at(2), actor, kind: kind.into(), step: step.into(), message: said, detail }
+        let [actor, message, detail] = ["ada", "x", "{}"].map(str::to_owned);
+        TimelineEntry { at: at(2), actor, kind: kind.into(), step: step.into(), message, detail }
     }
 
     #[test]
     fn incidents_timelines_and_drills_are_stored() {
         for store in store_of_each_kind() {
-            let mut kept = IncidentRecord {
+            let mut incident = IncidentRecord {
                 id: "INC-20260131-001".into(),
                 target: "app".into(),
                 severity: IncidentSeverity::P0,
@@ -452,17 +452,17 @@ mod tests {
             };
             store
                 .write(|db| {
-                    upsert_incident(db, &kept)
-                        .and_then(|()| insert_timeline_entry(db, &kept.id, &entry("opened", "")))
+                    upsert_incident(db, &incident)
+                        .and_then(|()| insert_timeline_entry(db, &incident.id, &entry("opened", "")))
                 })
                 .unwrap();
-            assert_eq!(store.read(|db| find_open_incident(db, "app")).unwrap(), Some(kept.clone()));
-            assert_eq!(store.read(|db| list_timeline(db, &kept.id)).unwrap(), [entry("opened", "")]);
+            assert_eq!(store.read(|db| find_open_incident(db, "app")).unwrap(), Some(incident.clone()));
+            assert_eq!(store.read(|db| list_timeline(db, &incident.id)).unwrap(), [entry("opened", "")]);
             assert_eq!(store.read(audit::verify_chain).unwrap(), audit::ChainStatus::Intact(1));
-            (kept.state, kept.closed_at) = (IncidentState::Closed, Some(at(3)));
-            store.write(|db| upsert_incident(db, &kept)).unwrap();
+            (incident.state, incident.closed_at) = (IncidentState::Closed, Some(at(3)));
+            store.write(|db| upsert_incident(db, &incident)).unwrap();
             assert_eq!(store.read(|db| find_open_incident(db, "app")).unwrap(), None);
-            assert_eq!(store.read(list_incidents).unwrap(), [kept]);
+            assert_eq!(store.read(list_incidents).unwrap(), [incident]);
             let drill = DrillRecord {
                 at: at(4),
                 target: "app".into(),

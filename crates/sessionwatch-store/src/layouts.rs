@@ -81,20 +81,21 @@ pub fn list_layouts<L: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLayout<
 /// # Errors
 ///
 /// If the store cannot be written.
-pub fn upsert_layout<L: Serialize>(db: Tx<'_>, kept: &StoredLayout<L>) -> Result<(), StoreError> {
+pub fn upsert_layout<L: Serialize>(db: Tx<'_>, record: &StoredLayout<L>) -> Result<(), StoreError> {
     // Before the transaction is touched, so that a failure leaves nothing half written.
-    let layout = serde_json::to_string(&kept.layout).map_err(|_| StoreError::NotSerializable("a layout"))?;
+    let layout =
+        serde_json::to_string(&record.layout).map_err(|_| StoreError::NotSerializable("a layout"))?;
     db.execute(
         "INSERT INTO layouts (target, address, configured, layout, at, confirmed_by) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (target) DO UPDATE SET address = excluded.address, configured = excluded.configured,
            layout = excluded.layout, at = excluded.at, confirmed_by = excluded.confirmed_by",
         &[
-            kept.target.as_str().into(),
-            kept.address.as_str().into(),
-            kept.configured_tables.as_str().into(),
+            record.target.as_str().into(),
+            record.address.as_str().into(),
+            record.configured_tables.as_str().into(),
             layout.as_str().into(),
-            kept.recognized_at.into(),
-            (&kept.confirmed_by).into(),
+            record.recognized_at.into(),
+            (&record.confirmed_by).into(),
         ],
     )?;
     Ok(())

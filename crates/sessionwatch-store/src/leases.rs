@@ -145,8 +145,8 @@ mod tests {
         for store in store_of_each_kind() {
             let take = |holder: &str| store.write(|db| acquire_lease(db, "app", holder)).unwrap();
             let fence =
-                |holder: &str, term| LeaseFence { lease: "app".into(), holder: holder.into(), epoch: term };
-            let guard = |holder: &str, term| store.read(|db| verify_epoch(db, &fence(holder, term)));
+                |holder: &str, epoch| LeaseFence { lease: "app".into(), holder: holder.into(), epoch };
+            let guard = |holder: &str, epoch| store.read(|db| verify_epoch(db, &fence(holder, epoch)));
             assert_eq!(take("one"), Some(1));
             assert_eq!(take("two"), None);
             assert_eq!(take("one"), Some(1));

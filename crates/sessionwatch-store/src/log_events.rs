@@ -316,8 +316,8 @@ fn read_log_event_counts(
     window: LogEventWindow<'_>,
 ) -> Result<Vec<LogEventCount>, StoreError> {
     let count = |row: &StoreRow| {
-        let fit = row.read_optional_known_text(1, |name| name.parse::<MatchKind>().is_ok())?;
-        Ok(LogEventCount { kind: row.read_text(0)?, match_kind: fit, count: row.read_u64(2)? })
+        let match_kind = row.read_optional_known_text(1, |name| name.parse::<MatchKind>().is_ok())?;
+        Ok(LogEventCount { kind: row.read_text(0)?, match_kind, count: row.read_u64(2)? })
     };
     db.query_rows(query, &[window.target.into(), window.from.into(), window.to.into()])?
         .iter()

@@ -94,14 +94,14 @@ fn schema_of(database: &testkit::Database<'_>, version: usize) -> StoreLocation 
 }
 
 fn assert_first(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
-    let kept = alerts::list_alerts(db, true)?;
-    let firing = kept.iter().find(|kept| kept.check == "duplicate-tokens").unwrap();
+    let alerts = alerts::list_alerts(db, true)?;
+    let firing = alerts.iter().find(|alerts| alerts.check == "duplicate-tokens").unwrap();
     assert_eq!(
         firing.alert.state,
         AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(5)) }
     );
     assert_eq!((firing.acknowledged_by.as_deref(), firing.verdict.as_deref()), (Some("ada"), None));
-    assert_eq!(kept.len(), if version < HISTORY { 2 } else { 3 });
+    assert_eq!(alerts.len(), if version < HISTORY { 2 } else { 3 });
     let reached = alerts::find_alert(db, "app", "target-unreachable")?.unwrap();
     assert_eq!(reached.alert.state, AlertState::Resolved);
     let due = outbox::count_messages(db)?;
@@ -244,7 +244,7 @@ fn assert_terms(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
 fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     if version >= LAYOUTS {
         let confirmed: Vec<Option<String>> =
-            layouts::list_layouts::<Value>(db)?.into_iter().map(|kept| kept.confirmed_by).collect();
+            layouts::list_layouts::<Value>(db)?.into_iter().map(|record| record.confirmed_by).collect();
         assert_eq!(confirmed, [None, Some("ada".into())]);
     }
     if version >= NETWORKS {

@@ -78,8 +78,8 @@ enum OwnedParam {
 impl PgStore {
     /// Starts the thread, which connects on the first request.
     pub(super) fn start(dsn: Dsn) -> Result<Self, StoreError> {
-        let (jobs, received) = unbounded_channel();
-        let (end, ending) = watch::channel(None);
+        let (requests, received) = unbounded_channel();
+        let (deadline, ending) = watch::channel(None);
         // A runtime of its own: the caller's may be shut down while the last writes are still to be made.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -89,7 +89,7 @@ impl PgStore {
             .name("store".into())
             .spawn(move || runtime.block_on(process_requests(dsn, received, ending)))
             .map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
-        Ok(Self { requests: jobs, deadline: end })
+        Ok(Self { requests, deadline })
     }
 
     /// Returns the sender of the deadline from which requests fail instead of waiting.
@@ -115,11 +115,11 @@ impl PgStore {
         self.send_request(PgRequestKind::Begin { writes }).map(drop)
     }
 
-    fn send_request(&self, work: PgRequestKind) -> Result<StatementResult, StoreError> {
-        let (answer, answered) = mpsc::sync_channel(1);
+    fn send_request(&self, kind: PgRequestKind) -> Result<StatementResult, StoreError> {
+        let (reply, answered) = mpsc::sync_channel(1);
         let gone = StoreError::Server("the thread of its connection has ended");
         // A closed channel means that the thread has panicked, and no later request can succeed.
-        self.requests.send(PgRequest { kind: work, reply: answer }).map_err(|_| gone)?;
+        self.requests.send(PgRequest { kind, reply }).map_err(|_| gone)?;
         answered.recv().map_err(|_| StoreError::Server("the thread of its connection has ended"))?
     }
 }
@@ -131,10 +131,10 @@ async fn process_requests(
 ) {
     // No connection yet: a command that never asks must not need the server.
     let mut link = None;
-    while let Some(PgRequest { kind: work, reply: answer }) = jobs.recv().await {
+    while let Some(PgRequest { kind, reply }) = jobs.recv().await {
         // A timeout here as well, because the server's own does not work if the network is gone.
         let outcome = tokio::select! {
-            outcome = perform_request(&dsn, &mut link, work) => outcome,
+            outcome = perform_request(&dsn, &mut link, kind) => outcome,
             () = wait_until_timeout(&mut ending) => Err(StoreError::Server("request timed out")),
         };
         // The state of the transaction is unknown after an error: drop the connection, and begin the next transaction
@@ -143,7 +143,7 @@ async fn process_requests(
             link = None;
         }
         // Fails only if the caller has panicked meanwhile.
-        let _ = answer.send(outcome);
+        let _ = reply.send(outcome);
     }
 }
 
@@ -255,7 +255,7 @@ fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
     if *state == SqlState::INSUFFICIENT_PRIVILEGE {
         return StoreError::InsufficientPrivilege;
     }
-    let said = if *state == SqlState::LOCK_NOT_AVAILABLE {
+    let message = if *state == SqlState::LOCK_NOT_AVAILABLE {
         "another client held the write lock for more than 9 s; the daemon retries"
     } else if *state == SqlState::QUERY_CANCELED {
         "a statement was canceled, or ran for more than 10 s; the daemon retries"
@@ -271,7 +271,7 @@ fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
     } else {
         return StoreError::StatementRefused(state.code().to_owned());
     };
-    StoreError::Server(said)
+    StoreError::Server(message)
 }
 
 impl OwnedParam {

@@ -105,7 +105,7 @@ mod tests {
     fn restored_sessions_are_listed_until_they_are_pruned() {
         use ArchivedRowState::{Archived, NotRemoved, Restored};
         for store in store_of_each_kind() {
-            let row = |token: Option<i64>| RowRef { token_fingerprint: token, ..RowRef::default() };
+            let row = |token_fingerprint: Option<i64>| RowRef { token_fingerprint, ..RowRef::default() };
             let batch = ArchivedBatch {
                 id: 1,
                 plan: "p".into(),
@@ -126,8 +126,8 @@ mod tests {
                     archive_batches::set_batch_state(db, 1, BatchState::Restoring, None, &batch.row_states)
                 })
                 .unwrap();
-            let underway = vec![(-7_i64).cast_unsigned(), 8];
-            assert_eq!(list("app"), [RestoredSessions { at: None, fingerprints: underway }]);
+            let fingerprints = vec![(-7_i64).cast_unsigned(), 8];
+            assert_eq!(list("app"), [RestoredSessions { at: None, fingerprints }]);
             assert_eq!(list("other"), []);
             let states = [Restored, Archived, Restored, NotRemoved];
             store.write(|db| settle_batch(db, &batch, &states, at(5))).unwrap();

@@ -69,8 +69,8 @@ impl QueryOrigin {
 }
 
 impl StoreRow {
-    pub(super) fn new(cells: Vec<StoreValue>, query: &Arc<QueryOrigin>) -> Self {
-        Self { values: cells, origin: Arc::clone(query) }
+    pub(super) fn new(values: Vec<StoreValue>, query: &Arc<QueryOrigin>) -> Self {
+        Self { values, origin: Arc::clone(query) }
     }
 
     /// Returns the error for a column whose value cannot be decoded.

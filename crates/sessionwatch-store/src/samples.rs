@@ -102,11 +102,11 @@ pub fn record_sample(
         }
         upsert_sample(db, target, resolution, &merged)?;
     }
-    for (resolution, kept) in
+    for (resolution, max_age) in
         FINE_RESOLUTIONS.into_iter().chain([(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)])
     {
         // The configured retention also shortens the finer resolutions.
-        let before = retention.confirmed_now - kept.min(retention.max_age);
+        let before = retention.confirmed_now - max_age.min(retention.max_age);
         db.execute(
             "DELETE FROM samples WHERE target = $1 AND resolution = $2 AND at < $3",
             &[target.into(), resolution.into(), before.into()],
@@ -127,8 +127,8 @@ pub fn insert_past_runs(
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
     let coarsest = [(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)];
-    for (resolution, kept) in FINE_RESOLUTIONS.into_iter().chain(coarsest) {
-        let retained = runs.iter().filter(|run| now.duration_since(run.at) < kept);
+    for (resolution, max_age) in FINE_RESOLUTIONS.into_iter().chain(coarsest) {
+        let retained = runs.iter().filter(|run| now.duration_since(run.at) < max_age);
         let mut bucket: Option<GaugeSample> = None;
         for run in retained {
             let start = bucket_start(run.at, resolution);
@@ -188,7 +188,7 @@ pub fn list_samples_between(
 ) -> Result<Vec<GaugeSample>, StoreError> {
     // One resolution for the whole period: a chart must not mix points of different widths.
     // By age and not by length: older points exist only in coarser resolutions.
-    let fine = FINE_RESOLUTIONS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
+    let fine = FINE_RESOLUTIONS.into_iter().find(|(_, max_age)| now.duration_since(from) <= *max_age);
     let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
     let rows = db.query_rows(
         "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
@@ -351,8 +351,8 @@ mod tests {
     use super::*;
     use crate::tests::store_of_each_kind;
 
-    fn keep(passed: UtcTimestamp, keep: SignedDuration) -> SampleRetention {
-        SampleRetention { max_age: keep, confirmed_now: passed }
+    fn keep(confirmed_now: UtcTimestamp, max_age: SignedDuration) -> SampleRetention {
+        SampleRetention { max_age, confirmed_now }
     }
 
     #[test]

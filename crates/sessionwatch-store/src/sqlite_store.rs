@@ -84,28 +84,20 @@ impl SqliteStore {
         // Archived rows are large: a long WAL (8,000 pages) checkpoints them less often.
         connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
-        let readers = Arc::new(ReadPool::new(path));
+        let read_pool = Arc::new(ReadPool::new(path));
         let (path, read_only) = (path.to_owned(), false);
-        Ok(Self {
-            path,
-            connection,
-            read_pool: readers,
-            identity,
-            fallback: None,
-            lock_file: None,
-            read_only,
-        })
+        Ok(Self { path, connection, read_pool, identity, fallback: None, lock_file: None, read_only })
     }
 
     /// Wraps a connection that is the only way to read the database, such as one in memory.
     pub(crate) fn with_sole_connection(path: PathBuf, connection: Connection) -> Self {
         // The pool is switched off: there is no file that could be read beside this connection.
-        let readers = Arc::new(ReadPool::new(&path));
-        readers.set_memory_fallback(true);
+        let read_pool = Arc::new(ReadPool::new(&path));
+        read_pool.set_memory_fallback(true);
         Self {
             path,
             connection,
-            read_pool: readers,
+            read_pool,
             identity: None,
             fallback: None,
             lock_file: None,

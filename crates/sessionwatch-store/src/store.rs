@@ -85,12 +85,12 @@ impl Store {
     }
 
     fn from_backend(backend: StoreBackend) -> Self {
-        let (readers, end, identity) = match &backend {
+        let (read_pool, server_deadline, identity) = match &backend {
             StoreBackend::Sqlite(file) => (Some(Arc::clone(&file.read_pool)), None, file.identity.clone()),
             StoreBackend::Postgres(remote) => (None, Some(remote.deadline_sender()), None),
         };
         let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
-        Self { backend, read_pool: readers, server_deadline: end, identity, health, fence: None }
+        Self { backend, read_pool, server_deadline, identity, health, fence: None }
     }
 
     /// Opens an empty in-memory store, which is dropped with the last handle.
@@ -333,8 +333,8 @@ impl Store {
         self.read(|db| {
             // Measured around the query: the server read its clock somewhere between the two.
             let before = clock.elapsed();
-            let at = leases::current_timestamp(db)?;
-            Ok(sessionwatch_clock::ServerReading { server_time: at, before, after: clock.elapsed() })
+            let server_time = leases::current_timestamp(db)?;
+            Ok(sessionwatch_clock::ServerReading { server_time, before, after: clock.elapsed() })
         })
     }
 

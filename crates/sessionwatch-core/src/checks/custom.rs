@@ -71,12 +71,12 @@ impl FromStr for CustomThreshold {
 
     fn from_str(text: &str) -> Result<Self, ThresholdParseError> {
         let text = text.trim();
-        let found = ThresholdOperator::ALL.iter().find_map(|(comparison, sign)| {
-            Some((*comparison, text.strip_prefix(sign)?.trim().parse::<f64>().ok()?))
+        let found = ThresholdOperator::ALL.iter().find_map(|(operator, sign)| {
+            Some((*operator, text.strip_prefix(sign)?.trim().parse::<f64>().ok()?))
         });
         match found {
             // An infinite threshold would never or always fail, which is surely a mistake.
-            Some((comparison, number)) if number.is_finite() => Ok(Self { operator: comparison, number }),
+            Some((operator, number)) if number.is_finite() => Ok(Self { operator, number }),
             _ => Err(ThresholdParseError),
         }
     }

@@ -65,35 +65,29 @@ impl<'a> ByteReader<'a> {
     fn read_snapshot(&mut self) -> Option<SnapshotEntries> {
         let names: Vec<&[u8]> = self.read_list(Self::read_text)?;
         let entry = |reader: &mut Self| {
-            let (fingerprint, user) = (reader.read_u64()?, reader.read_u64()?);
-            Some(SnapshotEntry { fingerprint, user_key: user, expiry: reader.read_i64()? })
+            let (fingerprint, user_key) = (reader.read_u64()?, reader.read_u64()?);
+            Some(SnapshotEntry { fingerprint, user_key, expiry: reader.read_i64()? })
         };
-        let entries = self.read_list(|reader| reader.read_list::<_, Vec<_>>(entry))?;
-        Some(SnapshotEntries { buckets: entries, user_ids: UserIdInterner::from_texts(&names) })
+        let buckets = self.read_list(|reader| reader.read_list::<_, Vec<_>>(entry))?;
+        Some(SnapshotEntries { buckets, user_ids: UserIdInterner::from_texts(&names) })
     }
 
     fn read_recent_history(&mut self) -> Option<RecentHistory> {
-        let (at, since) = (self.read_timestamp()?, self.read_timestamp()?);
+        let (at, first_run_at) = (self.read_timestamp()?, self.read_timestamp()?);
         let user = |reader: &mut Self| {
             let user = String::from_utf8(reader.read_text()?.to_vec()).ok()?;
             Some((user, reader.read_u64()?))
         };
-        let arrivals = self.read_list(|reader| {
-            let (at, span) = (reader.read_timestamp()?, SignedDuration::from_micros(reader.read_i64()?));
+        let new_sessions = self.read_list(|reader| {
+            let (at, interval) = (reader.read_timestamp()?, SignedDuration::from_micros(reader.read_i64()?));
             let count = reader.read_u64()?;
-            Some(NewSessions { seen_at: at, interval: span, count, users: reader.read_list(user)? })
+            Some(NewSessions { seen_at: at, interval, count, users: reader.read_list(user)? })
         })?;
-        let peaks =
+        let hourly_peaks =
             self.read_list(|reader| Some((reader.read_i64()?, f64::from_bits(reader.read_u64()?))))?;
         let ended = self.read_list(|reader| {
             Some(EndedSession { fingerprint: reader.read_u64()?, ended_at_us: reader.read_i64()? })
         })?;
-        Some(RecentHistory {
-            last_run_at: at,
-            first_run_at: since,
-            new_sessions: arrivals,
-            hourly_peaks: peaks,
-            ended,
-        })
+        Some(RecentHistory { last_run_at: at, first_run_at, new_sessions, hourly_peaks, ended })
     }
 }

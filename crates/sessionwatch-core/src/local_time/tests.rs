@@ -298,10 +298,10 @@ proptest! {
     ) {
         let with = |(age, used): &(i64, i64)| {
             let row = row((idle + age) * MICROS_PER_SECOND, lifetime * MICROS_PER_HOUR, 0);
-            let end_named = row.expires;
+            let named_expiry = row.expires;
             let used = used.min(&(idle + age)) * MICROS_PER_SECOND;
             let lifetime_us = Some(lifetime * MICROS_PER_HOUR);
-            SampledRow { expires: row.expires.map(|end| end.saturating_add_micros(used)), named_expiry: end_named, lifetime_us, ..row }
+            SampledRow { expires: row.expires.map(|end| end.saturating_add_micros(used)), named_expiry, lifetime_us, ..row }
         };
         let rows: Vec<SampledRow> = ages.iter().map(with).collect();
         let newest = rows.iter().filter_map(|row| row.created).max().unwrap();

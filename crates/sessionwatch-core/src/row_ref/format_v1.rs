@@ -27,7 +27,7 @@ fn read_row(bytes: &mut &[u8]) -> Option<RowRef> {
         }
         Some(Some(i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?)))
     };
-    let (expires, token) = (number(EXPIRES_FLAG)?, number(TOKEN_FLAG)?);
+    let (expires_us, token_fingerprint) = (number(EXPIRES_FLAG)?, number(TOKEN_FLAG)?);
     let active = flags & ACTIVE_FLAG != 0;
     let mut text = || {
         // Zero stands for no text; any other number is the length plus one.
@@ -35,18 +35,8 @@ fn read_row(bytes: &mut &[u8]) -> Option<RowRef> {
         let Some(length) = usize::from(length).checked_sub(1) else { return Some(None) };
         Some(Some(String::from_utf8_lossy(take_bytes(bytes, length)?).into_owned()))
     };
-    let (id, prefix, user) = (text()?, text()?, text()?);
-    Some(RowRef {
-        locator,
-        version,
-        row_hash,
-        id,
-        token_fingerprint: token,
-        token_prefix: prefix,
-        user,
-        expires_us: expires,
-        active,
-    })
+    let (id, token_prefix, user) = (text()?, text()?, text()?);
+    Some(RowRef { locator, version, row_hash, id, token_fingerprint, token_prefix, user, expires_us, active })
 }
 
 fn take_bytes<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {

@@ -104,8 +104,8 @@ impl LiveRow {
     fn new(row: SessionRow<'_>, names: &mut UserIdInterner) -> Self {
         let SessionRow { fingerprint, user, expiry, created, orphan, address } = row;
         // Text ids are interned, because the same user usually has several sessions.
-        let user = user.map(|user| names.user_key(user));
-        Self { fingerprint, user_key: user, expiry, created, orphan, address: address.map(to_owned_address) }
+        let user_key = user.map(|user| names.user_key(user));
+        Self { fingerprint, user_key, expiry, created, orphan, address: address.map(to_owned_address) }
     }
 
     fn as_session_row<'a>(&'a self, names: &'a UserIdInterner) -> SessionRow<'a> {
@@ -118,19 +118,17 @@ impl LiveRow {
 
 fn to_owned_address(address: RowAddressRef<'_>) -> RowAddress {
     match address {
-        RowAddressRef::Position(place) => RowAddress::Position(place),
-        RowAddressRef::HeapAndPosition { heap, position: place } => {
-            RowAddress::HeapAndPosition { heap, position: place }
-        }
+        RowAddressRef::Position(position) => RowAddress::Position(position),
+        RowAddressRef::HeapAndPosition { heap, position } => RowAddress::HeapAndPosition { heap, position },
         RowAddressRef::Id(id) => RowAddress::Id(String::from_utf8_lossy(id).into_owned()),
     }
 }
 
 fn to_address_ref(address: &RowAddress) -> RowAddressRef<'_> {
     match address {
-        RowAddress::Position(place) => RowAddressRef::Position(*place),
-        RowAddress::HeapAndPosition { heap, position: place } => {
-            RowAddressRef::HeapAndPosition { heap: *heap, position: *place }
+        RowAddress::Position(position) => RowAddressRef::Position(*position),
+        RowAddress::HeapAndPosition { heap, position } => {
+            RowAddressRef::HeapAndPosition { heap: *heap, position: *position }
         }
         RowAddress::Id(id) => RowAddressRef::Id(id.as_bytes()),
     }

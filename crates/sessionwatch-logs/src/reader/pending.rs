@@ -31,9 +31,9 @@ pub(super) struct PendingEntry {
 
 impl PendingEntry {
     /// Creates an entry from its first line.
-    pub(super) fn new(first: Envelope<'_>, classified: Classification, byte_range: ByteRange) -> Self {
+    pub(super) fn new(first: Envelope<'_>, classification: Classification, byte_range: ByteRange) -> Self {
         Self {
-            classification: classified,
+            classification,
             outer_object: first.outer_object.map(Cow::into_owned),
             timestamp: first.timestamp,
             request_id: first.request_id,
