@@ -44,9 +44,11 @@ pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
         }
         // By the last alert, since the total time is what the budget is about.
         times.sort_by(|one, other| one.last_secs.total_cmp(&other.last_secs));
-        let DeliveryTimes { first_secs: first, last_secs: last } = times[times.len() / 2];
-        println!("{kind:>12} {first:>9.2} {last:>9.2} {:>18.2}", one_by_one / last);
-        figures.push(json!({ "store": kind, "first_s": first, "last_s": last, "one_by_one_s": one_by_one }));
+        let DeliveryTimes { first_secs, last_secs } = times[times.len() / 2];
+        println!("{kind:>12} {first_secs:>9.2} {last_secs:>9.2} {:>18.2}", one_by_one / last_secs);
+        figures.push(
+            json!({ "store": kind, "first_s": first_secs, "last_s": last_secs, "one_by_one_s": one_by_one }),
+        );
     }
     Ok(json!({ "alerts": figures }))
 }
@@ -91,10 +93,10 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
     // All lines in one write, so that the daemon reads them at the same time.
     append_lines(&log, &lines)?;
     wait_for_alerts(&webhook.received_alerts, 1)?;
-    let first = began.elapsed().as_secs_f64();
+    let first_secs = began.elapsed().as_secs_f64();
     // One alert arrived before the clock started, and one was awaited above.
     wait_for_alerts(&webhook.received_alerts, alerts.saturating_sub(2))?;
-    Ok(DeliveryTimes { first_secs: first, last_secs: began.elapsed().as_secs_f64() })
+    Ok(DeliveryTimes { first_secs, last_secs: began.elapsed().as_secs_f64() })
 }
 
 fn append_lines(log: &Path, lines: &str) -> Result<()> {
@@ -117,7 +119,7 @@ struct WebhookListener {
 fn start_listener() -> Result<WebhookListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
-    let (sender, checks) = channel();
+    let (sender, received_alerts) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let sender = sender.clone();
@@ -126,7 +128,7 @@ fn start_listener() -> Result<WebhookListener> {
             std::thread::spawn(move || serve_webhook(stream, &sender));
         }
     });
-    Ok(WebhookListener { port, received_alerts: checks })
+    Ok(WebhookListener { port, received_alerts })
 }
 
 /// Answers requests until the client closes the connection.

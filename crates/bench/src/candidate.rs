@@ -134,10 +134,10 @@ fn run_command(command: &[String]) -> Result<RunCost> {
         .with_context(|| format!("cannot run `{program}`"))?;
     // `wait4` also returns the peak memory of this child alone.
     let ended = child.wait4()?;
-    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
     match ended.status.code() {
         // Exit code 1 means that checks are failing, which is a complete run.
-        Some(0 | 1) => Ok(RunCost { duration_ms: milliseconds, peak_bytes: ended.rusage.maxrss }),
+        Some(0 | 1) => Ok(RunCost { duration_ms, peak_bytes: ended.rusage.maxrss }),
         code => bail!("`{program}` failed with exit code {code:?}"),
     }
 }

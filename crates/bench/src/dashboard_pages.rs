@@ -85,9 +85,9 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
             let [p50, p99, rate] =
                 run_wrk(&format!("http://{address}{page}"), &cookie, concurrency, seconds)?;
             // By the 99th percentile, because people notice the slow pages.
-            let kept = if p99 < PAGE_BUDGET_MS { "met" } else { "NOT met" };
+            let verdict = if p99 < PAGE_BUDGET_MS { "met" } else { "NOT met" };
             let page = format!("{page}{note}");
-            println!("{page:<66} {concurrency:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
+            println!("{page:<66} {concurrency:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {verdict:>8}");
             figures.push(json!({
                 "page": page, "at_once": concurrency, "p50_ms": p50, "p99_ms": p99, "pages_a_second": rate,
             }));

@@ -50,11 +50,14 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
             BatchShape { lines, one_in },
             Duration::from_secs(seconds),
         )?;
-        let IngestMeasurement { lines_per_sec: a_second, refused_batches: refused, p99_ms: p99, .. } = figure;
-        println!("{lines:>15} {:>16} {a_second:>12.0} {refused:>9} {p99:>10.1}", format!("1 in {one_in}"));
+        let IngestMeasurement { lines_per_sec, refused_batches, p99_ms, .. } = figure;
+        println!(
+            "{lines:>15} {:>16} {lines_per_sec:>12.0} {refused_batches:>9} {p99_ms:>10.1}",
+            format!("1 in {one_in}")
+        );
         figures.push(json!({
-            "lines_a_batch": figure.lines, "one_in": figure.one_in, "lines_a_second": a_second,
-            "refused": refused, "p99_ms": p99,
+            "lines_a_batch": figure.lines, "one_in": figure.one_in, "lines_a_second": lines_per_sec,
+            "refused": refused_batches, "p99_ms": p99_ms,
         }));
     }
     Ok(json!({ "drain": figures }))
@@ -131,17 +134,11 @@ fn measure_batch_shape(url: &str, load: BatchShape, duration: Duration) -> Resul
     })?;
     let took = began.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
-    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    let p99_ms = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let a_second = answers.accepted_lines.load(Ordering::Relaxed) as f64 / took;
-    let refused = answers.refused_batches.load(Ordering::Relaxed);
-    Ok(IngestMeasurement {
-        lines: load.lines,
-        one_in: load.one_in,
-        lines_per_sec: a_second,
-        refused_batches: refused,
-        p99_ms: p99,
-    })
+    let lines_per_sec = answers.accepted_lines.load(Ordering::Relaxed) as f64 / took;
+    let refused_batches = answers.refused_batches.load(Ordering::Relaxed);
+    Ok(IngestMeasurement { lines: load.lines, one_in: load.one_in, lines_per_sec, refused_batches, p99_ms })
 }
 
 /// Sends batches until the time is up. Returns the times of accepted batches, in milliseconds.
@@ -153,7 +150,7 @@ fn send_batches(
     answers: &IngestTotals,
 ) -> Result<Vec<f64>> {
     let BatchShape { lines, one_in } = load;
-    let IngestTotals { accepted_lines: taken, refused_batches: refused } = answers;
+    let IngestTotals { accepted_lines, refused_batches } = answers;
     let stream = TcpStream::connect(address)?;
     // Small requests would otherwise wait for the acknowledgment of the previous one.
     stream.set_nodelay(true)?;
@@ -189,11 +186,11 @@ fn send_batches(
         stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
         match read_response_status(&mut reader)? {
             200 => {
-                taken.fetch_add(lines as u64, Ordering::Relaxed);
+                accepted_lines.fetch_add(lines as u64, Ordering::Relaxed);
                 times.push(sent.elapsed().as_secs_f64() * 1_000.0);
             }
             // A refused batch is the intended reaction to overload, and counted apart.
-            503 => drop(refused.fetch_add(1, Ordering::Relaxed)),
+            503 => drop(refused_batches.fetch_add(1, Ordering::Relaxed)),
             status => bail!("unexpected status {status}"),
         }
     }

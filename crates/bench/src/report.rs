@@ -54,9 +54,9 @@ impl RoundReport {
         println!("{:<44} {:>9} {:>9} {:>9} {:>7} {:>9}", "", "median ms", "min", "max", "÷ scan", "peak MiB");
         let scan = self.find_stats(CHECK_SCAN).map_or(f64::NAN, |scan| scan.median_ms);
         for figure in &self.stats {
-            let CandidateStats { name, median_ms: median, min_ms: min, max_ms: max, peak_bytes, .. } = figure;
-            let (ratio, peak) = (median / scan, bytes_as_mebibytes(*peak_bytes));
-            println!("{name:<44} {median:>9.1} {min:>9.1} {max:>9.1} {ratio:>7.2} {peak:>9.1}");
+            let CandidateStats { name, median_ms, min_ms, max_ms, peak_bytes, .. } = figure;
+            let (ratio, peak) = (median_ms / scan, bytes_as_mebibytes(*peak_bytes));
+            println!("{name:<44} {median_ms:>9.1} {min_ms:>9.1} {max_ms:>9.1} {ratio:>7.2} {peak:>9.1}");
         }
     }
 

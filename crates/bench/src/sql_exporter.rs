@@ -80,13 +80,13 @@ impl SqlExporter {
         let log = child.stdout.take().context("standard output is not piped")?;
         let is_over =
             BufReader::new(log).lines().map_while(Result::ok).any(|line| line.contains(ROUND_END_MESSAGE));
-        let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+        let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
         // It would sleep until its next round.
         child.kill()?;
         let ended = child.wait4()?;
         if !is_over {
             bail!("the exporter ended before the end of its round");
         }
-        Ok(RunCost { duration_ms: milliseconds, peak_bytes: ended.rusage.maxrss })
+        Ok(RunCost { duration_ms, peak_bytes: ended.rusage.maxrss })
     }
 }

@@ -60,7 +60,7 @@ impl FaultProxy {
     /// # Errors
     ///
     /// Fails if the proxy cannot listen on a port.
-    pub fn start(upstream: u16, fault: NetworkFault) -> Result<Self> {
+    pub fn start(upstream_port: u16, fault: NetworkFault) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let state = ProxyState {
@@ -71,7 +71,7 @@ impl FaultProxy {
             server_bytes: vec![],
         };
         let shared = Arc::new(ProxyShared {
-            upstream_port: upstream,
+            upstream_port,
             state: Mutex::new(state),
             changed: Condvar::new(),
             ended: AtomicBool::new(false),

@@ -93,10 +93,10 @@ impl HttpSink {
         Self::start_with_plan(0, ResponsePlan::Never)
     }
 
-    fn start_with_plan(port: u16, answers: ResponsePlan) -> Result<Self> {
+    fn start_with_plan(port: u16, responses: ResponsePlan) -> Result<Self> {
         let gate = Mutex::new(ResponseGate { arrived: 0, immediate: 0, batch_size: 1 });
-        let (received, answers, opened) = (Inbox::new(), Mutex::new(answers), Condvar::new());
-        let shared = Arc::new(HttpSinkState { received, responses: answers, gate, gate_changed: opened });
+        let (received, responses, gate_changed) = (Inbox::new(), Mutex::new(responses), Condvar::new());
+        let shared = Arc::new(HttpSinkState { received, responses, gate, gate_changed });
         let serving = Arc::clone(&shared);
         let server = TcpServer::start(port, move |stream| serve_connection(&serving, stream))?;
         Ok(Self { server, shared })

@@ -123,18 +123,17 @@ impl PostgresServer {
         })
     }
 
-    fn start_with_options(
-        ServerOptions { bin_folder: bin, settings, tls }: ServerOptions<'_>,
-    ) -> Result<Self> {
+    fn start_with_options(ServerOptions { bin_folder, settings, tls }: ServerOptions<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
         let owner = find_unprivileged_user()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
         }
-        let bin = server_binaries::make_accessible(bin, &folder, owner)?;
-        let clients = if bin.join("psql").exists() { bin.clone() } else { find_newest_installed()? };
+        let bin_folder = server_binaries::make_accessible(bin_folder, &folder, owner)?;
+        let client_bin_folder =
+            if bin_folder.join("psql").exists() { bin_folder.clone() } else { find_newest_installed()? };
         // Another process may take a port before the server binds it; the start then fails.
-        let (port, bouncer_port) = (find_free_port()?, find_free_port()?);
+        let (port, pgbouncer_port) = (find_free_port()?, find_free_port()?);
         let data = folder.join("data");
         let secret = folder.join("password");
         fs::write(&secret, TEST_PASSWORD)?;
@@ -152,7 +151,7 @@ impl PostgresServer {
             "scram-sha-256",
             "--auth-local=trust",
         ];
-        run(&bin.join("initdb"), &[&initdb[..], &["-E", "UTF8", "--locale=C", "--no-sync"]].concat())?;
+        run(&bin_folder.join("initdb"), &[&initdb[..], &["-E", "UTF8", "--locale=C", "--no-sync"]].concat())?;
         let certificates = if tls { Some(require_tls(&folder, &data, owner)?) } else { None };
         let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(
@@ -164,11 +163,11 @@ impl PostgresServer {
         )?;
         let watchdog = spawn_watchdog(&folder, &data)?;
         let server = Self {
-            bin_folder: bin,
-            client_bin_folder: clients,
+            bin_folder,
+            client_bin_folder,
             folder,
             port,
-            pgbouncer_port: bouncer_port,
+            pgbouncer_port,
             certificates,
             _watchdog: watchdog,
         };

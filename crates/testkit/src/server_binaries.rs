@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_error_for_a_missing_version_says_how_to_install_it() {
-        let said = find_version_binaries(9).unwrap_err().to_string();
-        assert!(said.contains("PostgreSQL 9 ") && said.contains("cargo xtask setup"), "{said}");
+        let error = find_version_binaries(9).unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 9 ") && error.contains("cargo xtask setup"), "{error}");
     }
 }

@@ -243,9 +243,8 @@ mod tests {
         }
     }
 
-    fn plain(insist_on_login: bool) -> MailSink {
-        MailSink::start(MailOptions { encryption: MailEncryption::None, require_login: insist_on_login })
-            .unwrap()
+    fn plain(require_login: bool) -> MailSink {
+        MailSink::start(MailOptions { encryption: MailEncryption::None, require_login }).unwrap()
     }
 
     #[test]

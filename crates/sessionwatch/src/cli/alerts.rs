@@ -224,57 +224,57 @@ fn describe_alert(
     format: OutputFormat,
 ) -> Result<String, Failure> {
     let app = open_existing_app(config)?;
-    let kept = super::block_on(async { Ok(alerts::find_alert(&app, alert.alert_ref()).await?) })?;
-    let Some(kept) = kept else {
+    let record = super::block_on(async { Ok(alerts::find_alert(&app, alert.alert_ref()).await?) })?;
+    let Some(record) = record else {
         return Err(Failure::Usage(format!(
             "there is no alert for `{}` on `{}`; `sessionwatch alerts list --all` shows all alerts",
             alert.check, alert.target
         )));
     };
     if format != OutputFormat::Table {
-        return Ok(build_alert_table(&[kept])?.render(format));
+        return Ok(build_alert_table(&[record])?.render(format));
     }
-    render_alert(&kept, clock::now())
+    render_alert(&record, clock::now())
 }
 
 /// Renders an alert with its latest finding for a person.
-fn render_alert(kept: &AlertRecord, now: UtcTimestamp) -> Result<String, Failure> {
+fn render_alert(record: &AlertRecord, now: UtcTimestamp) -> Result<String, Failure> {
     let mut text = format!(
         "{} on {} ({}): {}\n{}\n",
-        kept.check,
-        kept.target,
-        kept.severity,
-        describe_state(kept),
-        sanitize_text(&kept.summary)
+        record.check,
+        record.target,
+        record.severity,
+        describe_state(record),
+        sanitize_text(&record.summary)
     );
     // Writing to a String cannot fail, here and below.
-    if let AlertState::Pending { since, .. } | AlertState::Firing { since, .. } = kept.alert.state {
+    if let AlertState::Pending { since, .. } | AlertState::Firing { since, .. } = record.alert.state {
         let _ = writeln!(text, "since {}", clock::format_utc(since));
     }
-    if let Some(owner) = &kept.acknowledged_by {
-        let note = kept.note.as_ref().map(|note| format!(": {}", sanitize_text(note))).unwrap_or_default();
+    if let Some(owner) = &record.acknowledged_by {
+        let note = record.note.as_ref().map(|note| format!(": {}", sanitize_text(note))).unwrap_or_default();
         let _ = writeln!(text, "acknowledged by {}{note}", sanitize_text(owner));
     }
-    let finding = kept.parse_finding()?;
+    let finding = record.parse_finding()?;
     for (name, key) in [("value", "value"), ("threshold", "threshold"), ("fix", "action")] {
         match &finding[key] {
-            Value::String(said) if !said.is_empty() => {
-                _ = writeln!(text, "{name}: {}", sanitize_text(said));
+            Value::String(value) if !value.is_empty() => {
+                _ = writeln!(text, "{name}: {}", sanitize_text(value));
             }
             Value::Number(number) => drop(writeln!(text, "{name}: {}", number.as_f64().unwrap_or_default())),
             _ => {}
         }
     }
     let list = |key: &str| finding[key].as_array().map(Vec::as_slice).unwrap_or_default();
-    let (evidence, signals) = (list("evidence"), list("log_events"));
+    let (evidence, events) = (list("evidence"), list("log_events"));
     for row in evidence {
         let _ = writeln!(text, "  {}", report::describe_evidence_json(row, now));
     }
-    for signal in signals {
-        let said = |key: &str| sanitize_text(signal[key].as_str().unwrap_or_default());
-        let _ = writeln!(text, "  {} {}: {}", said("recorded_at"), said("source"), said("text"));
+    for event in events {
+        let text_of = |key: &str| sanitize_text(event[key].as_str().unwrap_or_default());
+        let _ = writeln!(text, "  {} {}: {}", text_of("recorded_at"), text_of("source"), text_of("text"));
     }
-    let shown = evidence.len().max(signals.len());
+    let shown = evidence.len().max(events.len());
     if let Some(cut) = report::truncation_note(finding["evidence_total"].as_u64(), shown) {
         let _ = writeln!(text, "  {cut}");
     }
@@ -282,12 +282,12 @@ fn render_alert(kept: &AlertRecord, now: UtcTimestamp) -> Result<String, Failure
 }
 
 /// Describes the state of an alert; without an alert, the result of the check.
-fn describe_state(kept: &AlertRecord) -> String {
-    match (&kept.alert.state, kept.verdict.as_deref()) {
+fn describe_state(record: &AlertRecord) -> String {
+    match (&record.alert.state, record.verdict.as_deref()) {
         // Resolved by a person while the check still failed.
         (AlertState::Resolved, Some("failing")) => AlertState::Resolved.name().to_owned(),
         (AlertState::Resolved, verdict) => verdict.unwrap_or("unknown").to_owned(),
-        (state, _) if kept.alert.is_stale => format!("{}, currently unknown", state.name()),
+        (state, _) if record.alert.is_stale => format!("{}, currently unknown", state.name()),
         (state, _) => state.name().to_owned(),
     }
 }
@@ -307,18 +307,18 @@ fn create_silence(args: &SilenceArgs) -> Result<String, Failure> {
 }
 
 fn build_alert_table(found: &[AlertRecord]) -> Result<OutputTable, StoreError> {
-    let since = |kept: &AlertRecord| {
-        if let AlertState::Firing { since, .. } = kept.alert.state { Some(since) } else { None }
+    let since = |alert: &AlertRecord| {
+        if let AlertState::Firing { since, .. } = alert.alert.state { Some(since) } else { None }
     };
-    let row = |kept: &AlertRecord| {
+    let row = |alert: &AlertRecord| {
         vec![
-            kept.target.clone(),
-            kept.check.clone(),
-            kept.severity.clone(),
-            describe_state(kept),
-            since(kept).map(clock::format_utc).unwrap_or_default(),
-            kept.acknowledged_by.clone().unwrap_or_default(),
-            kept.summary.clone(),
+            alert.target.clone(),
+            alert.check.clone(),
+            alert.severity.clone(),
+            describe_state(alert),
+            since(alert).map(clock::format_utc).unwrap_or_default(),
+            alert.acknowledged_by.clone().unwrap_or_default(),
+            alert.summary.clone(),
         ]
     };
     Ok(OutputTable {
@@ -329,7 +329,7 @@ fn build_alert_table(found: &[AlertRecord]) -> Result<OutputTable, StoreError> {
         rows: found.iter().map(row).collect(),
         json_rows: found
             .iter()
-            .map(|kept| api_types::to_json_value(api_types::AlertDto::from_record(kept)))
+            .map(|alert| api_types::to_json_value(api_types::AlertDto::from_record(alert)))
             .collect::<Result<_, _>>()?,
     })
 }

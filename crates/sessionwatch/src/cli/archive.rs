@@ -148,8 +148,8 @@ fn list_archives(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, Fa
 }
 
 /// Returns the place of a row, in words.
-fn describe_fate(fate: ArchivedRowState) -> &'static str {
-    match fate {
+fn describe_state(state: ArchivedRowState) -> &'static str {
+    match state {
         ArchivedRowState::NotRemoved => "in the table",
         ArchivedRowState::Archived => "archived",
         ArchivedRowState::Restored => "restored",
@@ -159,22 +159,22 @@ fn describe_fate(fate: ArchivedRowState) -> &'static str {
 fn build_row_table(archived: &[ArchivedRow]) -> OutputTable {
     let ends = |row: &RowRef| row.expires_us.and_then(UtcTimestamp::from_micros);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let row = |ArchivedRow { row, state: fate }: &ArchivedRow| {
+    let row = |ArchivedRow { row, state }: &ArchivedRow| {
         vec![
             text(&row.token_prefix),
             text(&row.id),
             text(&row.user),
             ends(row).map(clock::format_utc).unwrap_or_default(),
-            describe_fate(*fate).to_owned(),
+            describe_state(*state).to_owned(),
         ]
     };
-    let document = |ArchivedRow { row, state: fate }: &ArchivedRow| {
+    let document = |ArchivedRow { row, state }: &ArchivedRow| {
         json!({
             "token_prefix": row.token_prefix,
             "id": row.id,
             "user": row.user,
             "expires_at": ends(row).map(clock::format_rfc3339),
-            "state": describe_fate(*fate),
+            "state": describe_state(*state),
         })
     };
     OutputTable {

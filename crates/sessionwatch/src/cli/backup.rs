@@ -45,9 +45,10 @@ mod tests {
 
     #[test]
     fn sizes_are_readable() {
-        for (bytes, said) in [(1, "1 kB"), (98_304, "99 kB"), (1_250_000, "1.2 MB"), (12_000_000, "12.0 MB")]
+        for (bytes, expected) in
+            [(1, "1 kB"), (98_304, "99 kB"), (1_250_000, "1.2 MB"), (12_000_000, "12.0 MB")]
         {
-            assert_eq!(format_size(bytes), said);
+            assert_eq!(format_size(bytes), expected);
         }
     }
 }

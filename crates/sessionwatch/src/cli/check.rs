@@ -70,11 +70,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         let mut reports = Vec::new();
         // One after the other: each run already uses the database as much as it should.
         for target in &targets {
-            let (catalogue, rules) = (config.catalogue.as_slice(), &config.checks);
+            let (catalogue, settings) = (config.catalogue.as_slice(), &config.checks);
             let request = CheckRunRequest {
                 target,
                 catalogue,
-                settings: rules,
+                settings,
                 ignore_constraints: args.no_trust_constraints,
                 requested_ids: &only,
                 history: None,

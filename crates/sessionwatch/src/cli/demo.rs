@@ -46,11 +46,11 @@ pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     }
     let (config, target) =
         (Config::default(), Target::ad_hoc(TargetAddress::from_file_path(args.path.clone())));
-    let (catalogue, rules) = (config.catalogue.as_slice(), &config.checks);
+    let (catalogue, settings) = (config.catalogue.as_slice(), &config.checks);
     let request = CheckRunRequest {
         target: &target,
         catalogue,
-        settings: rules,
+        settings,
         ignore_constraints: false,
         requested_ids: &[],
         history: None,

@@ -53,8 +53,8 @@ pub(super) fn run(args: &LogsCommand) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the matchers of a configuration. Times without a year are taken to be near an instant.
-fn build_matchers(config: &Config, near: sessionwatch_core::timestamp::UtcTimestamp) -> Matchers {
-    Matchers::new(config.logs.line_patterns(), TimestampDefaults { offset_us: 0, reference: near })
+fn build_matchers(config: &Config, reference: sessionwatch_core::timestamp::UtcTimestamp) -> Matchers {
+    Matchers::new(config.logs.line_patterns(), TimestampDefaults { offset_us: 0, reference })
 }
 
 fn explain_line(args: &ExplainArgs) -> Result<ExitCode, Failure> {
@@ -76,17 +76,22 @@ fn explain_line(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         })
         .collect();
     if args.format == DocumentFormat::Json {
-        let stages: Vec<_> =
-            explanation.stages.iter().map(|(stage, said)| json!({ "stage": stage, "text": said })).collect();
-        let signals: Vec<_> = events.iter().map(LocatedLogEvent::to_json).collect();
-        let document = json!({ "schema": 2, "stages": stages, "log_events": signals });
+        let stages: Vec<_> = explanation
+            .stages
+            .iter()
+            .map(|(stage, finding)| json!({ "stage": stage, "text": finding }))
+            .collect();
+        let json_events: Vec<_> = events.iter().map(LocatedLogEvent::to_json).collect();
+        let document = json!({ "schema": 2, "stages": stages, "log_events": json_events });
         super::print_text(&format!("{document:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut lines: String = explanation
         .stages
         .iter()
-        .map(|(stage, said)| format!("{stage:<12} {}\n", sessionwatch_app::sanitize::sanitize_text(said)))
+        .map(|(stage, finding)| {
+            format!("{stage:<12} {}\n", sessionwatch_app::sanitize::sanitize_text(finding))
+        })
         .collect();
     if events.is_empty() {
         lines.push_str("log events   none\n");

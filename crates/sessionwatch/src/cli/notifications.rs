@@ -115,21 +115,21 @@ fn send_test_message(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
 }
 
 fn build_message_table(failed: &[FailedMessage]) -> OutputTable {
-    let row = |FailedMessage { outbox_entry: due, message }: &FailedMessage| {
+    let row = |FailedMessage { outbox_entry, message }: &FailedMessage| {
         vec![
-            due.channel.clone(),
-            due.recipient.clone().unwrap_or_default(),
-            clock::format_utc(due.created_at),
+            outbox_entry.channel.clone(),
+            outbox_entry.recipient.clone().unwrap_or_default(),
+            clock::format_utc(outbox_entry.created_at),
             message.notice.clone(),
             message.target.clone(),
             message.check.clone(),
-            due.last_error.clone().unwrap_or_default(),
+            outbox_entry.last_error.clone().unwrap_or_default(),
         ]
     };
-    let document = |FailedMessage { outbox_entry: due, message }: &FailedMessage| {
+    let document = |FailedMessage { outbox_entry, message }: &FailedMessage| {
         json!({
-            "channel": due.channel, "recipient": due.recipient, "at": clock::format_rfc3339(due.created_at), "attempts": due.attempts,
-            "error": due.last_error, "message": message,
+            "channel": outbox_entry.channel, "recipient": outbox_entry.recipient, "at": clock::format_rfc3339(outbox_entry.created_at), "attempts": outbox_entry.attempts,
+            "error": outbox_entry.last_error, "message": message,
         })
     };
     OutputTable {

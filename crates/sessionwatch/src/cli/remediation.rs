@@ -213,7 +213,7 @@ pub(super) fn apply_plan(
         without_evidence_reason: options.without_evidence.map(str::to_owned),
     };
     let control = JobControl::default();
-    let PlanOutcome { report: applied, incident_recorded } = super::block_on(async {
+    let PlanOutcome { report, incident_recorded } = super::block_on(async {
         // First of all: a refused plan creates no key.
         plans::prepare_apply(ops, plan, &request).await?;
         let keys = plans::load_plan_keys(ops, plan, options.identity)?;
@@ -224,7 +224,7 @@ pub(super) fn apply_plan(
         run_with_signals(applying, &control, plan.record.row_count).await
     })?;
     incident_recorded?;
-    print_outcome(plan, &applied, format)
+    print_outcome(plan, &report, format)
 }
 
 /// Returns the target name that confirms a plan: of `--confirm`, or typed at the terminal where the plan needs one.

@@ -67,31 +67,32 @@ fn confirm_layout(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
     Ok(sanitize_text(&format!("{name}: the session table is {layout}{was}")) + "\n")
 }
 
-fn build_layout_table(kept: &[LayoutRecord]) -> OutputTable {
+fn build_layout_table(records: &[LayoutRecord]) -> OutputTable {
     let header = ["target", "table", "token", "user", "expiry", "since", "confirmed by"];
-    let row = |kept: &LayoutRecord| {
-        let KnownLayout { table, token, user, expires } = kept.layout.clone();
-        let by = kept.confirmed_by.clone().unwrap_or_default();
+    let row = |record: &LayoutRecord| {
+        let KnownLayout { table, token, user, expires } = record.layout.clone();
+        let by = record.confirmed_by.clone().unwrap_or_default();
         vec![
-            kept.target.clone(),
+            record.target.clone(),
             table,
             token,
             user.unwrap_or_default(),
             expires,
-            clock::format_utc(kept.recognized_at),
+            clock::format_utc(record.recognized_at),
             by,
         ]
     };
-    let document = |kept: &LayoutRecord| {
+    let document = |record: &LayoutRecord| {
         json!({
-            "target": kept.target, "table": kept.layout.table, "token": kept.layout.token, "user": kept.layout.user,
-            "expires": kept.layout.expires, "since": clock::format_rfc3339(kept.recognized_at), "confirmed_by": kept.confirmed_by,
+            "target": record.target, "table": record.layout.table, "token": record.layout.token,
+            "user": record.layout.user, "expires": record.layout.expires,
+            "since": clock::format_rfc3339(record.recognized_at), "confirmed_by": record.confirmed_by,
         })
     };
     OutputTable {
         json_key: "targets",
         header: header.map(str::to_owned).to_vec(),
-        rows: kept.iter().map(row).collect(),
-        json_rows: kept.iter().map(document).collect(),
+        rows: records.iter().map(row).collect(),
+        json_rows: records.iter().map(document).collect(),
     }
 }

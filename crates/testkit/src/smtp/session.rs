@@ -184,14 +184,8 @@ impl<'a> SmtpSession<'a> {
             data.push_str(line.strip_prefix('.').unwrap_or(&line));
             data.push_str("\r\n");
         }
-        let secure = self.tls == SessionTls::Used;
-        self.shared.mails.push(ReceivedMail {
-            from,
-            to,
-            data,
-            over_tls: secure,
-            login_user: self.login.clone(),
-        });
+        let over_tls = self.tls == SessionTls::Used;
+        self.shared.mails.push(ReceivedMail { from, to, data, over_tls, login_user: self.login.clone() });
         Ok("250 2.0.0 accepted")
     }
 }

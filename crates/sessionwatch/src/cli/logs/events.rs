@@ -125,24 +125,24 @@ pub(super) fn list_log_sources(args: &LogSourcesArgs) -> Result<ExitCode, Failur
     let app = open_existing_app(&args.config)?;
     let now = app.clock.now();
     let mut rows = Vec::new();
-    let mut shown = Vec::new();
+    let mut json_rows = Vec::new();
     for LogSourceStatus { config: source, record } in
         block_on(async { Ok(logs::list_log_sources(&app).await?) })?
     {
         let document = api_types::LogSourceDto::from_config(&source, record.clone(), now);
         rows.push(build_source_row(&source.name, &record, document.activity()));
-        shown.push(api_types::to_json_value(document)?);
+        json_rows.push(api_types::to_json_value(document)?);
     }
     let header = ["source", "target", "last line", "activity", "lines", "log events", "dropped"];
     let header = header.map(str::to_owned).to_vec();
-    let sheet = OutputTable { json_key: "sources", header, rows, json_rows: shown };
+    let sheet = OutputTable { json_key: "sources", header, rows, json_rows };
     super::super::print_text(&render_list(&sheet, args.format, "log sources"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn build_source_row(name: &str, kept: &LogSourceRecord, activity: &str) -> Vec<String> {
-    let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
-    let events: u64 = kept
+fn build_source_row(name: &str, record: &LogSourceRecord, activity: &str) -> Vec<String> {
+    let count = |what: &str| record.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
+    let events: u64 = record
         .counters
         .iter()
         .filter(|(what, _)| what.starts_with("log_events/"))
@@ -164,8 +164,8 @@ fn build_source_row(name: &str, kept: &LogSourceRecord, activity: &str) -> Vec<S
         .collect();
     vec![
         name.to_owned(),
-        kept.target.clone(),
-        kept.last_line_at.map(clock::format_utc).unwrap_or_default(),
+        record.target.clone(),
+        record.last_line_at.map(clock::format_utc).unwrap_or_default(),
         activity.to_owned(),
         count("lines").to_string(),
         events.to_string(),

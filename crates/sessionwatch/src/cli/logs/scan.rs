@@ -81,7 +81,7 @@ impl LogEventCollector for ScanPart<'_, '_> {
 pub(super) fn run(args: &LogsScanArgs) -> Result<ExitCode, Failure> {
     let config = preflight::load_config(args.config.config.as_deref())?;
     require_known_kinds(&config, &args.only)?;
-    let every = [OutputFormat::Ndjson, OutputFormat::Csv].contains(&args.format);
+    let keep_all = [OutputFormat::Ndjson, OutputFormat::Csv].contains(&args.format);
     let patterns = config.logs.line_patterns();
     let mut tally = LogSummary::new(&patterns);
     if args.format == OutputFormat::Csv {
@@ -90,15 +90,15 @@ pub(super) fn run(args: &LogsScanArgs) -> Result<ExitCode, Failure> {
     for path in expand_patterns(&args.files)? {
         let matchers = super::build_matchers(&config, modified_at(&path));
         let source = path.display().to_string();
-        let gather = || ScanPart {
+        let new_collector = || ScanPart {
             source: &source,
             matchers: &matchers,
             only: &args.only,
-            keep_all: every,
+            keep_all,
             tally: LogSummary::new(&patterns),
             list: vec![],
         };
-        let search = ScanJob { path: &path, matchers: &matchers, new_collector: gather };
+        let search = ScanJob { path: &path, matchers: &matchers, new_collector };
         scan_file(&search, |part: ScanPart<'_, '_>, counters: ReadCounters| {
             let line = |found: &LocatedLogEvent| match args.format {
                 OutputFormat::Csv => render_csv_line(found),
@@ -196,12 +196,11 @@ fn summary_to_json(tally: &LogSummary<'_>) -> Value {
             "first": count.first.map(clock::format_rfc3339), "last": count.last.map(clock::format_rfc3339),
         })
     };
-    let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
-        tally.counters;
+    let ReadCounters { lines, bytes, hits, unrecognized, truncated, not_utf8, overlong } = tally.counters;
     json!({
         "schema": 2,
         "read": {
-            "lines": lines, "bytes": bytes, "hits": hits, "meaningless": meaningless,
+            "lines": lines, "bytes": bytes, "hits": hits, "meaningless": unrecognized,
             "truncated": truncated, "not_utf8": not_utf8, "overlong": overlong,
         },
         "kinds": tally.sorted_counts().into_iter().map(counted).collect::<Vec<_>>(),
@@ -210,15 +209,14 @@ fn summary_to_json(tally: &LogSummary<'_>) -> Value {
 }
 
 fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
-    let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
-        tally.counters;
+    let ReadCounters { lines, bytes, hits, unrecognized, truncated, not_utf8, overlong } = tally.counters;
     let mut text = format!(
         "Read {} ({}); {hits} may hold log events\n",
         plural::format_count(lines, "line", "lines"),
         plural::format_count(bytes, "byte", "bytes")
     );
     for (count, what) in [
-        (meaningless, "match no known pattern (`sessionwatch logs explain LINE` shows why)"),
+        (unrecognized, "match no known pattern (`sessionwatch logs explain LINE` shows why)"),
         (truncated, "are truncated; their last value is ignored"),
         (not_utf8, "are not UTF-8, and were read nevertheless"),
         (overlong, "are longer than 1 MiB; the rest was not read"),
