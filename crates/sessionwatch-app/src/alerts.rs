@@ -41,7 +41,7 @@ pub(crate) fn record_observations<'a>(
     let context = AlertContext { serve, silences: &silences, skip_channel: None, now };
     let all = alerts::list_target_alerts(db, target)?;
     let mut before: BTreeMap<String, AlertRecord> =
-        all.into_iter().map(|kept| (kept.check.clone(), kept)).collect();
+        all.into_iter().map(|alert| (alert.check.clone(), alert)).collect();
     let (mut messages, mut after) = (0, vec![]);
     for observation in observations {
         let transition = engine::advance_alert(before.remove(observation.check), &observation, context);
@@ -70,7 +70,7 @@ pub(crate) fn record_channel_health(
     if failure.is_none() && before.is_none() {
         return Ok(0);
     }
-    let (sign, verdict, summary) = match failure {
+    let (state, verdict, summary) = match failure {
         Some(why) => (CheckState::Failing, "failing", format!("deliveries to channel {channel} fail: {why}")),
         None => (CheckState::Passing, "passing", format!("deliveries to channel {channel} succeed again")),
     };
@@ -79,7 +79,7 @@ pub(crate) fn record_channel_health(
         target: channel,
         check: CHANNEL_FAILING,
         severity: Severity::High,
-        state: sign,
+        state,
         // The delivery worker has already counted several failed attempts.
         policy: AlertPolicy {
             failure_threshold: 1,
@@ -110,17 +110,17 @@ pub(crate) fn close_orphaned_alerts(
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
     store.write(|db| {
-        for kept in alerts::list_alerts(db, true)? {
-            let target = config.targets.iter().find(|target| target.name == kept.target);
-            let known = match kept.check.as_str() {
-                CHANNEL_FAILING => config.serve.channels.iter().any(|channel| channel.name == kept.target),
+        for alert in alerts::list_alerts(db, true)? {
+            let target = config.targets.iter().find(|target| target.name == alert.target);
+            let known = match alert.check.as_str() {
+                CHANNEL_FAILING => config.serve.channels.iter().any(|channel| channel.name == alert.target),
                 TARGET_UNREACHABLE => target.is_some(),
                 // A check that was switched off counts as removed.
                 check => target.is_some_and(|target| config.runs_check(target, check)),
             };
             if !known {
-                close_alert(db, &config.serve, &kept, "no longer configured", now)?;
-                alerts::delete_alert(db, &kept.target, &kept.check)?;
+                close_alert(db, &config.serve, &alert, "no longer configured", now)?;
+                alerts::delete_alert(db, &alert.target, &alert.check)?;
             }
         }
         for channel in outbox::list_pending_channels(db)? {

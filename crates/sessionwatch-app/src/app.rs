@@ -11,10 +11,9 @@ pub mod audit;
 pub mod auth;
 pub mod background;
 pub mod channels;
-pub mod check_course;
+pub mod check_history;
 pub mod checklists;
 pub mod cleanup;
-pub mod client;
 pub mod demo_login;
 pub mod drills;
 pub mod error;
@@ -33,6 +32,7 @@ pub mod plan_jobs;
 pub mod plans;
 pub mod printed_queries;
 pub mod random_tokens;
+pub mod request_client;
 pub mod search;
 pub mod session_totals;
 pub mod sessions;
@@ -46,7 +46,7 @@ pub mod targets;
 pub mod tokens;
 pub mod users;
 
-pub(crate) mod failures;
+pub(crate) mod failure_log;
 pub(crate) mod network_limiter;
 
 mod connection_pool;

@@ -125,14 +125,18 @@ impl CheckRunRequest<'_> {
     }
 
     fn custom_checks(&self) -> impl Iterator<Item = &CustomCheck> {
-        let here =
+        let applies_to_target =
             |custom: &&CustomCheck| custom.targets.is_empty() || custom.targets.contains(&self.target.name);
-        self.settings.custom_checks.iter().filter(here).filter(|custom| self.is_requested(&custom.id))
+        self.settings
+            .custom_checks
+            .iter()
+            .filter(applies_to_target)
+            .filter(|custom| self.is_requested(&custom.id))
     }
 
     fn builtin_checks(&self) -> impl Iterator<Item = checks::Check> {
         // A check that is requested by name runs even if it is disabled.
-        let meant = |check: &checks::Check| {
+        let is_selected = |check: &checks::Check| {
             if self.requested_ids.is_empty() {
                 self.settings.is_enabled(check.id)
             } else {
@@ -142,7 +146,7 @@ impl CheckRunRequest<'_> {
         checks::TABLE_CHECKS
             .into_iter()
             .filter(|check| !check.needs_previous_run || self.history.is_some())
-            .filter(meant)
+            .filter(is_selected)
     }
 }
 
@@ -216,34 +220,28 @@ fn build_report(
     let (engine, duration) = (request.target.engine, started.elapsed());
     let target = request.target.name.clone();
     match outcome {
-        Ok(CompletedRun {
-            observation: seen,
-            results: outcomes,
-            notes,
-            replica_lag: lag,
-            history_update: mirror,
-        }) => CheckReport {
+        Ok(CompletedRun { observation, results, notes, replica_lag, history_update }) => CheckReport {
             target,
             engine,
             duration,
-            observation: Ok(seen),
-            results: outcomes,
+            observation: Ok(observation),
+            results,
             notes,
-            replica_lag: lag,
-            history_update: mirror,
+            replica_lag,
+            history_update,
         },
         Err(error) => {
-            let outcomes = all_unknown(request, &error.to_string());
-            let (notes, lag, mirror) = (vec![], None, None);
+            let results = all_unknown(request, &error.to_string());
+            let (notes, replica_lag, history_update) = (vec![], None, None);
             CheckReport {
                 target,
                 engine,
                 duration,
                 observation: Err(error),
-                results: outcomes,
+                results,
                 notes,
-                replica_lag: lag,
-                history_update: mirror,
+                replica_lag,
+                history_update,
             }
         }
     }
@@ -265,28 +263,28 @@ async fn try_endpoint(
     endpoint: RunEndpoint<'_>,
     engine: &mut Engine,
 ) -> Result<CompletedRun, AttemptError> {
-    let RunEndpoint { address, role: source, started, limit } = endpoint;
-    let late = || TargetError::TimedOut(limit.as_secs().max(1));
-    let left = || limit.saturating_sub(started.elapsed());
-    let key = request.history.and_then(|(memory, _)| memory.fingerprint_key());
-    let placed = request.history.is_some() && request.target.replica_address.is_some();
+    let RunEndpoint { address, role, started, limit } = endpoint;
+    let timeout_error = || TargetError::TimedOut(limit.as_secs().max(1));
+    let time_left = || limit.saturating_sub(started.elapsed());
+    let fingerprint_key = request.history.and_then(|(memory, _)| memory.fingerprint_key());
+    let reads_position = request.history.is_some() && request.target.replica_address.is_some();
     let progress = progress::scan_progress();
     let options = ConnectOptions {
         address,
         ignore_constraints: request.ignore_constraints,
-        fingerprint_key: key,
-        reads_position: placed,
+        fingerprint_key,
+        reads_position,
         progress: progress.as_ref(),
         ..request.target.connect_options(request.catalogue)
     };
     let opening = ConnectedTarget::open(options);
-    let opened = tokio::time::timeout(left(), opening).await.map_err(|_| late())??;
-    match tokio::time::timeout(left(), run_on_connection(request, &opened, source, engine)).await {
+    let opened = tokio::time::timeout(time_left(), opening).await.map_err(|_| timeout_error())??;
+    match tokio::time::timeout(time_left(), run_on_connection(request, &opened, role, engine)).await {
         Ok(outcome) => {
             opened.session.close().await;
             Ok(outcome?)
         }
-        Err(_) => Err(AttemptError { error: late(), open_session: Some(opened.session) }),
+        Err(_) => Err(AttemptError { error: timeout_error(), open_session: Some(opened.session) }),
     }
 }
 
@@ -327,14 +325,14 @@ async fn run_on_connection(
     let scope = opened.query_scope(request.ignore_constraints, &request.settings.thresholds);
     let facts = observe_target(request, opened, role, engine).await?;
     let decisions = evaluate_checks(request, &opened.layout, &facts);
-    let mut outcomes = Vec::with_capacity(decisions.len());
+    let mut results = Vec::with_capacity(decisions.len());
     for decision in decisions {
-        outcomes.push(build_result(request, opened, &scope, &facts, decision).await?);
+        results.push(build_result(request, opened, &scope, &facts, decision).await?);
     }
     for custom in request.custom_checks() {
-        outcomes.push(custom_result(custom, run_custom_check(&opened.session, custom).await?));
+        results.push(custom_result(custom, run_custom_check(&opened.session, custom).await?));
     }
-    Ok(build_completed_run(request, opened, facts, outcomes))
+    Ok(build_completed_run(request, opened, facts, results))
 }
 
 /// Reads the facts from the target, before checks are evaluated.
@@ -346,15 +344,15 @@ async fn observe_target(
 ) -> Result<RunFacts, TargetError> {
     let scope = opened.query_scope(request.ignore_constraints, &request.settings.thresholds);
     let observation = engine.observe(&opened.session, &scope).await?;
-    let standing = ReadPosition { role, wal_position: opened.position };
-    let changes = detect_changes(request, opened, &observation, standing);
+    let position = ReadPosition { role, wal_position: opened.position };
+    let changes = detect_changes(request, opened, &observation, position);
     let caveat = visibility::find_visibility_caveat(request, opened, &observation.stats).await?;
-    let growth = request.history.and_then(|(memory, now)| memory.growth_after(changes.as_ref(), now));
-    let known =
-        TableActivity { newest: observation.newest, active: observation.stats.active, last_growth: growth };
-    let doubts = opened.find_clock_doubts(known).await?;
-    let lag = if role == ReplicaRole::Replica { opened.session.replica_lag().await? } else { None };
-    Ok(RunFacts { observation, position: standing, changes, doubts, caveat, replica_lag: lag })
+    let last_growth = request.history.and_then(|(memory, now)| memory.growth_after(changes.as_ref(), now));
+    let activity =
+        TableActivity { newest: observation.newest, active: observation.stats.active, last_growth };
+    let doubts = opened.find_clock_doubts(activity).await?;
+    let replica_lag = if role == ReplicaRole::Replica { opened.session.replica_lag().await? } else { None };
+    Ok(RunFacts { observation, position, changes, doubts, caveat, replica_lag })
 }
 
 /// Returns the changes since the previous run: from the engine, or by comparing snapshots.
@@ -368,8 +366,8 @@ fn detect_changes(
         return observation.changes.clone();
     }
     let (memory, now) = request.history.filter(|(memory, _)| !memory.is_newer_than(position))?;
-    let shape = target_history::layout_hash(&opened.layout, opened.fingerprint_key);
-    memory.changes_since_last_run(observation.snapshot.as_ref()?, shape, now, position)
+    let layout_hash = target_history::layout_hash(&opened.layout, opened.fingerprint_key);
+    memory.changes_since_last_run(observation.snapshot.as_ref()?, layout_hash, now, position)
 }
 
 /// Builds the result of a decision, with its evidence.
@@ -385,45 +383,42 @@ async fn build_result(
     } else {
         vec![]
     };
-    let CheckDecision { check, outcome: finding } = decision;
+    let CheckDecision { check, outcome } = decision;
     let (id, severity) = (check.id.to_owned(), request.settings.table_check_severity(&check));
-    Ok(CheckResult { id, severity, action: check.action.into(), outcome: finding, evidence })
+    Ok(CheckResult { id, severity, action: check.action.into(), outcome, evidence })
 }
 
 fn build_completed_run(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
     facts: RunFacts,
-    outcomes: Vec<CheckResult>,
+    results: Vec<CheckResult>,
 ) -> CompletedRun {
-    let RunFacts { observation, position: standing, changes, doubts, caveat, replica_lag: lag } = facts;
+    let RunFacts { observation, position, changes, doubts, caveat, replica_lag } = facts;
     let EngineObservation { stats, snapshot, .. } = observation;
     let mut notes = notes::target_notes(opened, &doubts);
     // Sessions that are hidden in this run may be visible in the next one, and would count as reappeared.
-    let whole = caveat.is_none() || stats.sessions == 0;
+    let sees_all_sessions = caveat.is_none() || stats.sessions == 0;
     match caveat {
         Some(caveat) => notes.push(caveat),
         None if stats.sessions == 0 => notes.push("no sessions yet: the session table is empty".into()),
         None => {}
     }
-    if standing.role == ReplicaRole::Replica {
-        notes.push(notes::replica_lag_note(lag));
+    if position.role == ReplicaRole::Replica {
+        notes.push(notes::replica_lag_note(replica_lag));
     }
-    let watched = request.history.map(|(memory, _)| memory);
-    let kept = snapshot.filter(|_| whole && watched.is_some_and(|memory| !memory.is_newer_than(standing)));
-    let shape = target_history::layout_hash(&opened.layout, opened.fingerprint_key);
-    let mirror = kept.map(|ledger| HistoryUpdate {
-        snapshot: ledger,
-        changes,
-        layout_hash: shape,
-        position: standing,
-    });
+    let history = request.history.map(|(memory, _)| memory);
+    let snapshot_to_store = snapshot
+        .filter(|_| sees_all_sessions && history.is_some_and(|memory| !memory.is_newer_than(position)));
+    let layout_hash = target_history::layout_hash(&opened.layout, opened.fingerprint_key);
+    let history_update =
+        snapshot_to_store.map(|snapshot| HistoryUpdate { snapshot, changes, layout_hash, position });
     CompletedRun {
         observation: build_observation(request, opened, stats),
-        results: outcomes,
+        results,
         notes,
-        replica_lag: lag,
-        history_update: mirror,
+        replica_lag,
+        history_update,
     }
 }
 

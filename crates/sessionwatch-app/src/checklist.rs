@@ -207,11 +207,11 @@ impl Checklist {
     /// Returns a one-line summary.
     #[must_use]
     pub fn title(&self) -> String {
-        let ItemCounts { passing: pass, failing: fail, unknown } = self.count_items();
-        let others = [(fail, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
+        let ItemCounts { passing, failing, unknown } = self.count_items();
+        let others = [(failing, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
         let others: String = others.map(|(count, name)| format!(", {count} {name}")).collect();
         format!(
-            "checklist of {}: {}, {pass} of {} items passing{others}",
+            "checklist of {}: {}, {passing} of {} items passing{others}",
             self.target,
             self.verdict().name(),
             self.items.len()
@@ -221,13 +221,7 @@ impl Checklist {
     /// Returns the checklist as JSON, in the public format of `docs/report.md`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let ChecklistCoverage {
-            runs: looks,
-            failed_runs: blind,
-            hours_covered: hours_seen,
-            hours_total: hours,
-            longest_gap: gap,
-        } = &self.coverage;
+        let ChecklistCoverage { runs, failed_runs, hours_covered, hours_total, longest_gap } = &self.coverage;
         json!({
             "schema": 2,
             "target": self.target,
@@ -237,8 +231,11 @@ impl Checklist {
             "result": self.verdict().name(),
             "audit_head": self.audit_head,
             "coverage": {
-                "runs": looks, "failed_runs": blind, "hours_covered": hours_seen, "hours": hours,
-                "longest_gap": { "from": clock::format_rfc3339(gap.from), "to": clock::format_rfc3339(gap.to) },
+                "runs": runs, "failed_runs": failed_runs, "hours_covered": hours_covered, "hours": hours_total,
+                "longest_gap": {
+                    "from": clock::format_rfc3339(longest_gap.from),
+                    "to": clock::format_rfc3339(longest_gap.to),
+                },
             },
             "items": self.items.iter().map(ChecklistItem::to_json).collect::<Vec<_>>(),
             "baseline": self.baseline.iter().map(BaselineMetric::to_json).collect::<Vec<_>>(),
@@ -248,8 +245,8 @@ impl Checklist {
 }
 
 impl ChecklistItem {
-    fn new(subject: ItemInfo, threshold: &str, verdict: ChecklistVerdict, evidence: String) -> Self {
-        Self { info: subject, verdict, evidence, threshold: threshold.to_owned() }
+    fn new(info: ItemInfo, threshold: &str, verdict: ChecklistVerdict, evidence: String) -> Self {
+        Self { info, verdict, evidence, threshold: threshold.to_owned() }
     }
 
     /// Returns what to do; `None` if the item passes.
@@ -272,9 +269,9 @@ impl ChecklistItem {
     }
 
     fn to_json(&self) -> Value {
-        let ItemInfo { id, source, title, inspected: looked_at, .. } = self.info;
+        let ItemInfo { id, source, title, inspected, .. } = self.info;
         json!({
-            "id": id, "source": source, "title": title, "inspected": looked_at, "result": self.verdict.name(),
+            "id": id, "source": source, "title": title, "inspected": inspected, "result": self.verdict.name(),
             "reason": self.verdict.reason(), "evidence": self.evidence, "threshold": self.threshold, "action": self.action(),
         })
     }

@@ -48,7 +48,7 @@ use self::{commands::CommandQueue, metrics::RunSuccess, target_monitor::TargetMo
 use crate::{
     alerts,
     app::{
-        AppState, failures,
+        AppState, failure_log,
         leadership::{self, LEASE_RENEWAL_INTERVAL, LeaseManager},
     },
     blocking,
@@ -118,7 +118,7 @@ pub struct DaemonState {
     /// Counters and last results, as served at `/metrics`.
     pub metrics: metrics::RuntimeMetrics,
     /// Current failures that have been logged, so that each is logged once.
-    failures_logged: failures::FailureLog,
+    failures_logged: failure_log::FailureLog,
     ingest: logs::IngestPipeline,
     scrape_permits: Arc<tokio::sync::Semaphore>,
     /// Changes when messages were queued.
@@ -138,24 +138,24 @@ impl DaemonState {
         let opening = move || {
             let store = open_store(&place)?;
             let clock = store.shared_clock(clock)?;
-            let time = timekeeping::Timekeeper::start(&store, &clock)?;
-            Ok::<_, StoreError>((store, clock, time))
+            let timekeeper = timekeeping::Timekeeper::start(&store, &clock)?;
+            Ok::<_, StoreError>((store, clock, timekeeper))
         };
-        let (store, clock, time) = blocking::run(opening).await?;
+        let (store, clock, timekeeper) = blocking::run(opening).await?;
         // Unique among the daemons that share a store, or two of them would share their leases.
         let holder = config.serve.instance_name.clone().unwrap_or_else(systemd::default_instance_name);
         let leadership = LeaseManager::new(store.is_shared(), holder);
-        let (failures, failed) = mpsc::unbounded_channel();
+        let (fatal_errors, failed) = mpsc::unbounded_channel();
         let state = Arc::new(Self {
             started_at: clock.now(),
-            timekeeper: time,
+            timekeeper,
             app: Arc::new(AppState::new(store, clock, leadership, config)),
             metrics: metrics::RuntimeMetrics::default(),
-            failures_logged: failures::FailureLog::default(),
+            failures_logged: failure_log::FailureLog::default(),
             ingest: logs::IngestPipeline::default(),
             scrape_permits: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SCRAPES)),
             delivery_wakeups: watch::Sender::new(0),
-            fatal_errors: failures,
+            fatal_errors,
             heartbeats: AtomicU64::new(0),
         });
         Ok((state, failed))
@@ -226,7 +226,7 @@ impl Daemon {
     /// If the store cannot be opened, the address cannot be bound, or the TLS certificate cannot be loaded.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let (listen, tls) = (config.serve.listen, config.serve.tls.clone());
-        let (state, failed) = DaemonState::open(config, clock).await?;
+        let (state, fatal_errors) = DaemonState::open(config, clock).await?;
         // After the store is locked, so that a second daemon fails on the lock, whose message explains more.
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &tls {
@@ -236,8 +236,8 @@ impl Daemon {
         let preparing = Arc::clone(&state);
         // Before the workers start: they must not race with the closing of orphaned alerts.
         blocking::run(move || sync_with_config(&preparing)).await?;
-        let parts = Workers::start(&state);
-        Ok(Self { state, workers: parts, fatal_errors: failed, listener, certificate })
+        let workers = Workers::start(&state);
+        Ok(Self { state, workers, fatal_errors, listener, certificate })
     }
 
     /// Returns the state that the tasks share.
@@ -391,8 +391,8 @@ fn validate_reload(state: &DaemonState, config: Result<Config, ConfigError>) -> 
         tracing::error!("new configuration rejected, the current one stays active: {why}")
     };
     let mut config = config.inspect_err(refused).ok()?;
-    let kept = |serve: &crate::config::ServeConfig| (serve.listen, serve.store.clone(), serve.tls.clone());
-    if kept(&config.serve) != kept(&present.serve) {
+    let fixed = |serve: &crate::config::ServeConfig| (serve.listen, serve.store.clone(), serve.tls.clone());
+    if fixed(&config.serve) != fixed(&present.serve) {
         tracing::warn!(
             "changes to `store`, `listen`, `tls_certificate` and `tls_key` in [serve] take effect after a restart"
         );
@@ -446,9 +446,9 @@ impl Workers {
     }
 
     fn start(state: &Arc<DaemonState>) -> Self {
-        let (parts, config) = (Self::empty(state), state.app.config());
-        let (tasks, of) = (&parts.tasks, config.targets.len());
-        let watched = config.targets.iter().enumerate().map(|(number, target)| TargetMonitor {
+        let (workers, config) = (Self::empty(state), state.app.config());
+        let (tasks, of) = (&workers.tasks, config.targets.len());
+        let monitors = config.targets.iter().enumerate().map(|(number, target)| TargetMonitor {
             state: Arc::clone(state),
             config: Arc::clone(&config),
             target: target.clone(),
@@ -456,18 +456,18 @@ impl Workers {
             wake: Arc::new(Notify::new()),
             stop: tasks.stop_token(),
         });
-        let watched: Vec<TargetMonitor> = watched.collect();
+        let monitors: Vec<TargetMonitor> = monitors.collect();
         let wake_ups =
-            watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.wake)));
+            monitors.iter().map(|monitor| (monitor.target.name.clone(), Arc::clone(&monitor.wake)));
         state.app.set_wake_notifiers(wake_ups.collect());
-        for watching in watched {
-            tasks.spawn("target monitor", watching.run());
+        for monitor in monitors {
+            tasks.spawn("target monitor", monitor.run());
         }
         if state.app.store.is_shared() {
             let names = config.targets.iter().map(|target| leadership::target_lease_name(&target.name));
             let leases = names.chain([leadership::DELIVERY_LEASE.to_owned()]).collect();
-            let keeping = run_lease_renewal(Arc::clone(state), leases, parts.leases.stop_token());
-            parts.leases.spawn("lease renewal", keeping);
+            let keeping = run_lease_renewal(Arc::clone(state), leases, workers.leases.stop_token());
+            workers.leases.spawn("lease renewal", keeping);
         }
         tasks.spawn("timekeeping", timekeeping::run(Arc::clone(state), tasks.stop_token()));
         state.ingest.set_sources(&config);
@@ -475,7 +475,7 @@ impl Workers {
         auto_cleanup::spawn_cleanups(tasks, state, &config);
         tasks.spawn("retention", retention::run(Arc::clone(state), tasks.stop_token()));
         tasks.spawn("delivery", delivery::run(Arc::clone(state), config, tasks.stop_token()));
-        parts
+        workers
     }
 
     /// Stops all tasks. Returns `true` if they stopped in time and none panicked.

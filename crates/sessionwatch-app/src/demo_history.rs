@@ -91,25 +91,25 @@ pub async fn prepare_demo(
 /// Writes everything before the last check run, in the order in which it happened.
 async fn write_history(
     config: &Config,
-    past: &Milestones,
+    milestones: &Milestones,
     totals: shop::ShopTotals,
 ) -> Result<(), DemoHistoryError> {
     let (store, serve) = (Store::open(&config.serve.store)?, &config.serve);
-    let scene = PastScene { config, store: &store, milestones: past };
-    let runs = gauges::PastGauges { milestones: past, totals }.shop_samples();
-    let logins = gauges::dashboard_samples(past.end);
+    let scene = PastScene { config, store: &store, milestones };
+    let runs = gauges::PastGauges { milestones, totals }.shop_samples();
+    let logins = gauges::dashboard_samples(milestones.end);
     store.write(|db| {
-        samples::insert_past_runs(db, SHOP_TARGET, &runs, past.now)?;
-        samples::insert_past_runs(db, DASHBOARD_TARGET, &logins, past.now)?;
-        past::record_beginning(db, serve, past)?;
-        past::record_shared_tokens(db, serve, past)
+        samples::insert_past_runs(db, SHOP_TARGET, &runs, milestones.now)?;
+        samples::insert_past_runs(db, DASHBOARD_TARGET, &logins, milestones.now)?;
+        past::record_beginning(db, serve, milestones)?;
+        past::record_shared_tokens(db, serve, milestones)
     })?;
     let incident = scene.resolve_incident().await?;
-    store.write(|db| past::record_containment(db, serve, past, &incident))?;
+    store.write(|db| past::record_containment(db, serve, milestones, &incident))?;
     let rows = scene.clean_up_backlog().await?;
     store.write(|db| {
-        past::record_cleanup(db, serve, past, rows)?;
-        past::record_test_account(db, serve, past)
+        past::record_cleanup(db, serve, milestones, rows)?;
+        past::record_test_account(db, serve, milestones)
     })?;
     Ok(())
 }

@@ -228,13 +228,13 @@ pub fn diagnose_drill_files(config: &Config) -> Option<Diagnostic> {
 
 /// Reports databases that drills may have left behind, which contain user ids.
 fn diagnose_drill_databases(input: DoctorInput<'_>) -> Option<Diagnostic> {
-    let said: Vec<String> = input.drill_databases.iter().map(LeftoverDatabase::describe).collect();
+    let leftovers: Vec<String> = input.drill_databases.iter().map(LeftoverDatabase::describe).collect();
     let statements: Vec<String> =
         input.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
-    (!said.is_empty()).then(|| {
+    (!leftovers.is_empty()).then(|| {
         // As text with a condition, so that nobody pastes the statements while a drill is running.
         let fix = format!("if no drill is running, as their owner:\n{}", statements.join("\n"));
-        diagnostic_warn("drill-leftovers", format!("leftovers on this server: {}", said.join("; ")), fix)
+        diagnostic_warn("drill-leftovers", format!("leftovers on this server: {}", leftovers.join("; ")), fix)
     })
 }
 
@@ -268,8 +268,8 @@ fn diagnose_side_effects(input: DoctorInput<'_>) -> Diagnostic {
 }
 
 fn diagnose_layout(opened: &ConnectedTarget) -> Diagnostic {
-    let LayoutCandidate { mapping, title, reasons: why, .. } = &opened.layout.candidate;
-    let summary = format!("{title} in {}: {}", mapping.sessions, why.join("; "));
+    let LayoutCandidate { mapping, title, reasons, .. } = &opened.layout.candidate;
+    let summary = format!("{title} in {}: {}", mapping.sessions, reasons.join("; "));
     match &opened.layout.uncertainty {
         None => diagnostic_pass("layout", summary),
         // A weak match may be another application's table, in which cleanup would do harm.

@@ -99,7 +99,7 @@ pub async fn open_incident(
     let (found, document) = (severe_findings(&report).join("; "), report.to_json());
     let looked = NewTimelineEntry { kind: "check-run", step: "", text: &found, detail: Some(&document) }
         .into_entry(context);
-    let kept = context.store.write(|db| {
+    let stored_incident = context.store.write(|db| {
         // Another process may have opened one during the check run.
         if let Some(open) = incidents::find_open_incident(db, target)? {
             return Ok(Err(open));
@@ -126,12 +126,12 @@ pub async fn open_incident(
         };
         // No upper bound: if the clock was set back, recent events have a later time than now.
         let lately = Period { from: now - DAY, to: UtcTimestamp::MAX };
-        for signal in log_events::search_log_events(db, &context.target.name, lately, &search)?.iter().rev() {
-            incidents::insert_timeline_entry(db, &incident.id, &timeline_entry(signal, now)?)?;
+        for event in log_events::search_log_events(db, &context.target.name, lately, &search)?.iter().rev() {
+            incidents::insert_timeline_entry(db, &incident.id, &timeline_entry(event, now)?)?;
         }
         Ok(Ok(incident))
     })?;
-    Ok((kept.map_err(still)?, report))
+    Ok((stored_incident.map_err(still)?, report))
 }
 
 /// Runs every check, and reads all rows instead of trusting indexes and constraints.
@@ -248,9 +248,9 @@ pub fn is_closely_monitored(db: Tx<'_>, target: &str, now: UtcTimestamp) -> Resu
 /// # Errors
 ///
 /// Fails if the event cannot be encoded as JSON.
-pub fn timeline_entry(signal: &LogEventRecord, now: UtcTimestamp) -> Result<TimelineEntry, StoreError> {
+pub fn timeline_entry(event: &LogEventRecord, now: UtcTimestamp) -> Result<TimelineEntry, StoreError> {
     let [actor, kind] = ["the log", "log-event"].map(str::to_owned);
-    let said = format!("{}: {}", signal.source, logs::describe_log_event(signal));
-    let detail = logs::log_event_json(signal)?.to_string();
-    Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message: said, detail })
+    let message = format!("{}: {}", event.source, logs::describe_log_event(event));
+    let detail = logs::log_event_json(event)?.to_string();
+    Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message, detail })
 }

@@ -57,20 +57,20 @@ impl LocatedLogEvent {
     /// Adds source, location and severity to an event.
     #[must_use]
     pub fn new(
-        signal: LogEvent<'_>,
+        event: LogEvent<'_>,
         place: LogExcerpt<'_>,
         source: &str,
         patterns: &[sessionwatch_logs::pattern::Pattern],
     ) -> Self {
-        let pattern = signal.pattern_index.and_then(|number| patterns.get(number));
+        let pattern = event.pattern_index.and_then(|number| patterns.get(number));
         Self {
             // The kind decides first: a pattern cannot lower the severity of a built-in event.
-            severity: signal.kind.severity().or(pattern.map(|pattern| pattern.severity)),
+            severity: event.kind.severity().or(pattern.map(|pattern| pattern.severity)),
             pattern: pattern.map(|pattern| pattern.name.clone()),
             source: source.to_owned(),
             byte_range: (place.from, place.to),
-            text: event_text(pattern.map_or(signal.kind.name(), |pattern| &pattern.name), &signal),
-            event: signal.into_owned(),
+            text: event_text(pattern.map_or(event.kind.name(), |pattern| &pattern.name), &event),
+            event: event.into_owned(),
         }
     }
 
@@ -82,21 +82,21 @@ impl LocatedLogEvent {
 
     /// Returns the event as it is stored.
     #[must_use]
-    pub fn to_new_log_event<'a>(&'a self, target: &'a str, seen_at: UtcTimestamp) -> NewLogEvent<'a> {
-        let signal = &self.event;
+    pub fn to_new_log_event<'a>(&'a self, target: &'a str, read_at: UtcTimestamp) -> NewLogEvent<'a> {
+        let event = &self.event;
         NewLogEvent {
             source: &self.source,
             target,
             kind: self.name(),
             severity: self.severity,
-            at: signal.at,
-            read_at: seen_at,
-            user: signal.user.as_deref(),
-            other_user: signal.other_user.as_deref(),
-            token_prefix: signal.token_prefix.as_deref(),
-            expires_at: signal.expires,
-            reason: signal.reason.as_deref(),
-            request: signal.request_id.as_deref(),
+            at: event.at,
+            read_at,
+            user: event.user.as_deref(),
+            other_user: event.other_user.as_deref(),
+            token_prefix: event.token_prefix.as_deref(),
+            expires_at: event.expires,
+            reason: event.reason.as_deref(),
+            request: event.request_id.as_deref(),
             byte_range: self.byte_range,
             text: &self.text,
         }
@@ -105,14 +105,14 @@ impl LocatedLogEvent {
     /// Returns the event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let signal = &self.event;
+        let event = &self.event;
         json!({
-            "kind": signal.kind.name(), "pattern": self.pattern,
-            "severity": self.severity.map(Severity::name), "at": signal.at.map(clock::format_rfc3339),
-            "user": signal.user, "other_user": signal.other_user, "token_prefix": signal.token_prefix,
-            "expires_at": signal.expires.map(clock::format_rfc3339), "reason": signal.reason,
-            "request_id": signal.request_id, "source": self.source,
-            "bytes": [self.byte_range.0, self.byte_range.1], "truncated": signal.is_truncated, "text": self.text,
+            "kind": event.kind.name(), "pattern": self.pattern,
+            "severity": self.severity.map(Severity::name), "at": event.at.map(clock::format_rfc3339),
+            "user": event.user, "other_user": event.other_user, "token_prefix": event.token_prefix,
+            "expires_at": event.expires.map(clock::format_rfc3339), "reason": event.reason,
+            "request_id": event.request_id, "source": self.source,
+            "bytes": [self.byte_range.0, self.byte_range.1], "truncated": event.is_truncated, "text": self.text,
         })
     }
 
@@ -124,19 +124,19 @@ impl LocatedLogEvent {
     }
 }
 
-fn event_text(name: &str, signal: &LogEvent<'_>) -> String {
+fn event_text(name: &str, event: &LogEvent<'_>) -> String {
     let mut parts = vec![name.to_owned()];
     let mut part = |text: Option<String>| parts.extend(text);
-    part(signal.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
-    let users: Vec<&str> = signal.users().collect();
-    part(match signal.kind {
+    part(event.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    let users: Vec<&str> = event.users().collect();
+    part(match event.kind {
         _ if users.is_empty() => None,
         LogEventKind::UserMismatch => Some(format!("user {}", users.join(" answered as "))),
         LogEventKind::DuplicateToken => Some(format!("user {}", users.join(", then "))),
         _ => name_users(&users),
     });
-    part(signal.reason.as_ref().map(|reason| format!("({reason})")));
-    part(signal.request_id.as_ref().map(|request| format!("in request {request}")));
+    part(event.reason.as_ref().map(|reason| format!("({reason})")));
+    part(event.request_id.as_ref().map(|request| format!("in request {request}")));
     // Sanitized once more as a whole, since the parts come from a log that anyone may write to.
     sanitize_text(&parts.join(" "))
 }
@@ -164,22 +164,23 @@ pub fn list_sources(db: Tx<'_>) -> Result<Vec<LogSourceRecord>, StoreError> {
 /// # Errors
 ///
 /// If the event cannot be serialized.
-pub fn log_event_json(kept: &LogEventRecord) -> Result<Value, StoreError> {
-    api_types::to_json_value(api_types::LogEventDto::from_record(kept))
+pub fn log_event_json(event: &LogEventRecord) -> Result<Value, StoreError> {
+    api_types::to_json_value(api_types::LogEventDto::from_record(event))
 }
 
 /// Returns a stored log event as one line of text.
 #[must_use]
-pub fn describe_log_event(kept: &LogEventRecord) -> String {
-    let mut parts = vec![kept.kind.clone()];
-    parts.extend(kept.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
-    let users: Vec<&str> = [&kept.user, &kept.other_user].into_iter().flatten().map(String::as_str).collect();
+pub fn describe_log_event(event: &LogEventRecord) -> String {
+    let mut parts = vec![event.kind.clone()];
+    parts.extend(event.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    let users: Vec<&str> =
+        [&event.user, &event.other_user].into_iter().flatten().map(String::as_str).collect();
     parts.extend(name_users(&users));
-    parts.extend(kept.reason.as_ref().map(|reason| format!("({reason})")));
-    parts.extend(kept.request.as_ref().map(|request| format!("in request {request}")));
-    parts.extend(kept.match_kind.as_ref().map(|fit| format!("[{fit}]")));
+    parts.extend(event.reason.as_ref().map(|reason| format!("({reason})")));
+    parts.extend(event.request.as_ref().map(|request| format!("in request {request}")));
+    parts.extend(event.match_kind.as_ref().map(|fit| format!("[{fit}]")));
     // The time of reading stands in for a line without a timestamp.
-    sanitize_text(&format!("{}  {}", clock::format_utc(kept.at.unwrap_or(kept.read_at)), parts.join(" ")))
+    sanitize_text(&format!("{}  {}", clock::format_utc(event.at.unwrap_or(event.read_at)), parts.join(" ")))
 }
 
 /// Returns `true` if a stored session confirms an event. An event of a custom pattern needs no session, since the
@@ -199,13 +200,13 @@ pub fn count_critical_events(
     window: LogEventWindow<'_>,
 ) -> Result<CriticalLogEvents, StoreError> {
     // Counted per kind and match kind, so that the events themselves need not be loaded.
-    let mut signals = CriticalLogEvents::default();
+    let mut events = CriticalLogEvents::default();
     for count in log_events::count_critical_log_events(db, window)? {
         if is_confirmed(&count.kind, count.match_kind.as_deref().and_then(|fit| fit.parse().ok())) {
-            signals.confirmed += count.count;
+            events.confirmed += count.count;
         } else {
-            signals.unconfirmed += count.count;
+            events.unconfirmed += count.count;
         }
     }
-    Ok(signals)
+    Ok(events)
 }

@@ -66,8 +66,9 @@ fn find_problems(config: &Config) -> Vec<String> {
     let serve = &config.serve;
     let targets = config.unresolved_targets.iter().map(|target| target.problem.to_string());
     // A missing `write_url` matters to automatic cleanup only; a target without cleanup is still monitored.
-    let cleaned = config.targets.iter().filter(|target| target.auto_cleanup.is_some());
-    let acting = cleaned.filter_map(|target| Some(target.write_address_problem.as_ref()?.to_string()));
+    let targets_with_cleanup = config.targets.iter().filter(|target| target.auto_cleanup.is_some());
+    let write_address_problems =
+        targets_with_cleanup.filter_map(|target| Some(target.write_address_problem.as_ref()?.to_string()));
     let channels = serve.unresolved_channels.iter().map(|channel| channel.problem.to_string());
     let senders = serve.channels.iter().filter_map(|channel| {
         let failure = ChannelSender::new(channel).and_then(|sender| sender.validate(channel)).err()?;
@@ -89,7 +90,7 @@ fn find_problems(config: &Config) -> Vec<String> {
             .map(|problem| format!("oidc: {problem}")),
     };
     targets
-        .chain(acting)
+        .chain(write_address_problems)
         .chain(config.targets.iter().flat_map(address_problems))
         .chain(channels)
         .chain(senders)
@@ -103,12 +104,12 @@ fn find_problems(config: &Config) -> Vec<String> {
 
 /// Returns the reason why automatic cleanup could not encrypt archived rows.
 fn identity_problem(config: &Config) -> Option<String> {
-    let seals = config.actions.archive_recipient.is_none()
+    let creates_identity = config.actions.archive_recipient.is_none()
         && config.targets.iter().any(|target| target.auto_cleanup.is_some());
     let path = archive_keys::identity_path(config);
     // A missing identity file is created on first use.
-    let read = (seals && path.exists()).then(|| Identity::read_file(&path))?;
-    read.err().map(|error| format!("actions: {error}"))
+    let identity = (creates_identity && path.exists()).then(|| Identity::read_file(&path))?;
+    identity.err().map(|error| format!("actions: {error}"))
 }
 
 /// Returns the reason why a store cannot be opened at a location.

@@ -296,15 +296,15 @@ impl ActionPlan {
     /// # Errors
     ///
     /// Fails if the record was written by another version, or is damaged.
-    pub fn from_record(kept: plans::PlanRecord) -> Result<Option<Self>, StoreError> {
-        if kept.state == plans::PlanState::Making {
+    pub fn from_record(record: plans::PlanRecord) -> Result<Option<Self>, StoreError> {
+        if record.state == plans::PlanState::Making {
             return Ok(None);
         }
         let unreadable =
             |column: &str| StoreError::Undecodable { table: "plans".into(), column: column.into() };
-        let selection = serde_json::from_str(&kept.request).map_err(|_| unreadable("about"))?;
-        let summary = serde_json::from_str(&kept.summary).map_err(|_| unreadable("summary"))?;
-        Ok(Some(Self { record: kept, selection, summary, recently_ended: RecentImpact::default() }))
+        let selection = serde_json::from_str(&record.request).map_err(|_| unreadable("about"))?;
+        let summary = serde_json::from_str(&record.summary).map_err(|_| unreadable("summary"))?;
+        Ok(Some(Self { record, selection, summary, recently_ended: RecentImpact::default() }))
     }
 
     /// Loads a plan whose rows are listed, with the recent impact of its target's other plans.
@@ -332,21 +332,21 @@ impl ActionPlan {
 
     /// Returns the impact that counts towards the limit of other plans; `None` for restores, which end nothing, and for
     /// scheduled cleanups, which have limits of their own.
-    fn applied_totals(kept: plans::PlanRecord) -> Result<Option<safety_limit::RecentPlan>, StoreError> {
-        let Some(Self { record: kept, selection, summary, .. }) = Self::from_record(kept)? else {
+    fn applied_totals(record: plans::PlanRecord) -> Result<Option<safety_limit::RecentPlan>, StoreError> {
+        let Some(Self { record, selection, summary, .. }) = Self::from_record(record)? else {
             return Ok(None);
         };
         if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
             return Ok(None);
         }
         // An unfinished plan may still end all of its rows.
-        let done = kept.state == plans::PlanState::Done;
-        let rows = summary.done.filter(|_| done).unwrap_or(kept.row_count);
+        let is_finished = record.state == plans::PlanState::Done;
+        let rows = summary.done.filter(|_| is_finished).unwrap_or(record.row_count);
         Ok(Some(safety_limit::RecentPlan {
-            at: kept.updated_at,
-            is_finished: done,
+            at: record.updated_at,
+            is_finished,
             rows,
-            active: kept.active_sessions.min(rows),
+            active: record.active_sessions.min(rows),
         }))
     }
 
@@ -371,12 +371,12 @@ impl ActionPlan {
     /// Returns the impact of the plan.
     #[must_use]
     pub fn impact(&self) -> PlanImpact {
-        let PlanSummary { all_active, all_rows, .. } = self.summary;
+        let PlanSummary { all_active: total_active, all_rows: total_rows, .. } = self.summary;
         PlanImpact {
             rows: self.record.row_count,
             active: self.record.active_sessions,
-            total_active: all_active,
-            total_rows: all_rows,
+            total_active,
+            total_rows,
         }
     }
 

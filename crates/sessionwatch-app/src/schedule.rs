@@ -293,10 +293,10 @@ impl RunScheduler {
     pub fn estimate_monthly_cost(&self, autosuspend_after: SignedDuration) -> (u64, SignedDuration) {
         let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
         let end = start + COST_PERIOD_DAYS * DAY;
-        let (done, last_run) = (vec![Some(start); self.last_done.len()], Some(start));
+        let (last_done, last_run_at) = (vec![Some(start); self.last_done.len()], Some(start));
         let mut table = Self {
-            last_done: done,
-            last_run_at: last_run,
+            last_done,
+            last_run_at,
             is_run_requested: false,
             is_high_frequency: false,
             consecutive_failures: 0,
@@ -340,11 +340,11 @@ mod tests {
         text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
-    fn entry(schedule: Schedule, checks: &[&str], full: bool) -> ScheduledChecks {
+    fn entry(schedule: Schedule, checks: &[&str], ignore_constraints: bool) -> ScheduledChecks {
         ScheduledChecks {
             schedule,
             checks: checks.iter().map(|id| (*id).to_owned()).collect(),
-            ignore_constraints: full,
+            ignore_constraints,
         }
     }
 

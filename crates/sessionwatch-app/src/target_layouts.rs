@@ -25,8 +25,8 @@ pub type LayoutRecord = layouts::StoredLayout<KnownLayout>;
 ///
 /// If the store cannot be read.
 pub fn find_known_layout(db: Tx<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreError> {
-    let kept = layouts::find_layout(db, &target.name)?.filter(|kept| is_current(kept, target));
-    Ok(kept.map(|kept| kept.layout))
+    let record = layouts::find_layout(db, &target.name)?.filter(|record| is_current(record, target));
+    Ok(record.map(|record| record.layout))
 }
 
 /// Sets the known layout of a target from the store.
@@ -35,14 +35,14 @@ pub fn find_known_layout(db: Tx<'_>, target: &Target) -> Result<Option<KnownLayo
 ///
 /// If the store cannot be read; the target must not be checked then, since any table would be accepted.
 pub fn set_known_layout(store: &Store, target: &mut Target) -> Result<(), TargetError> {
-    let kept = store.read(|db| find_known_layout(db, target));
-    target.known_layout = kept.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))?;
+    let layout = store.read(|db| find_known_layout(db, target));
+    target.known_layout = layout.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))?;
     Ok(())
 }
 
-fn is_current(kept: &LayoutRecord, target: &Target) -> bool {
-    kept.address == target.address.to_string()
-        && kept.configured_tables == profile_source_key(&target.profile_source)
+fn is_current(record: &LayoutRecord, target: &Target) -> bool {
+    record.address == target.address.to_string()
+        && record.configured_tables == profile_source_key(&target.profile_source)
 }
 
 /// Stores the detected layout of a target, unless a current one is known.
@@ -57,7 +57,7 @@ pub fn record_detected_layout(
     now: UtcTimestamp,
 ) -> Result<(), StoreError> {
     let before: Option<LayoutRecord> = layouts::find_layout(db, &target.name)?;
-    if before.as_ref().is_some_and(|kept| is_current(kept, target)) {
+    if before.as_ref().is_some_and(|record| is_current(record, target)) {
         return Ok(());
     }
     if let Some(before) = before.filter(|before| before.layout != *layout) {
@@ -82,15 +82,15 @@ pub fn confirm_layout(
     now: UtcTimestamp,
 ) -> Result<Option<KnownLayout>, StoreError> {
     let before = match layouts::find_layout(db, &target.name) {
-        Ok(kept) => kept.map(|kept: LayoutRecord| kept.layout),
+        Ok(record) => record.map(|record: LayoutRecord| record.layout),
         // A stored layout that cannot be decoded is replaced.
         Err(StoreError::Undecodable { .. }) => None,
         Err(error) => return Err(error),
     };
     let change = LayoutChange { target: &target.name, actor, before: before.as_ref(), after: layout };
     layouts::audit_layout_change(db, change, now)?;
-    let kept = LayoutRecord { confirmed_by: Some(actor.to_owned()), ..build_record(target, layout, now) };
-    layouts::upsert_layout(db, &kept)?;
+    let record = LayoutRecord { confirmed_by: Some(actor.to_owned()), ..build_record(target, layout, now) };
+    layouts::upsert_layout(db, &record)?;
     Ok(before)
 }
 
@@ -131,11 +131,11 @@ mod tests {
     use crate::config::TargetSchedule;
     use sessionwatch_targets::{address::TargetAddress, engine::EngineKind, limits::TimeLimits};
 
-    fn target(storage: ProfileSource) -> Target {
+    fn target(profile_source: ProfileSource) -> Target {
         Target {
             name: "app".into(),
             address: TargetAddress::from_file_path(PathBuf::from("app.db")),
-            profile_source: storage,
+            profile_source,
             known_layout: None,
             engine: EngineKind::Scan,
             limits: TimeLimits { timeout: Duration::from_secs(1), lock_timeout: Duration::from_secs(1) },

@@ -9,7 +9,9 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use sessionwatch_core::{duration::saturating_micros, retention::ClockReading, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    duration::saturating_micros, retention_clock::ClockReading, timestamp::UtcTimestamp,
+};
 use tokio::sync::watch;
 
 /// Longest sleep before the clock is read again, because the clock may have been set.
@@ -128,10 +130,10 @@ impl Clock {
     #[must_use]
     pub fn take_reading(&self) -> ClockReading {
         loop {
-            let (before, wall, after) = (self.elapsed(), self.now(), self.elapsed());
+            let (before, wall, elapsed) = (self.elapsed(), self.now(), self.elapsed());
             // The thread may have been suspended in between; then the two do not belong together.
-            if after - before < MAX_READING_DURATION {
-                return ClockReading { wall, elapsed: after };
+            if elapsed - before < MAX_READING_DURATION {
+                return ClockReading { wall, elapsed };
             }
         }
     }

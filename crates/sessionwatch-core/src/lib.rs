@@ -18,7 +18,7 @@ pub mod local_time;
 pub mod log_gaps;
 pub mod period;
 pub mod plural;
-pub mod retention;
+pub mod retention_clock;
 pub mod row_addresses;
 pub mod row_ref;
 pub mod safety_limit;

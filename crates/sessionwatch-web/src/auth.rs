@@ -9,8 +9,8 @@ use axum::{
 };
 use sessionwatch_app::app::{
     AppError, AppState,
-    client::ClientInfo,
     login_sessions::{self, CurrentUser, StartedLogin},
+    request_client::ClientInfo,
 };
 
 use super::WebError;

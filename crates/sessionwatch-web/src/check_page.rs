@@ -1,9 +1,9 @@
 //! The page of a check on a target: its alert, its value over time, the evidence, and what to do.
 
 mod actions;
-mod course;
 mod evidence;
 mod header;
+mod history;
 mod reference;
 mod result_strip;
 mod timeline;
@@ -18,7 +18,7 @@ use sessionwatch_app::{
     app::{
         AppError, AppState,
         alerts::{AlertRecord, AlertRef},
-        check_course::{self, CheckCourse},
+        check_history::{self, CheckHistory},
         targets::{self, CheckDetails},
     },
     checks::{CheckText, describe_check},
@@ -26,7 +26,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::{alert::AlertState, duration::MINUTE, severity::Severity, timestamp::UtcTimestamp};
 
-pub(super) use self::course::{check_limits, gauge_title};
+pub(super) use self::history::{check_limits, gauge_title};
 
 use super::{
     PageResult,
@@ -53,7 +53,7 @@ struct CheckView<'a> {
     target: &'a Target,
     alert: &'a AlertRecord,
     details: &'a CheckDetails,
-    course: &'a CheckCourse,
+    check_history: &'a CheckHistory,
     range: ChartRange,
 }
 
@@ -69,21 +69,22 @@ pub(super) async fn show_check(
         return Err(AppError::NotFound(format!("Check “{check}” on target “{name}” not found.")).into());
     };
     let range = query.range.unwrap_or_else(|| default_range(&details.alert, shell.now));
-    let course = check_course::load_check_course(&app, &details.alert, range.period(shell.now)).await?;
+    let check_history =
+        check_history::load_check_history(&app, &details.alert, range.period(shell.now)).await?;
     let view = CheckView {
         shell: &shell,
         config: &config,
         target: &target,
         alert: &details.alert,
         details: &details,
-        course: &course,
+        check_history: &check_history,
         range,
     };
     let body = html! {
         (view.render_header())
         div.cols.cols-flow {
             div.stack {
-                (view.render_course())
+                (view.render_history())
                 (view.render_evidence())
                 (view.render_log_events())
                 (view.render_timeline())
@@ -136,7 +137,7 @@ impl CheckView<'_> {
 
     /// Returns the result of the last run of the target, as JSON; null if that run did not include this check.
     fn last_result(&self) -> &Value {
-        let report = self.course.report.as_ref();
+        let report = self.check_history.report.as_ref();
         let checks = report.and_then(|report| report.document["checks"].as_array());
         let mut results = checks.into_iter().flatten();
         results.find(|result| result["id"] == self.alert.check.as_str()).unwrap_or(&Value::Null)

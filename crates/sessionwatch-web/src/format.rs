@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn relative_times_use_a_natural_unit() {
         let now = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
-        for (passed, said) in [
+        for (passed, expected) in [
             (SignedDuration::ZERO, "now"),
             (SECOND, "now"),
             (90 * SECOND, "90 s ago"),
@@ -126,7 +126,7 @@ mod tests {
             (3 * DAY, "3 days ago"),
             (-30 * HOUR, "in 30 h"),
         ] {
-            assert_eq!(format_relative_time(now - passed, now), said);
+            assert_eq!(format_relative_time(now - passed, now), expected);
         }
     }
 

@@ -40,11 +40,12 @@ pub(super) async fn open_incident(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let grade = form.text("severity").parse::<IncidentSeverity>().ok();
-    let grade = grade.ok_or_else(|| AppError::Invalid("Choose a severity: P0, P1, P2 or P3.".into()))?;
+    let severity = form.text("severity").parse::<IncidentSeverity>().ok();
+    let severity =
+        severity.ok_or_else(|| AppError::Invalid("Choose a severity: P0, P1, P2 or P3.".into()))?;
     let summary = required_line(&form, "summary", "Describe what happened.")?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
-    let opened = incidents::open_incident(ops, NewIncident { severity: grade, summary }).await?;
+    let opened = incidents::open_incident(ops, NewIncident { severity, summary }).await?;
     Ok(redirect_to_incident(&opened.incident.id))
 }
 
@@ -115,9 +116,9 @@ pub(super) async fn export_evidence(
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let SealedEvidence { name, bytes } =
         incidents::export_evidence(work, EvidenceCompleteness::Optional).await?;
-    let kept = format!("attachment; filename=\"{name}\"");
+    let disposition = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
-    let headers = [(http_header::CONTENT_TYPE, kind), (http_header::CONTENT_DISPOSITION, kept)];
+    let headers = [(http_header::CONTENT_TYPE, kind), (http_header::CONTENT_DISPOSITION, disposition)];
     Ok((headers, bytes).into_response())
 }
 

@@ -54,9 +54,9 @@ pub(super) async fn complete_login(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     // A callback without the cookie of its login is rejected: somebody else may have started that login.
-    let kept = find_cookie(&headers, state_cookie_name(&app)).map(Into::into);
+    let state_cookie = find_cookie(&headers, state_cookie_name(&app)).map(Into::into);
     let CallbackParams { code, state, error, iss: issuer } = params;
-    let callback = OidcCallback { code, state, error, issuer, state_cookie: kept };
+    let callback = OidcCallback { code, state, error, issuer, state_cookie };
     let completed =
         oidc_login::complete_oidc_login(&app, callback, &client_info(&app, &headers, peer)).await?;
     // The state is good for one login only.

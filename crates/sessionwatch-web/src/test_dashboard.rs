@@ -17,8 +17,8 @@ use sessionwatch_app::{
         Actor, AppState,
         accounts::{AccountRecord, AccountRole},
         alerts::{AlertRecord, EventRecord},
-        client::ClientInfo,
         login_sessions,
+        request_client::ClientInfo,
         tokens::{self, NewToken, TokenScope},
     },
     config::Config,
@@ -67,12 +67,16 @@ impl TestDashboard {
 
     /// Stores an alert that has been firing for a minute.
     pub(super) fn insert_firing_alert(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
-        let since = self.now() - SignedDuration::from_mins(1);
-        let kept = AlertRecord {
+        let updated_at = self.now() - SignedDuration::from_mins(1);
+        let record = AlertRecord {
             target: "app".into(),
             check: check.into(),
             alert: Alert {
-                state: AlertState::Firing { since, passing_runs: 0, notified_at: Some(since) },
+                state: AlertState::Firing {
+                    since: updated_at,
+                    passing_runs: 0,
+                    notified_at: Some(updated_at),
+                },
                 ..Alert::default()
             },
             severity: severity.into(),
@@ -81,10 +85,10 @@ impl TestDashboard {
             note: None,
             verdict: Some("failing".into()),
             finding: None,
-            updated_at: since,
+            updated_at,
         };
-        self.write_store(|db| alerts::upsert_alert(db, &kept));
-        kept
+        self.write_store(|db| alerts::upsert_alert(db, &record));
+        record
     }
 
     /// Stores an event of a minute ago.

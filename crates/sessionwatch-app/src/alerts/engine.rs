@@ -71,14 +71,14 @@ pub(crate) fn advance_alert(
     let now = context.now;
     let silenced = context.serve.is_in_maintenance(observation.target, observation.check, now)
         || is_silenced(observation, context.silences);
-    let before = before.map(|kept| reopen_if_escalated(kept, observation));
-    let alert = before.as_ref().map_or_else(Alert::default, |kept| kept.alert);
+    let before = before.map(|record| reopen_if_escalated(record, observation));
+    let alert = before.as_ref().map_or_else(Alert::default, |record| record.alert);
     let (alert, notice) = alert.advance(observation.state, now, silenced, observation.policy);
-    let known = before.as_ref().and_then(|kept| kept.verdict.as_deref());
+    let verdict_before = before.as_ref().and_then(|record| record.verdict.as_deref());
     let mut events = vec![];
     // The history records changes only: a check that fails all day is one event.
-    if known != Some(observation.verdict) {
-        events.push(build_verdict_event(observation, known, now));
+    if verdict_before != Some(observation.verdict) {
+        events.push(build_verdict_event(observation, verdict_before, now));
     }
     let alert = build_next_record(before, observation, alert, now);
     let mut transition = AlertTransition { alert, events, messages: vec![] };
@@ -95,7 +95,7 @@ pub(crate) fn resolve_alert(
     severity: Severity,
     context: AlertContext<'_>,
 ) -> AlertTransition {
-    let told = matches!(alert.alert.state, AlertState::Firing { notified_at: Some(_), .. });
+    let was_notified = matches!(alert.alert.state, AlertState::Firing { notified_at: Some(_), .. });
     let alert = AlertRecord {
         alert: Alert::default(),
         summary: reason.to_owned(),
@@ -105,26 +105,26 @@ pub(crate) fn resolve_alert(
         ..alert.clone()
     };
     let mut transition = AlertTransition { alert, events: vec![], messages: vec![] };
-    if told {
+    if was_notified {
         add_notifications(&mut transition, Notification::Resolved, severity, &Value::Null, context);
     }
     transition
 }
 
 /// Clears the notification and acknowledgement of a firing alert whose severity rises, so that it is notified again.
-fn reopen_if_escalated(mut kept: AlertRecord, observation: &CheckObservation<'_>) -> AlertRecord {
-    let before = kept.severity.parse::<Severity>().ok();
+fn reopen_if_escalated(mut record: AlertRecord, observation: &CheckObservation<'_>) -> AlertRecord {
+    let before = record.severity.parse::<Severity>().ok();
     let is_raised = before.is_some_and(|before| observation.severity > before);
-    if let AlertState::Firing { notified_at: told, .. } = &mut kept.alert.state
+    if let AlertState::Firing { notified_at, .. } = &mut record.alert.state
         && observation.state == CheckState::Failing
         && is_raised
     {
-        *told = None;
-        kept.alert.is_acknowledged = false;
-        kept.acknowledged_by = None;
-        kept.note = None;
+        *notified_at = None;
+        record.alert.is_acknowledged = false;
+        record.acknowledged_by = None;
+        record.note = None;
     }
-    kept
+    record
 }
 
 fn build_verdict_event(
@@ -158,25 +158,25 @@ fn add_notifications(
     finding: &Value,
     context: AlertContext<'_>,
 ) {
-    let AlertContext { serve, skip_channel: except, now, .. } = context;
-    let kept = &transition.alert;
+    let AlertContext { serve, skip_channel, now, .. } = context;
+    let alert = &transition.alert;
     transition.events.push(EventRecord {
         id: 0,
         at: now,
-        target: kept.target.clone(),
-        check: kept.check.clone(),
+        target: alert.target.clone(),
+        check: alert.check.clone(),
         kind: notification.name().to_owned(),
-        summary: kept.summary.clone(),
-        detail: json!({ "severity": kept.severity, "finding": finding }).to_string(),
+        summary: alert.summary.clone(),
+        detail: json!({ "severity": alert.severity, "finding": finding }).to_string(),
     });
-    let message = build_message(kept, notification, finding, now);
-    let about = format!("{}/{}", kept.target, kept.check);
-    let meant = serve.channels_for(&kept.target, &kept.check, severity);
-    for channel in meant.into_iter().filter(|channel| Some(channel.name.as_str()) != except) {
+    let message = build_message(alert, notification, finding, now);
+    let alert_key = format!("{}/{}", alert.target, alert.check);
+    let channels = serve.channels_for(&alert.target, &alert.check, severity);
+    for channel in channels.into_iter().filter(|channel| Some(channel.name.as_str()) != skip_channel) {
         // Programs group alerts themselves, so a delay would only cost time.
         let is_urgent = severity == Severity::Critical || channel.kind.is_for_programs();
         let at = if is_urgent { now } else { now + NOTIFICATION_GROUP_WAIT };
-        transition.messages.extend(messages_for_channel(channel, &message, &about, now, at));
+        transition.messages.extend(messages_for_channel(channel, &message, &alert_key, now, at));
     }
 }
 
@@ -210,11 +210,13 @@ fn build_message(
 
 /// Returns `true` if a silence covers the whole check, or silences together cover every affected user and session.
 fn is_silenced(observation: &CheckObservation<'_>, silences: &[SilenceRecord]) -> bool {
-    let mut here = silences.iter().filter(|silence| silence.covers(observation.target, observation.check));
-    let names: Vec<&str> = here.clone().filter_map(|silence| silence.subject.as_deref()).collect();
-    let whole = here.any(|silence| silence.subject.is_none());
-    let all = || observation.subjects.iter().all(|one| one.iter().any(|name| names.contains(name)));
-    whole || !observation.subjects.is_empty() && all()
+    let mut covering =
+        silences.iter().filter(|silence| silence.covers(observation.target, observation.check));
+    let subjects: Vec<&str> = covering.clone().filter_map(|silence| silence.subject.as_deref()).collect();
+    let is_check_silenced = covering.any(|silence| silence.subject.is_none());
+    let are_subjects_silenced =
+        || observation.subjects.iter().all(|one| one.iter().any(|name| subjects.contains(name)));
+    is_check_silenced || !observation.subjects.is_empty() && are_subjects_silenced()
 }
 
 /// Builds the record to store. An unknown result keeps the summary of the last known one, since it says more than
@@ -226,8 +228,8 @@ fn build_next_record(
     now: UtcTimestamp,
 ) -> AlertRecord {
     let over = alert.state == AlertState::Resolved;
-    let (summary, owner, note, finding) = before.map_or((None, None, None, None), |kept| {
-        (Some(kept.summary), kept.acknowledged_by, kept.note, kept.finding)
+    let (summary, owner, note, finding) = before.map_or((None, None, None, None), |record| {
+        (Some(record.summary), record.acknowledged_by, record.note, record.finding)
     });
     let summary = if observation.state == CheckState::Unknown { summary } else { None };
     let failing = (observation.state == CheckState::Failing).then(|| observation.finding.to_string());
@@ -262,8 +264,8 @@ mod tests {
         Config::parse(Path::new("sessionwatch.toml"), text).unwrap().serve
     }
 
-    fn observation(sign: CheckState, severity: Severity) -> CheckObservation<'static> {
-        let verdict = match sign {
+    fn observation(state: CheckState, severity: Severity) -> CheckObservation<'static> {
+        let verdict = match state {
             CheckState::Failing => "failing",
             CheckState::Passing => "passing",
             CheckState::Unknown => "unknown",
@@ -272,7 +274,7 @@ mod tests {
             target: "app",
             check: "duplicate-tokens",
             severity,
-            state: sign,
+            state,
             policy: AlertPolicy {
                 failure_threshold: 1,
                 success_threshold: 1,
@@ -327,11 +329,12 @@ mod tests {
     fn an_escalated_alert_notifies_again_and_needs_a_new_acknowledgement() {
         let serve = serve();
         let context = AlertContext { serve: &serve, silences: &[], skip_channel: Some("hook"), now: at(0) };
-        let mut kept = advance_alert(None, &observation(CheckState::Failing, Severity::High), context).alert;
-        kept.alert.is_acknowledged = true;
-        kept.acknowledged_by = Some("ada".into());
+        let mut record =
+            advance_alert(None, &observation(CheckState::Failing, Severity::High), context).alert;
+        record.alert.is_acknowledged = true;
+        record.acknowledged_by = Some("ada".into());
         let raised =
-            advance_alert(Some(kept), &observation(CheckState::Failing, Severity::Critical), context);
+            advance_alert(Some(record), &observation(CheckState::Failing, Severity::Critical), context);
         assert_eq!(
             channels(&raised),
             [("chat", at(0))],

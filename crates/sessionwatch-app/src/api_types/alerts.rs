@@ -30,22 +30,22 @@ pub struct AlertDto {
 impl AlertDto {
     /// Creates the JSON type from a stored record.
     #[must_use]
-    pub fn from_record(kept: &AlertRecord) -> Self {
-        let since = match kept.alert.state {
+    pub fn from_record(record: &AlertRecord) -> Self {
+        let since = match record.alert.state {
             AlertState::Resolved => None,
             AlertState::Pending { since, .. } | AlertState::Firing { since, .. } => Some(Rfc3339(since)),
         };
         Self {
-            target: kept.target.clone(),
-            check: kept.check.clone(),
-            severity: kept.severity.clone(),
-            state: kept.alert.state.name(),
-            stale: kept.alert.is_stale,
+            target: record.target.clone(),
+            check: record.check.clone(),
+            severity: record.severity.clone(),
+            state: record.alert.state.name(),
+            stale: record.alert.is_stale,
             since,
-            summary: kept.summary.clone(),
-            acknowledged_by: kept.acknowledged_by.clone(),
-            note: kept.note.clone(),
-            updated_at: Rfc3339(kept.updated_at),
+            summary: record.summary.clone(),
+            acknowledged_by: record.acknowledged_by.clone(),
+            note: record.note.clone(),
+            updated_at: Rfc3339(record.updated_at),
         }
     }
 }

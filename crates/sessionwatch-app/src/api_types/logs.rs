@@ -79,10 +79,10 @@ impl LogSourceDto {
     #[must_use]
     pub fn from_config<P>(
         source: &logs::LogSourceConfig,
-        kept: log_sources::StoredLogSource<P>,
+        stored: log_sources::StoredLogSource<P>,
         now: UtcTimestamp,
     ) -> Self {
-        let activity = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
+        let activity = match stored.activity.status_at(stored.last_line_at, now, source.idle_after) {
             SourceStatus::NeverActive => "never active",
             SourceStatus::Normal => "active",
             SourceStatus::Idle => "idle",
@@ -91,8 +91,8 @@ impl LogSourceDto {
             name: source.name.clone(),
             target: source.target.clone(),
             activity,
-            last_line_at: kept.last_line_at.map(Rfc3339),
-            counters: kept.counters,
+            last_line_at: stored.last_line_at.map(Rfc3339),
+            counters: stored.counters,
         }
     }
 

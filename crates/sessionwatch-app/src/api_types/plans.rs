@@ -78,21 +78,21 @@ impl PlanDto {
     ///
     /// If the plan cannot be represented in JSON.
     pub fn from_plan(config: &Config, plan: &remediation::ActionPlan) -> Result<Self, StoreError> {
-        let (kept, summary) = (&plan.record, &plan.summary);
+        let (record, summary) = (&plan.record, &plan.summary);
         Ok(Self {
-            id: kept.id.clone(),
-            target: kept.target.clone(),
+            id: record.id.clone(),
+            target: record.target.clone(),
             action: plan.selection.command_name(),
             selection: to_json_value(&plan.selection)?,
             table: summary.table.clone(),
             framework: summary.framework.clone(),
             revoke: to_json_value(&summary.revoke)?,
-            created_at: Rfc3339(kept.created_at),
-            created_by: kept.created_by.clone(),
-            expires_at: Rfc3339(kept.updated_at + config.actions.plan_ttl),
-            rows: kept.row_count,
+            created_at: Rfc3339(record.created_at),
+            created_by: record.created_by.clone(),
+            expires_at: Rfc3339(record.updated_at + config.actions.plan_ttl),
+            rows: record.row_count,
             all_rows: summary.all_rows,
-            active: kept.active_sessions,
+            active: record.active_sessions,
             all_active: summary.all_active,
             users: summary.users,
             needs_confirmation: plan

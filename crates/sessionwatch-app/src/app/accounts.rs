@@ -85,11 +85,11 @@ pub struct NewAccount {
 
 impl NewAccount {
     fn into_account(self, now: UtcTimestamp) -> AccountRecord {
-        let (name, password) = (self.name.0, self.password.0);
+        let (name, password_hash) = (self.name.0, self.password.0);
         AccountRecord {
             name,
             role: self.role,
-            password_hash: password,
+            password_hash,
             oidc_subject: String::new(),
             // Never copied from the input: a new account starts its own history.
             created_at: now,
@@ -222,19 +222,19 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
 ///
 /// If the current password is incorrect, the new one is too short or too long, or there were too many attempts.
 pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Result<(), AppError> {
-    let PasswordChange { account, login_hash: login, current_password: current, new_password: new } = change;
+    let PasswordChange { account, login_hash, current_password, new_password } = change;
     let account =
         app.read_store(move |db| accounts::find_account(db, &account)).await?.ok_or(AppError::NotLoggedIn)?;
     let (now, auth) = (app.clock.now(), &app.auth);
     // Counted before the password is checked, so that parallel requests cannot exceed the limit.
     let attempt =
         auth.login_attempts.count_password_change(&account.name, now).ok_or(AppError::TooManyAttempts)?;
-    if !auth.passwords.verify(current, account.password_hash.clone()).await? {
+    if !auth.passwords.verify(current_password, account.password_hash.clone()).await? {
         return Err(AppError::Invalid("The current password is incorrect.".into()));
     }
     // Only wrong passwords count: the right one must not lock the owner out.
     attempt.remove_from_counts();
-    let password = auth.passwords.hash(new).await?;
+    let password = auth.passwords.hash(new_password).await?;
     let changed = app.write_store(move |db| {
         // Read again: while the password was hashed, the account may have been deleted or its role changed.
         let Some(account) = accounts::find_account(db, &account.name)? else { return Ok(false) };
@@ -246,8 +246,9 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
             now,
         )?;
         // A stolen cookie must not survive the change, but the user who made it stays logged in.
-        for other in
-            accounts::list_login_sessions(db, &account.name)?.iter().filter(|other| other.token_hash != login)
+        for other in accounts::list_login_sessions(db, &account.name)?
+            .iter()
+            .filter(|other| other.token_hash != login_hash)
         {
             accounts::delete_login_session(db, &account.name, &other.token_hash)?;
         }
@@ -327,8 +328,8 @@ mod tests {
     use super::*;
     use crate::{
         app::{
-            client::ClientInfo,
             login_sessions::{find_current_user, start_login_session},
+            request_client::ClientInfo,
             test_app::TestApp,
         },
         config::Config,

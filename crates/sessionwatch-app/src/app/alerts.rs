@@ -47,7 +47,7 @@ impl AlertCommand {
     }
 
     fn find_firing_alert(&self, db: Tx<'_>) -> Result<Option<AlertRecord>, StoreError> {
-        let fires = |kept: &AlertRecord| matches!(kept.alert.state, AlertState::Firing { .. });
+        let fires = |record: &AlertRecord| matches!(record.alert.state, AlertState::Firing { .. });
         Ok(alerts::find_alert(db, &self.alert.target, &self.alert.check)?.filter(fires))
     }
 
@@ -156,10 +156,10 @@ pub async fn acknowledge_alert(
     let acknowledged =
         AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.acknowledged", |db, remark| {
             // Read within the transaction: the next check run may resolve the alert at any moment.
-            let Some(mut kept) = remark.find_firing_alert(db)? else { return Ok(false) };
-            kept.acknowledged_by = Some(remark.actor.clone());
-            kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
-            alerts::upsert_alert(db, &kept)?;
+            let Some(mut record) = remark.find_firing_alert(db)? else { return Ok(false) };
+            record.acknowledged_by = Some(remark.actor.clone());
+            record.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
+            alerts::upsert_alert(db, &record)?;
             events::insert_event(db, &remark.acknowledgement_event())?;
             Ok(true)
         });
@@ -180,10 +180,10 @@ pub async fn resolve_firing_alert(
     let config = app.config();
     let resolved =
         AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.resolved", move |db, remark| {
-            let Some(kept) = remark.find_firing_alert(db)? else { return Ok(false) };
+            let Some(record) = remark.find_firing_alert(db)? else { return Ok(false) };
             let note = if remark.note.is_empty() { String::new() } else { format!(": {}", remark.note) };
             let why = format!("resolved by {}{note}", remark.actor);
-            resolve_alert(db, &config.serve, &kept, &why, remark.now)?;
+            resolve_alert(db, &config.serve, &record, &why, remark.now)?;
             Ok(true)
         });
     if resolved.await? { Ok(()) } else { Err(not_firing_error()) }

@@ -60,8 +60,8 @@ pub async fn list_archived_rows(
             // The batch id is the cursor: an offset would skip rows if a purge ran between two reads.
             let Some(batch) = archive_batches::find_next_batch(db, &wanted, behind)? else { break };
             behind = batch.id;
-            let fates = batch.rows.into_iter().zip(batch.row_states);
-            rows.extend(fates.take(limit - rows.len()).map(|(row, fate)| ArchivedRow { row, state: fate }));
+            let states = batch.rows.into_iter().zip(batch.row_states);
+            rows.extend(states.take(limit - rows.len()).map(|(row, state)| ArchivedRow { row, state }));
         }
         Ok(rows)
     });
@@ -152,12 +152,12 @@ mod tests {
     #[tokio::test]
     async fn the_rows_of_a_plan_are_listed_up_to_a_limit_and_an_unknown_plan_is_an_error() {
         let app = scene();
-        let fates = async |limit| {
+        let states = async |limit| {
             let rows = list_archived_rows(&app, "p1".into(), limit).await.unwrap();
             rows.iter().map(|archived| archived.state).collect::<Vec<_>>()
         };
-        assert_eq!(fates(10).await, [ArchivedRowState::Archived, ArchivedRowState::Restored]);
-        assert_eq!(fates(1).await, [ArchivedRowState::Archived]);
+        assert_eq!(states(10).await, [ArchivedRowState::Archived, ArchivedRowState::Restored]);
+        assert_eq!(states(1).await, [ArchivedRowState::Archived]);
         assert_eq!(count_archived_rows(&app, "p1".into()).await.unwrap(), 2);
         let none = list_archived_rows(&app, "p2".into(), 10).await;
         assert!(matches!(none, Err(AppError::Action(ActionError::NoArchive(plan))) if plan == "p2"));

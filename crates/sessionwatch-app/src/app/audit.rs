@@ -122,8 +122,8 @@ pub async fn verify_audit_chain(
 ) -> Result<AuditVerification, AppError> {
     app.read_store(move |db| {
         // A head that is missing from an intact chain means that the log was truncated and continued.
-        let holds_head = head.as_ref().map(|head| audit::contains_hash(db, head)).transpose()?;
-        Ok(AuditVerification { chain: audit::verify_chain(db)?, contains_head: holds_head })
+        let contains_head = head.as_ref().map(|head| audit::contains_hash(db, head)).transpose()?;
+        Ok(AuditVerification { chain: audit::verify_chain(db)?, contains_head })
     })
     .await
 }

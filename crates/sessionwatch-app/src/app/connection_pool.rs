@@ -62,17 +62,17 @@ impl ConnectionPool {
         let surplus = {
             let mut state = self.lock_state();
             state.released_count += 1;
-            let number = state.released_count;
+            let id = state.released_count;
             // Reap finished timers, which the set would keep otherwise.
             while state.idle_timers.try_join_next().is_some() {}
             state.idle_timers.spawn(close_after_idle_timeout(
                 // A weak reference, so that a pending timer does not keep the pool alive after shutdown.
                 Arc::downgrade(self),
                 target.name.clone(),
-                number,
+                id,
             ));
             let idle = state.idle.entry(target.name.clone()).or_default();
-            idle.push(IdleConnection { address: target.address.clone(), connection, id: number });
+            idle.push(IdleConnection { address: target.address.clone(), connection, id });
             (idle.len() > MAX_IDLE_PER_TARGET).then(|| idle.remove(0))
         };
         if let Some(surplus) = surplus {

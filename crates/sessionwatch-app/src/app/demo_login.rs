@@ -8,8 +8,8 @@ use super::{
     AppError, AppState,
     accounts::upsert_account_audited,
     auth::DemoLinkUse,
-    client::ClientInfo,
     login_sessions::{StartedLogin, start_login_session},
+    request_client::ClientInfo,
 };
 
 /// Account of the visitor. It has no password, so the link is the only way in.

@@ -298,9 +298,9 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
         self.prompter.report_event(DrillEvent::Planned(&plan))?;
         // Typing the name is what a real plan above the safety limit asks for.
         self.ask_until_correct(DrillQuestion::Confirmation, |answer| answer == TARGET_NAME).await?;
-        let id = plan.record.id.clone();
-        let sessions = apply_drill_plan(context, plan).await.map_err(DrillError::from)?;
-        Ok(AppliedPlan { plan_id: id, ended_sessions: sessions })
+        let plan_id = plan.record.id.clone();
+        let ended_sessions = apply_drill_plan(context, plan).await.map_err(DrillError::from)?;
+        Ok(AppliedPlan { plan_id, ended_sessions })
     }
 
     /// Asks until the answer is correct. Does nothing in automatic drills.
@@ -329,8 +329,8 @@ async fn apply_drill_plan(context: ActionContext<'_>, plan: ActionPlan) -> Resul
     // The private key is discarded: rows of the copy are never restored.
     let (recipient, control) = (Identity::generate()?.recipient(), JobControl::default());
     let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
-    let consent = Confirmation { typed_name: Some(TARGET_NAME), ..Confirmation::default() };
-    Ok(PlanExecutor { context, keys, confirmation: consent, control: &control }.run(plan).await?.done)
+    let confirmation = Confirmation { typed_name: Some(TARGET_NAME), ..Confirmation::default() };
+    Ok(PlanExecutor { context, keys, confirmation, control: &control }.run(plan).await?.done)
 }
 
 /// Checks that no token is shared, and that no session of the plan has reappeared.

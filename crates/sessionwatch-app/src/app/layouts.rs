@@ -47,15 +47,15 @@ pub struct DetectedLayout {
 
 impl DetectedLayout {
     pub(super) fn from_layout(layout: &Layout) -> Self {
-        let Layout { candidate, alternatives: others, uncertainty: doubt, decoder_replaced, .. } = layout;
+        let Layout { candidate, alternatives, uncertainty, decoder_replaced, .. } = layout;
         Self {
             known_layout: KnownLayout::from_mapping(&candidate.mapping),
             title: candidate.title.clone(),
             reasons: candidate.reasons.clone(),
             notes: candidate.notes.clone(),
             other_logins: candidate.other_login_hints.clone(),
-            alternatives: others.iter().map(|other| other.reasons.join("; ")).collect(),
-            doubt: doubt.clone(),
+            alternatives: alternatives.iter().map(|other| other.reasons.join("; ")).collect(),
+            doubt: uncertainty.clone(),
             mapping: candidate.mapping.clone(),
             decoder_replaced: *decoder_replaced,
         }
@@ -73,7 +73,7 @@ pub async fn confirm_layout(
     target: Target,
     detected: DetectedLayout,
 ) -> Result<Option<KnownLayout>, AppError> {
-    let DetectedLayout { known_layout: known, doubt, .. } = detected;
+    let DetectedLayout { known_layout, doubt, .. } = detected;
     // Cleanup deletes from the confirmed table, so a doubtful one must be chosen in the configuration.
     if let Some(doubt) = doubt {
         return Err(ActionError::Uncertain(Box::new(doubt)).into());
@@ -81,8 +81,8 @@ pub async fn confirm_layout(
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     app.write_store(move |db| {
         // The recorded layout is read in the transaction: a check run may record another one meanwhile.
-        let before = target_layouts::confirm_layout(db, &target, &by, &known, now)?;
-        Ok(before.filter(|before| *before != known))
+        let before = target_layouts::confirm_layout(db, &target, &by, &known_layout, now)?;
+        Ok(before.filter(|before| *before != known_layout))
     })
     .await
 }

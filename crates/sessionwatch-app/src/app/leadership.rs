@@ -17,7 +17,7 @@ use sessionwatch_store::{
 };
 use tokio::sync::watch;
 
-use super::failures::{FailureKind, FailureLog};
+use super::failure_log::{FailureKind, FailureLog};
 
 /// Interval at which leases are acquired and renewed.
 pub(crate) const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,8 +55,8 @@ impl LeaseManager {
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
         // `None` instead of an empty map: with an exclusive store, there is no lease that could expire.
-        let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
-        Self { holder, held_leases: held, renewed_at: Mutex::new(None), failure_log: FailureLog::default() }
+        let held_leases = shared.then(|| watch::Sender::new(BTreeMap::new()));
+        Self { holder, held_leases, renewed_at: Mutex::new(None), failure_log: FailureLog::default() }
     }
 
     /// Returns `true` if leadership is settled: always for an exclusive store, and for a shared one while leases can be
@@ -113,21 +113,21 @@ impl LeaseManager {
     pub fn renew_leases(&self, store: &Store, leases: &[String]) {
         let Some(held) = &self.held_leases else { return };
         // Read before the write: the store starts counting later, so this daemon never trusts a lease for too long.
-        let renewed = Monotonic::now();
+        let renewed_at = Monotonic::now();
         let taken = store.write(|db| {
             let mut taken = BTreeMap::new();
             // All leases in one transaction: a daemon with hundreds of targets renews them in one round
             // trip.
             for lease in leases {
                 if let Some(epoch) = leases::acquire_lease(db, lease, &self.holder)? {
-                    taken.insert(lease.clone(), HeldLease { epoch, renewed_at: renewed });
+                    taken.insert(lease.clone(), HeldLease { epoch, renewed_at });
                 }
             }
             Ok(taken)
         });
         match taken {
             Ok(taken) => {
-                *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
+                *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed_at);
                 if self.failure_log.record_success(FailureKind::LeaseRenewal, &self.holder) {
                     tracing::info!("lease renewal in the store works again");
                 }

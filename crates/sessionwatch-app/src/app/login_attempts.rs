@@ -156,7 +156,7 @@ impl CountedAttempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::client::network_for;
+    use crate::app::request_client::network_for;
 
     fn at(second: i64) -> UtcTimestamp {
         UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
@@ -166,8 +166,8 @@ mod tests {
         network_for(address.parse().unwrap())
     }
 
-    fn applicant(address: &str, is_known: bool) -> LoginCandidate<'static> {
-        LoginCandidate { account: "ada", network: from(address), is_known_network: is_known }
+    fn applicant(address: &str, is_known_network: bool) -> LoginCandidate<'static> {
+        LoginCandidate { account: "ada", network: from(address), is_known_network }
     }
 
     #[test]

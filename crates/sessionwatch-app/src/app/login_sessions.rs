@@ -13,9 +13,9 @@ use sessionwatch_store::{
 
 use super::{
     Actor, AppError, AppState, LiveEvent,
-    client::{ClientInfo, network_for},
     login_attempts::LoginCandidate,
     random_tokens::{random_token, sha256_hex},
+    request_client::{ClientInfo, network_for},
 };
 
 pub use sessionwatch_store::accounts::LoginSession;
@@ -88,9 +88,9 @@ pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Optio
     if now.duration_since(login.last_used_at) >= LAST_SEEN_UPDATE_INTERVAL {
         let hash = login.token_hash.clone();
         // Extended by activity, but never beyond the maximum age from the start.
-        let ends_at = login_expiry(max_login_age(&account), login.created_at, now);
+        let expires_at = login_expiry(max_login_age(&account), login.created_at, now);
         app.write_store(move |db| {
-            accounts::touch_login_session(db, &hash, LoginSessionUse { used_at: now, expires_at: ends_at })
+            accounts::touch_login_session(db, &hash, LoginSessionUse { used_at: now, expires_at })
         })
         .await?;
     }
@@ -143,14 +143,14 @@ pub async fn log_in(
     // Before the query: a flood must not occupy the state store either.
     let _permit = app.auth.passwords.acquire_login_permit(network)?;
     let (wanted, from) = (name.clone(), network.to_string());
-    let (account, is_known) = app
+    let (account, is_known_network) = app
         .read_store(move |db| {
-            let is_known =
+            let is_known_network =
                 accounts::is_known_login_network(db, LoginNetwork { account: &wanted, network: &from })?;
-            Ok((accounts::find_account(db, &wanted)?, is_known))
+            Ok((accounts::find_account(db, &wanted)?, is_known_network))
         })
         .await?;
-    let applicant = LoginCandidate { account: &name, network, is_known_network: is_known };
+    let applicant = LoginCandidate { account: &name, network, is_known_network };
     let attempt =
         app.auth.login_attempts.count_password_login(&applicant, now).ok_or(AppError::TooManyAttempts)?;
     // An empty hash is verified against a dummy hash, so the login time does not reveal whether the account exists.
@@ -202,17 +202,17 @@ pub(super) async fn start_login_with_max_age(
 ) -> Result<StartedLogin, AppError> {
     // A new token at each login, never one from the request: this prevents session fixation.
     let (token, now) = (random_token(), app.clock.now());
-    let (hash, ends_at) = (sha256_hex(&token), login_expiry(max_age, now, now));
+    let (token_hash, expires_at) = (sha256_hex(&token), login_expiry(max_age, now, now));
     let network = network_for(client.address).to_string();
-    let (address, agent) = (client.address.to_string(), client.user_agent.clone());
+    let (client_address, user_agent) = (client.address.to_string(), client.user_agent.clone());
     let login = LoginSession {
-        token_hash: hash,
+        token_hash,
         account,
         created_at: now,
         last_used_at: now,
-        expires_at: ends_at,
-        client_address: address,
-        user_agent: agent,
+        expires_at,
+        client_address,
+        user_agent,
     };
     app.write_store(move |db| {
         // Logins are rare and write anyway, so no separate job is needed.

@@ -54,8 +54,8 @@ pub async fn create_marker(
     new: NewMarker,
 ) -> Result<UtcTimestamp, AppError> {
     let (now, config) = (app.clock.now(), app.config());
-    let text = sanitize_text(new.text.trim());
-    if text.is_empty() {
+    let summary = sanitize_text(new.text.trim());
+    if summary.is_empty() {
         return Err(AppError::Invalid("The text of a marker must not be empty.".into()));
     }
     let at = new.at.unwrap_or(now);
@@ -71,8 +71,9 @@ pub async fn create_marker(
         }
     }
     let (by, kind) = (actor.name().to_owned(), new.kind.name());
-    let detail = json!({ "kind": kind, "text": text, "target": new.target, "at": clock::format_rfc3339(at) })
-        .to_string();
+    let detail =
+        json!({ "kind": kind, "text": summary, "target": new.target, "at": clock::format_rfc3339(at) })
+            .to_string();
     let event = events::EventRecord {
         id: 0,
         at,
@@ -80,7 +81,7 @@ pub async fn create_marker(
         target: new.target.unwrap_or_default(),
         check: String::new(),
         kind: kind.to_owned(),
-        summary: text,
+        summary,
         detail: json!({ "by": by }).to_string(),
     };
     app.write_store(move |db| {

@@ -15,10 +15,10 @@ use sessionwatch_store::{
 use super::{
     AppError, AppState, LiveEvent,
     accounts::{is_valid_account_name, upsert_account_audited},
-    client::ClientInfo,
     error::ErrorKind,
     login_sessions::{OIDC_LOGIN_MAX_AGE, StartedLogin, start_login_with_max_age},
     random_tokens::random_token,
+    request_client::ClientInfo,
 };
 use crate::{
     config::oidc::OidcConfig,
@@ -108,9 +108,9 @@ pub async fn start_oidc_login(app: &AppState, next_path: &str) -> Result<Started
         PendingLogin { state, nonce, verifier, next: next_path.chars().take(MAX_NEXT_PATH_LENGTH).collect() };
     let unwritable = |_| AppError::Internal("cannot encode the login state as JSON");
     // Base64, because a cookie value cannot contain the quotes and commas of JSON.
-    let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
-    let location = provider.authorization_url(&pending, &redirect_uri(app));
-    Ok(StartedOidcLogin { redirect_to: location, state_cookie: kept.into() })
+    let state_cookie = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
+    let redirect_to = provider.authorization_url(&pending, &redirect_uri(app));
+    Ok(StartedOidcLogin { redirect_to, state_cookie: state_cookie.into() })
 }
 
 /// Completes a login after the provider's callback.
@@ -178,8 +178,8 @@ async fn identify_user(
     callback: OidcCallback,
 ) -> Result<IdentifiedUser, AppError> {
     // A damaged cookie is treated as a missing one: both come from another login.
-    let kept = callback.state_cookie.and_then(|kept| URL_SAFE_NO_PAD.decode(kept.expose()).ok());
-    let pending: Option<PendingLogin> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let cookie = callback.state_cookie.and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.expose()).ok());
+    let pending: Option<PendingLogin> = cookie.and_then(|cookie| serde_json::from_slice(&cookie).ok());
     let foreign = || {
         AppError::Invalid("This login was started in another browser or took too long. Start again.".into())
     };
@@ -231,11 +231,11 @@ fn account_from_claims(
     // A subject is unique only within its issuer.
     let subject = format!("{} {subject}", settings.issuer);
     // An empty hash matches no password, so the account can be used only through the provider.
-    let (name, password) = (name.to_owned(), Secret::default());
+    let (name, password_hash) = (name.to_owned(), Secret::default());
     Ok(AccountRecord {
         name,
         role: AccountRole::Viewer,
-        password_hash: password,
+        password_hash,
         oidc_subject: subject,
         created_at: now,
     })
@@ -248,7 +248,7 @@ async fn upsert_oidc_account(
     role: Option<AccountRole>,
 ) -> Result<String, AppError> {
     let now = app.clock.now();
-    let kept = app.write_store(move |db| {
+    let upsert = app.write_store(move |db| {
         let known = accounts::find_account_by_oidc_subject(db, &account.oidc_subject)?;
         // Without a role, the provider has withdrawn access: old sessions and tokens must end with it.
         let Some(role) = role else {
@@ -278,7 +278,7 @@ async fn upsert_oidc_account(
         }
         Ok(AccountUpsert::Saved(account.name))
     });
-    match kept.await? {
+    match upsert.await? {
         AccountUpsert::Saved(name) => Ok(name),
         AccountUpsert::NoRole { is_deleted } => {
             if is_deleted {

@@ -199,7 +199,7 @@ fn dummy_password_hash() -> &'static Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::client::network_for;
+    use crate::app::request_client::network_for;
 
     #[test]
     fn passwords_are_hashed_with_argon2id_within_length_limits() {

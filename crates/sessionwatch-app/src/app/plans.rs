@@ -337,12 +337,13 @@ pub async fn apply_plan(
     let context = ops.action_context();
     let keys = ArchiveKeys { recipient: keys.recipient.as_ref(), identity: keys.identity.as_ref() };
     let executor = PlanExecutor { context, keys, confirmation: build_confirmation(request), control };
-    let applied = executor.run(plan.clone()).await?;
+    let report = executor.run(plan.clone()).await?;
     // A restore revokes no session, so it does not contain anything.
     let incident = request.incident_id.as_deref().filter(|_| !is_restore(plan));
-    let recorded = incident.map_or(Ok(()), |incident| record_on_incident(context, incident, plan, &applied));
+    let incident_recorded =
+        incident.map_or(Ok(()), |incident| record_on_incident(context, incident, plan, &report));
     // The rows are gone already: an error here must not look as if the plan had failed.
-    Ok(PlanOutcome { report: applied, incident_recorded: recorded })
+    Ok(PlanOutcome { report, incident_recorded })
 }
 
 /// Applies a plan on a blocking thread. Returns a message about the result or the error.
@@ -368,11 +369,11 @@ async fn apply_and_describe(
 ) -> Result<String, String> {
     let text = |error: ActionError| action_error_with_hint(&error);
     let keys = load_plan_keys(ops, plan, None).map_err(text)?;
-    let PlanOutcome { report: applied, incident_recorded: recorded } =
+    let PlanOutcome { report, incident_recorded } =
         apply_plan(ops, plan, &keys, request, control).await.map_err(text)?;
-    let done = describe_result(plan, &applied, is_restore(plan));
+    let done = describe_result(plan, &report, is_restore(plan));
     // The rows are gone either way, so the error repeats what was done.
-    match recorded {
+    match incident_recorded {
         Ok(()) => Ok(done),
         Err(error) => Err(format!("{done} The plan could not be recorded in the incident: {error}.")),
     }

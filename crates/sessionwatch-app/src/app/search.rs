@@ -78,7 +78,7 @@ async fn search_store(app: &Arc<AppState>, text: String) -> Result<SearchResults
         let contains = |field: &str| field.to_lowercase().contains(&text);
         let checks = alerts::list_alerts(db, true)?.into_iter();
         let checks =
-            checks.filter(|kept| contains(&kept.check) || contains(&describe_check(&kept.check).title));
+            checks.filter(|alert| contains(&alert.check) || contains(&describe_check(&alert.check).title));
         let incidents = incidents::list_incidents(db)?.into_iter();
         let incidents = incidents.filter(|incident| {
             let summary = incident.report_field("summary").unwrap_or_default();
@@ -113,12 +113,12 @@ async fn search_target(app: &Arc<AppState>, target: &Target, text: String) -> Ta
 async fn query_target(
     opened: &ConnectedTarget,
     config: &Config,
-    text: String,
+    part: String,
 ) -> Result<TargetResults, TargetError> {
     let table = opened.layout.schema.table(&opened.layout.candidate.mapping.sessions);
     let rows = table.and_then(|table| table.estimated_rows).unwrap_or_default();
-    let is_name = text.chars().all(|letter| letter.is_alphanumeric() || "-_.:".contains(letter));
-    let may_be_session = is_name && text.chars().count() >= MIN_PREFIX_CHARS;
+    let is_name = part.chars().all(|letter| letter.is_alphanumeric() || "-_.:".contains(letter));
+    let may_be_session = is_name && part.chars().count() >= MIN_PREFIX_CHARS;
     let is_searched = may_be_session && rows <= MAX_SEARCHED_ROWS;
     let gap = if may_be_session && !is_searched {
         "Token prefixes are not searched in a table of this size. Use the filter of its sessions.".to_owned()
@@ -126,12 +126,12 @@ async fn query_target(
         String::new()
     };
     let sessions = if is_searched {
-        let query = SessionQuery { row_id_or_prefix: Some(text.clone()), ..SessionQuery::first(MAX_RESULTS) };
+        let query = SessionQuery { row_id_or_prefix: Some(part.clone()), ..SessionQuery::first(MAX_RESULTS) };
         sessions::query_sessions(opened, config, &query).await?.rows
     } else {
         vec![]
     };
-    let search = UserSearch { part: text, limit: MAX_RESULTS, counts_sessions: false };
+    let search = UserSearch { part, limit: MAX_RESULTS, counts_sessions: false };
     let users = users::query_users(opened, config, &search).await?;
     Ok(TargetResults { target: String::new(), users, sessions, gap })
 }

@@ -67,16 +67,9 @@ pub async fn create_silence(
     // Checked against the configuration, not the store: a silence may precede the first alert.
     require_known_names(&config, &new)?;
     let NewSilence { target, check, subject, note, minutes } = new;
-    let until = now + SignedDuration::from_mins(minutes);
-    let silence = SilenceRecord {
-        id: 0,
-        target,
-        check,
-        subject,
-        ends_at: until,
-        created_by: actor.name().to_owned(),
-        note,
-    };
+    let ends_at = now + SignedDuration::from_mins(minutes);
+    let silence =
+        SilenceRecord { id: 0, target, check, subject, ends_at, created_by: actor.name().to_owned(), note };
     let id = app.write_store(move |db| {
         let detail = json!({
             "target": silence.target, "check": silence.check, "subject": silence.subject,
@@ -94,7 +87,7 @@ pub async fn create_silence(
         )?;
         Ok(id)
     });
-    Ok(CreatedSilence { id: id.await?, until })
+    Ok(CreatedSilence { id: id.await?, until: ends_at })
 }
 
 /// Rejects silences for unknown targets or checks: a typo would silence nothing.

@@ -92,11 +92,11 @@ pub struct AppState {
 impl AppState {
     /// Creates the state.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, leadership: LeaseManager, config: Config) -> Self {
+    pub fn new(store: Store, clock: Clock, lease_manager: LeaseManager, config: Config) -> Self {
         Self {
             store,
             clock,
-            lease_manager: leadership,
+            lease_manager,
             auth: AuthState::default(),
             background: BackgroundTasks::default(),
             plan_jobs: Arc::default(),

@@ -71,14 +71,14 @@ pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<Opene
         StoreError::Empty(path) => OpenStoreError::Empty(path),
         error => error.into(),
     })?;
-    let (store, created) = match (found, requirement) {
+    let (store, created_label) = match (found, requirement) {
         (Some(store), _) => (store, None),
         (None, StoreRequirement::Existing) => return Err(OpenStoreError::Missing(store_label(place))),
         // In memory: a command that only reads must not leave a file behind.
         (None, StoreRequirement::EmptyIfMissing) => (Store::open_in_memory()?, None),
         (None, StoreRequirement::CreateIfMissing) => (Store::open(place)?, Some(store_label(place))),
     };
-    Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label: created })
+    Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label })
 }
 
 /// Opens the configured state store. Returns `None` if the store does not exist.

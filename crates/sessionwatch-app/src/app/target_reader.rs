@@ -194,15 +194,12 @@ impl<'a> TargetReader<'a> {
             let catalog = opened.session.read_side_effects().await?;
             let sessions = opened.layout.catalog_name();
             let event = RowEvent::from_revoke(&mapping.revoke);
-            let reached = &catalog.list_side_effects(&sessions, event);
+            let side_effects = &catalog.list_side_effects(&sessions, event);
             let dependents =
                 // An expiry or a flag leaves child rows alone, so their tables need no privileges.
                 &if event == RowEvent::Delete { catalog.archivable_dependents(&sessions) } else { vec![] };
             let schema = &opened.layout.schema;
-            Ok(grants::grant_statements(
-                GrantSubject { schema, mapping, side_effects: reached, dependents },
-                roles,
-            ))
+            Ok(grants::grant_statements(GrantSubject { schema, mapping, side_effects, dependents }, roles))
         })
         .await
     }

@@ -86,9 +86,12 @@ impl TargetStatus {
     /// Returns the firing alerts, the most severe first.
     #[must_use]
     pub fn firing_alerts(&self) -> Vec<&AlertRecord> {
-        let mut firing: Vec<&AlertRecord> =
-            self.alerts.iter().filter(|kept| matches!(kept.alert.state, AlertState::Firing { .. })).collect();
-        firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
+        let mut firing: Vec<&AlertRecord> = self
+            .alerts
+            .iter()
+            .filter(|alert| matches!(alert.alert.state, AlertState::Firing { .. }))
+            .collect();
+        firing.sort_by_key(|alert| std::cmp::Reverse(severity_rank(&alert.severity)));
         firing
     }
 
@@ -96,7 +99,7 @@ impl TargetStatus {
     #[must_use]
     pub fn state(&self) -> &'static str {
         let firing = self.firing_alerts();
-        if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
+        if firing.iter().any(|alert| alert.acknowledged_by.is_none()) {
             "failing"
         } else if !firing.is_empty() {
             "acknowledged"
@@ -122,7 +125,7 @@ impl TargetStatus {
     /// Returns the number of checks that fail, but not yet long enough to notify.
     #[must_use]
     pub fn count_pending_alerts(&self) -> usize {
-        self.alerts.iter().filter(|kept| matches!(kept.alert.state, AlertState::Pending { .. })).count()
+        self.alerts.iter().filter(|alert| matches!(alert.alert.state, AlertState::Pending { .. })).count()
     }
 
     /// Returns the report of the last run.

@@ -157,23 +157,15 @@ pub async fn create_token(
 
 fn generate_token(new: NewToken, now: UtcTimestamp) -> CreatedToken {
     let secret = format!("{API_TOKEN_PREFIX}{}", random_token());
-    let hash = sha256_hex(&secret);
-    let NewToken { account, label, mut scopes, valid_days: days } = new;
+    let token_hash = sha256_hex(&secret);
+    let NewToken { account, label, mut scopes, valid_days } = new;
     // Sorted, so that two tokens with the same scopes look the same in lists and in the audit log.
     scopes.sort_unstable();
     scopes.dedup();
     // The id only has to be unique; twelve digits of the hash do not help to guess the token.
-    let (id, expires_at) = (hash[..12].to_owned(), now + duration::from_days(days.into()));
-    let token = ApiToken {
-        id,
-        token_hash: hash,
-        account,
-        label,
-        scopes,
-        created_at: now,
-        expires_at,
-        last_used_at: None,
-    };
+    let (id, expires_at) = (token_hash[..12].to_owned(), now + duration::from_days(valid_days.into()));
+    let token =
+        ApiToken { id, token_hash, account, label, scopes, created_at: now, expires_at, last_used_at: None };
     CreatedToken { token, secret: secret.into() }
 }
 

@@ -28,18 +28,14 @@ pub(super) fn evaluate_checks(
     facts: &RunFacts,
 ) -> Vec<CheckDecision> {
     let stats = &facts.observation.stats;
-    let watched = request.history.map(|(memory, _)| memory);
+    let history = request.history.map(|(memory, _)| memory);
     let snapshot = facts.observation.snapshot.as_ref();
-    let compared = target_history::comparison_for(watched, snapshot, facts.position, facts.changes.as_ref());
-    let duration = facts.observation.database_time;
-    let input = CheckInput {
-        stats,
-        thresholds: &request.settings.thresholds,
-        read_duration: duration,
-        comparison: compared,
-    };
+    let comparison =
+        target_history::comparison_for(history, snapshot, facts.position, facts.changes.as_ref());
+    let read_duration = facts.observation.database_time;
+    let input = CheckInput { stats, thresholds: &request.settings.thresholds, read_duration, comparison };
     let decide = |check: Check| {
-        let mut finding = if check.is_per_user && layout.candidate.mapping.user.is_none() {
+        let mut outcome = if check.is_per_user && layout.candidate.mapping.user.is_none() {
             CheckOutcome::not_run("no user column is known")
         } else if let Some(doubt) = find_timestamp_doubt(&check, &facts.doubts) {
             CheckOutcome::not_run(&doubt.reason)
@@ -47,12 +43,12 @@ pub(super) fn evaluate_checks(
             (check.evaluate)(input)
         };
         if let (Some(caveat), CheckVerdict::Passing | CheckVerdict::Failing) =
-            (&facts.caveat, &finding.verdict)
+            (&facts.caveat, &outcome.verdict)
         {
-            downgrade_outcome(&mut finding, caveat, stats.sessions == 0);
+            downgrade_outcome(&mut outcome, caveat, stats.sessions == 0);
         }
-        apply_layout_doubt(&mut finding, layout.uncertainty.as_ref());
-        CheckDecision { check, outcome: finding }
+        apply_layout_doubt(&mut outcome, layout.uncertainty.as_ref());
+        CheckDecision { check, outcome }
     };
     request.builtin_checks().map(decide).collect()
 }

@@ -20,7 +20,7 @@ pub(super) async fn fetch_evidence(
 ) -> Result<Vec<EvidenceRow>, TargetError> {
     let (proof, bound) = (decision.check.evidence, decision.outcome.user_limit.unwrap_or(0));
     let (observation, changes) = (&facts.observation, facts.changes.as_ref());
-    let tops = &observation.top_users;
+    let top_users = &observation.top_users;
     // Without a creation column, the time at which `serve` first saw a session counts as its creation.
     let stored = scope.layout.candidate.mapping.created.is_some();
     let rows = |wanted| session.fetch_evidence(scope, wanted, observation);
@@ -39,10 +39,12 @@ pub(super) async fn fetch_evidence(
             let most = session.list_most_active_users(scope).await?;
             session.describe_users(scope, users_above(&most, bound)).await
         }
-        EvidenceKind::ActiveUsers => session.describe_users(scope, users_above(&tops.active, bound)).await,
+        EvidenceKind::ActiveUsers => {
+            session.describe_users(scope, users_above(&top_users.active, bound)).await
+        }
         EvidenceKind::CreatingUsers => {
             let seen = changes.filter(|_| !stored).map(|changes| changes.top_creators.as_slice());
-            let creators = users_above(seen.unwrap_or(&tops.created_last_hour), bound);
+            let creators = users_above(seen.unwrap_or(&top_users.created_last_hour), bound);
             let shown = &creators[..creators.len().min(MAX_EVIDENCE_ROWS)];
             session.describe_users(scope, shown).await
         }

@@ -89,12 +89,12 @@ impl<'a> ChecklistInputs<'a> {
         period: Period,
         now: UtcTimestamp,
     ) -> Result<Self, StoreError> {
-        let mut points = samples::list_samples_between(db, &target.name, period, now)?;
-        let (looks, blind) = points
+        let mut samples = samples::list_samples_between(db, &target.name, period, now)?;
+        let (runs, failed_runs) = samples
             .iter()
-            .fold((0, 0), |(looks, blind), point| (looks + point.runs, blind + point.failed_runs));
+            .fold((0, 0), |(runs, failed_runs), point| (runs + point.runs, failed_runs + point.failed_runs));
         // Failed runs have no values.
-        points.retain(|point| point.runs > point.failed_runs);
+        samples.retain(|point| point.runs > point.failed_runs);
         let mut verdicts = BTreeMap::new();
         // Checks that do not run have no results, which is not the same as unknown ones.
         for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
@@ -102,8 +102,10 @@ impl<'a> ChecklistInputs<'a> {
                 events::list_verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
             if began.is_empty() {
                 // No change is recorded: the result is older than the history.
-                let kept = alerts::find_alert(db, &target.name, check)?;
-                began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (UtcTimestamp::MIN, verdict)));
+                let alert = alerts::find_alert(db, &target.name, check)?;
+                began.extend(
+                    alert.and_then(|alert| alert.verdict).map(|verdict| (UtcTimestamp::MIN, verdict)),
+                );
             }
             verdicts.insert(check, rules::verdict_spans(&began, period));
         }
@@ -113,8 +115,8 @@ impl<'a> ChecklistInputs<'a> {
         Ok(Self {
             thresholds: &config.checks.thresholds,
             period,
-            coverage: compute_coverage(&points, looks, blind, period),
-            samples: points,
+            coverage: compute_coverage(&samples, runs, failed_runs, period),
+            samples,
             last_gauges: samples::find_last_successful_sample(db, &target.name, period)?
                 .map(|point| point.gauges)
                 .unwrap_or_default(),
@@ -187,10 +189,10 @@ impl<'a> ChecklistInputs<'a> {
 
     /// Returns the reason why a value cannot be trusted; `None` if it can.
     fn find_doubt(&self, CheckedGauge(gauge, check): CheckedGauge) -> Option<String> {
-        let ChecklistCoverage { runs: looks, failed_runs: blind, .. } = self.coverage;
+        let ChecklistCoverage { runs, failed_runs, .. } = self.coverage;
         // Failed runs first: with too many of them, the values of the others are no evidence.
-        if rules::has_too_many_failed_runs(looks, blind) {
-            return Some(format!("{blind} of {looks} check runs failed"));
+        if rules::has_too_many_failed_runs(runs, failed_runs) {
+            return Some(format!("{failed_runs} of {runs} check runs failed"));
         }
         let known = self.samples.iter().filter(|point| point.gauges.contains_key(gauge));
         let gap = rules::longest_gap(known.map(|point| point.at), self.period);

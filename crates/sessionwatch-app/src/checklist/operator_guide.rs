@@ -58,9 +58,9 @@ pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetri
         gauge: CheckedGauge("created_last_hour", "creation-rate"),
         healthy_range: rate,
     };
-    let count = |id, title, measure: CheckedGauge, range| {
-        let row = BaselineRow { id, title, gauge: measure, healthy_range: range };
-        row.to_metric(facts, facts.gauge_series(measure.0), rules::range_position)
+    let count = |id, title, gauge: CheckedGauge, healthy_range| {
+        let row = BaselineRow { id, title, gauge, healthy_range };
+        row.to_metric(facts, facts.gauge_series(gauge.0), rules::range_position)
     };
     vec![
         // This check is known in every run that read all rows.
@@ -96,13 +96,13 @@ impl BaselineRow {
         series: Option<SeriesSummary>,
         range_position: fn(Option<&SeriesSummary>, f64, f64) -> RangePosition,
     ) -> BaselineMetric {
-        let Self { id, title, gauge: measure, healthy_range: range } = self;
-        let place = match range {
+        let Self { id, title, gauge, healthy_range } = self;
+        let place = match healthy_range {
             // Without a baseline, no value can be called healthy.
             UNBOUNDED_RANGE => RangePosition::Unknown,
-            (low, high) => facts.qualify_position(measure, range_position(series.as_ref(), low, high)),
+            (low, high) => facts.qualify_position(gauge, range_position(series.as_ref(), low, high)),
         };
-        BaselineMetric { id, title, series, healthy_range: range, range_position: place }
+        BaselineMetric { id, title, series, healthy_range, range_position: place }
     }
 }
 
@@ -181,13 +181,13 @@ fn expired_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
 }
 
 fn critical_log_lines_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
-    let said = |signals: &CriticalLogEvents| match signals {
+    let describe = |events: &CriticalLogEvents| match events {
         CriticalLogEvents { confirmed, unconfirmed: 0 } => format!("{confirmed} in this period"),
         CriticalLogEvents { confirmed, unconfirmed } => {
             format!("{confirmed} in this period, {unconfirmed} unconfirmed")
         }
     };
-    let evidence = facts.critical_events.as_ref().map(said).unwrap_or_default();
+    let evidence = facts.critical_events.as_ref().map(describe).unwrap_or_default();
     let subject = ItemInfo {
         id: "critical-log-lines",
         source: "operator guide, logging",
@@ -226,10 +226,10 @@ fn creation_rate_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
 }
 
 fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
-    let said = facts.attestation.as_ref();
-    let evidence = said.map(|said| {
-        let when = clock::format_utc(said.at);
-        format!("{}, on {when}: {}", sanitize_text(&said.owner), sanitize_text(&said.note))
+    let attestation = facts.attestation.as_ref();
+    let evidence = attestation.map(|attestation| {
+        let when = clock::format_utc(attestation.at);
+        format!("{}, on {when}: {}", sanitize_text(&attestation.owner), sanitize_text(&attestation.note))
     });
     let subject = ItemInfo {
         id: USER_REPORTS_ITEM,
@@ -239,7 +239,7 @@ fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         remedy: "answer these users, and open an incident if a report is confirmed",
         investigation: "ask your support team, then record the answer with `sessionwatch report attest`",
     };
-    let verdict = rules::check_attestation(said.map(|said| said.holds));
+    let verdict = rules::check_attestation(attestation.map(|attestation| attestation.holds));
     ChecklistItem::new(subject, "attested", verdict, evidence.unwrap_or_default())
 }
 

@@ -115,22 +115,15 @@ pub(super) fn requirement_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistIte
 }
 
 fn absence_item(facts: &ChecklistInputs<'_>, requirement: &AbsenceRequirement) -> ChecklistItem {
-    let AbsenceRequirement {
-        gauge: measure,
-        id,
-        source,
-        title,
-        inspected: looked_at,
-        remedy_check: mended_by,
-    } = *requirement;
-    let track: Option<SeriesSummary> = facts.gauge_series(measure.0);
-    let verdict = facts.qualify_verdict(measure, rules::check_at_most(track.as_ref(), 0.0));
+    let AbsenceRequirement { gauge, id, source, title, inspected, remedy_check } = *requirement;
+    let track: Option<SeriesSummary> = facts.gauge_series(gauge.0);
+    let verdict = facts.qualify_verdict(gauge, rules::check_at_most(track.as_ref(), 0.0));
     let subject = ItemInfo {
         id,
         source,
         title,
-        inspected: looked_at,
-        remedy: check_action(mended_by),
+        inspected,
+        remedy: check_action(remedy_check),
         investigation: INVESTIGATION_HINT,
     };
     ChecklistItem::new(subject, "0", verdict, describe_highest(track))

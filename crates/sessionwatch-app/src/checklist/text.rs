@@ -87,19 +87,13 @@ impl Checklist {
 impl ChecklistCoverage {
     /// Describes the coverage, a phrase each.
     pub(super) fn to_sentences(&self) -> Vec<String> {
-        let Self {
-            runs: looks,
-            failed_runs: blind,
-            hours_covered: hours_seen,
-            hours_total: hours,
-            longest_gap: gap,
-        } = self;
-        let failed = if *blind > 0 { format!(", {blind} failed") } else { String::new() };
-        let looks = format!("Check runs: {looks}{failed}");
-        let hours = format!("Hours covered: {hours_seen} of {hours}");
-        let gap =
-            gap_exceeding_limit(*gap).map(|gap| format!("No successful check run {}", format_period(gap)));
-        [looks, hours].into_iter().chain(gap).collect()
+        let Self { runs, failed_runs, hours_covered, hours_total, longest_gap } = self;
+        let failed = if *failed_runs > 0 { format!(", {failed_runs} failed") } else { String::new() };
+        let run_count = format!("Check runs: {runs}{failed}");
+        let coverage = format!("Hours covered: {hours_covered} of {hours_total}");
+        let gap = gap_exceeding_limit(*longest_gap)
+            .map(|gap| format!("No successful check run {}", format_period(gap)));
+        [run_count, coverage].into_iter().chain(gap).collect()
     }
 }
 

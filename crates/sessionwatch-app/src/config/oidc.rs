@@ -125,9 +125,9 @@ pub(super) fn validate_oidc(
         SecretLookup::Absent | SecretLookup::Invalid => None,
         SecretLookup::Unresolved(missing) => return Some(Err(missing)),
     };
-    let authorities = read_authorities(section.ca_file.as_ref(), reader.folder, &reader.problems);
+    let ca_pem = read_authorities(section.ca_file.as_ref(), reader.folder, &reader.problems);
     let client_id = section.client_id.clone()?;
-    Some(authorities.map(|authorities| OidcConfig {
+    Some(ca_pem.map(|ca_pem| OidcConfig {
         issuer: issuer.trim_end_matches('/').to_owned(),
         client_id,
         client_secret,
@@ -143,7 +143,7 @@ pub(super) fn validate_oidc(
             section.scopes.clone()
         },
         label: section.label.clone(),
-        ca_pem: authorities,
+        ca_pem,
     }))
 }
 

@@ -164,14 +164,14 @@ impl Target {
 
     /// Returns the options for connecting to the target's own address, not to its replica.
     #[must_use]
-    pub fn connect_options<'a>(&'a self, catalogue: &'a [Profile]) -> ConnectOptions<'a> {
+    pub fn connect_options<'a>(&'a self, profiles: &'a [Profile]) -> ConnectOptions<'a> {
         ConnectOptions {
             address: &self.address,
             layout: LayoutRequest {
                 target: &self.name,
                 source: &self.profile_source,
                 known_layout: self.known_layout.as_ref(),
-                profiles: catalogue,
+                profiles,
             },
             limits: self.limits,
             // Check runs that verify every row set this to `true`.
@@ -230,7 +230,7 @@ fn validate_target(
     reader: &mut SectionReader<'_, '_>,
 ) -> Option<Result<Target, UnresolvedSection>> {
     let name = section.name.as_ref().map(|name| name.to_string()).unwrap_or_default();
-    let storage = validate_profile_source(section, catalogue, reader);
+    let profile_source = validate_profile_source(section, catalogue, reader);
     let unresolved = |problem| Some(Err(UnresolvedSection { name: name.clone(), problem }));
     let url = match address::read_target_url(section, reader)? {
         Ok(url) => url,
@@ -244,20 +244,20 @@ fn validate_target(
         Ok(address) => (address, None),
         Err(problem) => (None, Some(problem)),
     };
-    let replica = match address::read_replica_address(section, reader) {
-        Ok(replica) => replica,
+    let replica_address = match address::read_replica_address(section, reader) {
+        Ok(replica_address) => replica_address,
         Err(problem) => return unresolved(problem),
     };
     let has_write_address = write_address.is_some() || write_address_problem.is_some();
-    let cleanup = section
+    let auto_cleanup = section
         .cleanup
         .as_ref()
-        .and_then(|cleanup| cleanup::validate_cleanup(cleanup, has_write_address, reader));
-    require_min_grace(section, cleanup.as_ref(), &storage, reader);
+        .and_then(|auto_cleanup| cleanup::validate_cleanup(auto_cleanup, has_write_address, reader));
+    require_min_grace(section, auto_cleanup.as_ref(), &profile_source, reader);
     Some(Ok(Target {
         name,
         address,
-        profile_source: storage,
+        profile_source,
         known_layout: None,
         engine: match section.engine {
             EngineName::Scan => EngineKind::Scan,
@@ -268,11 +268,11 @@ fn validate_target(
             lock_timeout: section.lock_timeout.map_or(DEFAULT_LOCK_TIMEOUT, Duration::from_secs),
         },
         schedule: validate_schedule(section, reader),
-        replica_address: replica,
+        replica_address,
         autosuspend_after: autosuspend_after(section, url.expose()),
         write_address,
         write_address_problem,
-        auto_cleanup: cleanup,
+        auto_cleanup,
         is_ad_hoc: false,
     }))
 }

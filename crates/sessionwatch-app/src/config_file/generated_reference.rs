@@ -95,8 +95,8 @@ impl SectionSpec {
 
     /// Sets the keys that the example does not comment out.
     #[must_use]
-    pub fn with_uncommented_keys(self, keys: &'static [&'static str]) -> Self {
-        Self { uncommented_keys: keys, ..self }
+    pub fn with_uncommented_keys(self, uncommented_keys: &'static [&'static str]) -> Self {
+        Self { uncommented_keys, ..self }
     }
 
     /// Dotted path; empty for the top level of the file.

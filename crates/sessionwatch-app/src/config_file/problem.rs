@@ -157,9 +157,9 @@ impl<'a> ProblemCollector<'a> {
         // The length of the highlight is that in the file; a shorter mask can move its end into a multi-byte character.
         let last = (mark + span.end.min(end).saturating_sub(span.start)).clamp(mark, line.len());
         let last = (mark..=last).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(mark);
-        let marked =
+        let highlighted =
             if line.is_char_boundary(mark.min(line.len())) { mark.min(line.len())..last } else { 0..0 };
-        Some(SourceExcerpt { line, highlighted: marked })
+        Some(SourceExcerpt { line, highlighted })
     }
 }
 

@@ -64,19 +64,19 @@ impl ConnectionLimiter {
     }
 
     /// Takes a slot, and evicts another connection if none is free.
-    fn acquire(&self, from: Option<IpAddr>) -> ConnectionSlot {
+    fn acquire(&self, client_ip: Option<IpAddr>) -> ConnectionSlot {
         let (close, closed) = oneshot::channel();
         // Evicting and taking happen under one lock, so that no other connection takes the freed slot.
         let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         while open.connections.len() >= self.limit && open.evict_connection() {}
-        let number = open.next_id;
+        let id = open.next_id;
         open.next_id += 1;
         open.connections.insert(
-            number,
-            OpenConnection { client_ip: from, started_requests: 0, running_requests: 0, _close: close },
+            id,
+            OpenConnection { client_ip, started_requests: 0, running_requests: 0, _close: close },
         );
         drop(open);
-        ConnectionSlot { id: number, table: Arc::clone(&self.table), closed, is_closed: false }
+        ConnectionSlot { id, table: Arc::clone(&self.table), closed, is_closed: false }
     }
 }
 
@@ -138,11 +138,11 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         // IPv4-mapped IPv6 addresses count as the same client.
         let from = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
-        let place = self.0.acquire(from);
-        let (number, open) = (place.id, Arc::clone(&place.table));
+        let slot = self.0.acquire(from);
+        let (connection_id, open) = (slot.id, Arc::clone(&slot.table));
         std::future::ready(Ok((
-            LimitedConnection { stream, slot: place },
-            RequestTracker { service, connection_id: number, table: open },
+            LimitedConnection { stream, slot },
+            RequestTracker { service, connection_id, table: open },
         )))
     }
 }

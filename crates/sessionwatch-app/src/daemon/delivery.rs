@@ -40,13 +40,13 @@ const FAILURES_BEFORE_ALERT: u32 = 5;
 
 /// Delivers while this daemon holds the delivery lease, until stopped.
 pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: CancellationToken) {
-    while let Some(term) =
+    while let Some(epoch) =
         stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(DELIVERY_LEASE)).await
     {
         // Messages that an earlier leader was sending may have arrived: they are sent again, marked as possible
         // duplicates.
         let (store, clock) = (
-            state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term),
+            state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch),
             state.app.clock.clone(),
         );
         let resumed = blocking::write_store(&store, move |db| {
@@ -69,7 +69,7 @@ pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: Canc
                 continue;
             }
         }
-        run_while_leading(&state, &config, term, &stop).await;
+        run_while_leading(&state, &config, epoch, &stop).await;
     }
 }
 
@@ -402,9 +402,9 @@ impl ChannelWorker {
         now: UtcTimestamp,
     ) -> Option<u32> {
         loop {
-            let (this, kept) = (Arc::clone(self), Arc::clone(attempts));
+            let (this, attempts) = (Arc::clone(self), Arc::clone(attempts));
             let outcome =
-                blocking::run(move || this.store.write(|db| this.record_attempts(db, &kept, now))).await;
+                blocking::run(move || this.store.write(|db| this.record_attempts(db, &attempts, now))).await;
             if matches!(outcome, Err(StoreError::LeaseLost)) || self.stop.is_cancelled() {
                 return self.log_store_error(outcome);
             }

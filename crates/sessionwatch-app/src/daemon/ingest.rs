@@ -25,7 +25,7 @@ use super::{
     logs::{self, IngestRejection, IngestSource},
 };
 use crate::{
-    app::client::ClientInfo,
+    app::request_client::ClientInfo,
     blocking,
     config::logs::LogSourceKind,
     logs::{
@@ -100,11 +100,11 @@ fn find_sources(
     kind: impl Fn(&LogSourceKind) -> bool,
 ) -> Result<Vec<IngestSource>, IngestFailure> {
     let all = state.ingest.sources();
-    let meant = all.iter().filter(|one| kind(&one.source.kind));
-    let meant: Vec<IngestSource> =
+    let matching = all.iter().filter(|one| kind(&one.source.kind));
+    let matching: Vec<IngestSource> =
         // Without a name in the path, the signature or token selects the source.
-        meant.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
-    if meant.is_empty() { Err(IngestFailure::UnknownSource) } else { Ok(meant) }
+        matching.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
+    if matching.is_empty() { Err(IngestFailure::UnknownSource) } else { Ok(matching) }
 }
 
 fn is_vercel_source(kind: &LogSourceKind) -> bool {

@@ -70,16 +70,16 @@ pub(super) struct IngestPipeline {
 
 impl Default for IngestPipeline {
     fn default() -> Self {
-        let news = watch::Sender::new(0);
-        let (permits, arriving) =
+        let new_events = watch::Sender::new(0);
+        let (batch_permits, request_permits) =
             (Semaphore::new(MAX_CONCURRENT_BATCHES), Semaphore::new(MAX_INFLIGHT_REQUESTS));
-        let unsigned = NetworkLimiter::new(MAX_UNSIGNED_REQUESTS, MAX_UNSIGNED_REQUESTS_PER_NETWORK);
+        let unsigned_requests = NetworkLimiter::new(MAX_UNSIGNED_REQUESTS, MAX_UNSIGNED_REQUESTS_PER_NETWORK);
         Self {
             sources: std::sync::RwLock::default(),
-            batch_permits: permits,
-            request_permits: arriving,
-            unsigned_requests: unsigned,
-            new_events: news,
+            batch_permits,
+            request_permits,
+            unsigned_requests,
+            new_events,
         }
     }
 }

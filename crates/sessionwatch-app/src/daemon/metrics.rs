@@ -225,7 +225,7 @@ fn failing_state(verdict: &CheckVerdict) -> Option<bool> {
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
 pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> {
     let stats = &report.observation.as_ref().ok()?.stats;
-    let changes = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
+    let changes = report.history_update.as_ref().and_then(|history_update| history_update.changes.as_ref());
     // The creation column, or, without one, the differences between snapshots.
     let created = stats.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
     let counts = [

@@ -60,13 +60,13 @@ pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample 
 ///
 /// If the store cannot be written; the caller's transaction must be rolled back then.
 pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
-    let RunRecord { report, serve, now, retention_now: passed, .. } = run;
+    let RunRecord { report, serve, now, retention_now, .. } = run;
     // Also for a failed run, so that a chart distinguishes failed runs from a stopped daemon.
     samples::record_sample(
         db,
         &report.target,
         run.sample,
-        SampleRetention { max_age: serve.history_retention, confirmed_now: passed },
+        SampleRetention { max_age: serve.history_retention, confirmed_now: retention_now },
     )?;
     // Replaced, not appended: history is kept as samples and events.
     latest_reports::upsert_report(db, &report.target, &report.to_json().to_string(), now)?;
@@ -92,12 +92,12 @@ pub(super) fn record_log_checks(
     now: UtcTimestamp,
 ) -> Result<u32, StoreError> {
     let mut observations = Vec::with_capacity(results.len());
-    for LogCheckResult { outcome, events: signals } in results {
+    for LogCheckResult { outcome, events } in results {
         let usual = config.checks.alert_policy(outcome.severity);
         // Log events do not repeat, and `idle_after` already delays the idle alert, so one observation is enough.
         let policy = AlertPolicy { failure_threshold: 1, success_threshold: 1, ..usual };
         let mut observation = observe_check(target, outcome, policy);
-        observation.finding["log_events"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
+        observation.finding["log_events"] = events.iter().map(log_event_json).collect::<Result<_, _>>()?;
         observations.push(observation);
     }
     alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
@@ -114,7 +114,7 @@ fn alert_policy(rules: &CheckSettings, outcome: &CheckResult, interval: SignedDu
 
 /// Observes `target-unreachable`: failing if the run could not read the target.
 fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> CheckObservation<'a> {
-    let (sign, verdict, summary) = match &report.observation {
+    let (state, verdict, summary) = match &report.observation {
         Ok(_) => (CheckState::Passing, "passing", "check runs succeed".to_owned()),
         Err(error) => (CheckState::Failing, "failing", format!("check runs fail: {error}")),
     };
@@ -124,7 +124,7 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
         target: &report.target,
         check: TARGET_UNREACHABLE,
         severity: Severity::High,
-        state: sign,
+        state,
         policy: AlertPolicy {
             failure_threshold: UNREACHABLE_FAILURE_THRESHOLD,
             // One success proves that the target can be read again.
@@ -140,21 +140,21 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
 
 fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPolicy) -> CheckObservation<'a> {
     let finding = &outcome.outcome;
-    let (sign, verdict) = match finding.verdict {
+    let (state, verdict) = match finding.verdict {
         CheckVerdict::Passing => (CheckState::Passing, "passing"),
         CheckVerdict::Failing => (CheckState::Failing, "failing"),
         CheckVerdict::Unknown(_) => (CheckState::Unknown, "unknown"),
     };
     // Evidence is capped: at the cap, other users may be affected, so a silence for the listed ones must not apply.
     let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < MAX_EVIDENCE_ROWS);
-    let about = shown.into_iter().flatten().map(|evidence| {
+    let subjects = shown.into_iter().flatten().map(|evidence| {
         [&evidence.user, &evidence.token_prefix].into_iter().filter_map(|name| name.as_deref()).collect()
     });
     CheckObservation {
         target,
         check: &outcome.id,
         severity: outcome.severity,
-        state: sign,
+        state,
         policy,
         summary: finding.summary.clone(),
         verdict,
@@ -163,6 +163,6 @@ fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPol
             "evidence": outcome.evidence.iter().map(report::evidence_json).collect::<Vec<_>>(),
             "evidence_total": finding.evidence_total,
         }),
-        subjects: about.collect(),
+        subjects: subjects.collect(),
     }
 }

@@ -38,12 +38,12 @@ pub(super) async fn remove_expired(state: &Arc<DaemonState>) {
 /// Removes old history events, delivered and undeliverable messages, and log events.
 async fn remove_old_records(state: &Arc<DaemonState>) {
     // By the confirmed time, so that a clock set forward by mistake deletes nothing.
-    let (passed, keep) = (state.retention_now(), state.app.config().serve.history_retention);
+    let (retention_now, max_age) = (state.retention_now(), state.app.config().serve.history_retention);
     let removed = blocking::write_store(&state.app.store, move |db| {
-        events::prune_events(db, passed - keep)?;
-        outbox::prune_messages(db, passed - keep)?;
-        restores::prune_restores(db, passed - RESTORE_RETENTION)?;
-        log_events::prune_log_events(db, passed - LOG_EVENT_RETENTION)
+        events::prune_events(db, retention_now - max_age)?;
+        outbox::prune_messages(db, retention_now - max_age)?;
+        restores::prune_restores(db, retention_now - RESTORE_RETENTION)?;
+        log_events::prune_log_events(db, retention_now - LOG_EVENT_RETENTION)
     });
     if let Err(error) = removed.await {
         tracing::error!("cannot remove old history events, messages and log events: {error}");
@@ -53,12 +53,12 @@ async fn remove_old_records(state: &Arc<DaemonState>) {
 /// Purges archive batches past their retention. Of several daemons that share a store, only the delivery leader does
 /// so.
 async fn purge_archive(state: &Arc<DaemonState>) {
-    let (now, passed) = (state.app.clock.now(), state.retention_now());
+    let (now, retention_now) = (state.app.clock.now(), state.retention_now());
     // Without the lease, another daemon purges.
-    let Some(term) = state.app.lease_manager.epoch(DELIVERY_LEASE) else { return };
-    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
+    let Some(epoch) = state.app.lease_manager.epoch(DELIVERY_LEASE) else { return };
+    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch);
     let purged = blocking::write_store(&store, move |db| {
-        let rows = archive_batches::purge_batches(db, None, passed)?;
+        let rows = archive_batches::purge_batches(db, None, retention_now)?;
         if rows > 0 {
             let detail = serde_json::json!({ "rows": rows }).to_string();
             audit::insert_audit_entry(

@@ -39,8 +39,8 @@ pub(super) struct ReportSender {
 
 /// Sends the report whenever due, until stopped. Reports missed while no daemon ran are caught up once.
 pub(super) async fn run(weekly: ReportSender) {
-    let ReportSender { state, config, report, epoch: term, stop } = weekly;
-    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
+    let ReportSender { state, config, report, epoch, stop } = weekly;
+    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch);
     // Fenced as well as read here: the history is the only memory of what was sent.
     let mut last = match blocking::read_store(&store, |db| events::last_event_at(db, REPORT_EVENT_KIND)).await
     {

@@ -31,7 +31,7 @@ use super::{
     tasks::wait_to_retry,
 };
 use crate::{
-    app::{LiveEvent, failures::FailureKind, leadership::target_lease_name},
+    app::{LiveEvent, failure_log::FailureKind, leadership::target_lease_name},
     blocking,
     check_run::{self, CheckReport, CheckRunRequest},
     config::{Config, Target},
@@ -101,12 +101,12 @@ impl TargetMonitor {
     pub(super) async fn run(self) {
         let this = Arc::new(self);
         let lease = target_lease_name(&this.target.name);
-        while let Some(term) =
+        while let Some(epoch) =
             this.stop.run_until_cancelled(this.state.app.lease_manager.wait_for_lease(&lease)).await
         {
             let beginning = Arc::clone(&this);
-            match blocking::run(move || beginning.load_state(term)).await {
-                Ok((kept, timetable)) => {
+            match blocking::run(move || beginning.load_state(epoch)).await {
+                Ok((monitor_state, timetable)) => {
                     // Logged once per outage, not on each attempt.
                     if this.state.failures_logged.record_success(FailureKind::LoadHistory, &this.target.name)
                     {
@@ -115,7 +115,7 @@ impl TargetMonitor {
                             "the store is readable again, starting check runs"
                         );
                     }
-                    this.run_while_leading(kept, timetable).await;
+                    this.run_while_leading(monitor_state, timetable).await;
                 }
                 Err(error) => {
                     let cause = error.to_string();
@@ -161,7 +161,7 @@ impl TargetMonitor {
             );
             None
         });
-        let memory =
+        let target_history =
             // Without a snapshot, the time of the last run says nothing about the sessions that existed
             // then.
             TargetHistory::from_stored(key, history)
@@ -176,7 +176,7 @@ impl TargetMonitor {
             MonitorState {
                 epoch,
                 store,
-                history: memory,
+                history: target_history,
                 engine: Engine::new(self.target.engine),
                 intervals: self.check_intervals(),
                 last_save: None,
@@ -187,27 +187,31 @@ impl TargetMonitor {
     }
 
     /// Runs checks until the lease is lost or the task is stopped.
-    async fn run_while_leading(self: &Arc<Self>, mut kept: MonitorState, mut timetable: RunScheduler) {
+    async fn run_while_leading(
+        self: &Arc<Self>,
+        mut monitor_state: MonitorState,
+        mut timetable: RunScheduler,
+    ) {
         let state = &self.state;
         let lease = target_lease_name(&self.target.name);
-        let mut asked = None;
+        let mut incidents_checked_at = None;
         loop {
             let now = state.app.clock.now();
             // Otherwise a run that was due "later" would wait until the clock has caught up.
             if timetable.has_clock_moved_back(now) {
                 timetable.clamp_to(now);
             }
-            if asked.is_none_or(|asked: UtcTimestamp| {
-                now.duration_since(asked).abs() >= CONTAINMENT_CHECK_INTERVAL
+            if incidents_checked_at.is_none_or(|incidents_checked_at: UtcTimestamp| {
+                now.duration_since(incidents_checked_at).abs() >= CONTAINMENT_CHECK_INTERVAL
             }) {
-                asked = Some(now);
+                incidents_checked_at = Some(now);
                 let name = self.target.name.clone();
-                let watched = blocking::read_store(&state.app.store, move |db| {
+                let is_closely_monitored = blocking::read_store(&state.app.store, move |db| {
                     incident::is_closely_monitored(db, &name, now)
                 })
                 .await;
                 // If the store does not answer, the normal interval goes on.
-                timetable.set_high_frequency(watched.unwrap_or(false));
+                timetable.set_high_frequency(is_closely_monitored.unwrap_or(false));
             }
             let next = timetable.next_run_at(now);
             // Published before the wait, for the countdown on the target page.
@@ -220,7 +224,8 @@ impl TargetMonitor {
             // After each wake-up: a monitor that hangs in a run gives no heartbeat, which the watchdog
             // notices.
             state.record_heartbeat();
-            if self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(kept.epoch) {
+            if self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(monitor_state.epoch)
+            {
                 break;
             }
             // Read again, because the wait may have been long.
@@ -228,17 +233,17 @@ impl TargetMonitor {
             let Some(due) = timetable.due_run(now) else { continue };
             // Never negative: a requested run starts before the scheduled time.
             let occasion = RunTiming { now, lag: now.duration_since(next).max(SignedDuration::ZERO) };
-            let Some((after, ran)) = self.run_due_checks(&due, occasion, kept).await else {
+            let Some((after, ran)) = self.run_due_checks(&due, occasion, monitor_state).await else {
                 // The state between runs is lost with the thread, so monitoring cannot continue safely.
                 return state.report_fatal("the recording of a check run panicked");
             };
-            kept = after;
+            monitor_state = after;
             let Some(ran) = ran else { break };
             timetable.record_run(&due, now, ran.duration, ran.succeeded);
         }
         // After the loop on every path, so that the next leader compares with the latest snapshot.
         let this = Arc::clone(self);
-        blocking::run(move || this.save_history(&kept)).await;
+        blocking::run(move || this.save_history(&monitor_state)).await;
     }
 
     /// Runs the due checks and records their results. A run that cannot start counts as failed. Returns `None` if
@@ -247,7 +252,7 @@ impl TargetMonitor {
         self: &Arc<Self>,
         due: &DueRun,
         occasion: RunTiming,
-        kept: MonitorState,
+        monitor_state: MonitorState,
     ) -> Option<(MonitorState, Option<RunSummary>)> {
         // Its own thread: reading a SQLite file blocks, and aggregating a large scan keeps a core busy. The state is
         // handed over by channel, so that it is still here if the thread cannot be spawned.
@@ -256,24 +261,24 @@ impl TargetMonitor {
         let (this, when, runtime) = (Arc::clone(self), due.clone(), Handle::current());
         let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
             // The channel closes if the awaiting task was dropped, and nobody waits for the outcome.
-            if let Ok(kept) = handed.recv() {
-                let _ = answer.send(this.run_and_record(&when, occasion, kept, &runtime));
+            if let Ok(monitor_state) = handed.recv() {
+                let _ = answer.send(this.run_and_record(&when, occasion, monitor_state, &runtime));
             }
         });
         match spawned {
             Ok(_) => {
-                let _ = hand_over.send(kept);
+                let _ = hand_over.send(monitor_state);
                 answered.await.ok()
             }
             Err(error) => {
                 let only: Vec<String> = due.checks.iter().cloned().collect();
                 // No thread is a finding too: the target was not read, and its alert must be able to fire.
                 let report = check_run::failed_report(
-                    self.check_run_request(due, &only, occasion.now, &kept.history),
+                    self.check_run_request(due, &only, occasion.now, &monitor_state.history),
                     TargetError::from_io_error(&error),
                 );
                 let this = Arc::clone(self);
-                Some(blocking::run(move || this.conclude_run(report, occasion, kept)).await)
+                Some(blocking::run(move || this.conclude_run(report, occasion, monitor_state)).await)
             }
         }
     }
@@ -281,17 +286,17 @@ impl TargetMonitor {
     fn check_run_request<'a>(
         &'a self,
         due: &DueRun,
-        only: &'a [String],
+        requested_ids: &'a [String],
         now: UtcTimestamp,
-        memory: &'a TargetHistory,
+        history: &'a TargetHistory,
     ) -> CheckRunRequest<'a> {
         CheckRunRequest {
             target: &self.target,
             catalogue: &self.config.catalogue,
             settings: &self.config.checks,
             ignore_constraints: due.ignore_constraints,
-            requested_ids: only,
-            history: Some((memory, now)),
+            requested_ids,
+            history: Some((history, now)),
         }
     }
 
@@ -300,28 +305,28 @@ impl TargetMonitor {
         &self,
         due: &DueRun,
         occasion: RunTiming,
-        mut kept: MonitorState,
+        mut monitor_state: MonitorState,
         runtime: &Handle,
     ) -> (MonitorState, Option<RunSummary>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
         // Set for each run: the confirmed time moves on, and the history forgets by it.
-        kept.history.set_confirmed_time(self.state.retention_now());
+        monitor_state.history.set_confirmed_time(self.state.retention_now());
         // Constraints are trusted only after one full read confirmed them.
         let due = &DueRun {
-            ignore_constraints: due.ignore_constraints || !due.checks.is_subset(&kept.fully_checked),
+            ignore_constraints: due.ignore_constraints || !due.checks.is_subset(&monitor_state.fully_checked),
             ..due.clone()
         };
         let mut target = self.target.clone();
         let located = target_layouts::set_known_layout(&self.state.app.store, &mut target);
         let request = CheckRunRequest {
             target: &target,
-            ..self.check_run_request(due, &only, occasion.now, &kept.history)
+            ..self.check_run_request(due, &only, occasion.now, &monitor_state.history)
         };
         if let Err(error) = located {
             // Never run on a guessed table: without the known layout, another one might be picked.
-            return self.conclude_run(check_run::failed_report(request, error), occasion, kept);
+            return self.conclude_run(check_run::failed_report(request, error), occasion, monitor_state);
         }
-        let engine = &mut kept.engine;
+        let engine = &mut monitor_state.engine;
         // A bug in one check must not end the monitoring of all others.
         let report = catch_panic(|| self.run_interruptible(request, &mut *engine, runtime));
         let report = report.unwrap_or_else(|bug| {
@@ -329,14 +334,14 @@ impl TargetMonitor {
             *engine = Engine::new(self.target.engine);
             Some(check_run::failed_report(request, bug))
         });
-        let Some(report) = report else { return (kept, None) };
+        let Some(report) = report else { return (monitor_state, None) };
         // A table too large to be read in full within the time limit must not fail every run; the nightly full check
         // retries.
         if matches!(report.observation, Ok(_) | Err(TargetError::TimedOut(_) | TargetError::StatementTimeout))
         {
-            kept.fully_checked.extend(only);
+            monitor_state.fully_checked.extend(only);
         }
-        self.conclude_run(report, occasion, kept)
+        self.conclude_run(report, occasion, monitor_state)
     }
 
     /// Runs the checks. Returns `None` if the daemon stops during the run.
@@ -355,7 +360,7 @@ impl TargetMonitor {
         &self,
         report: CheckReport,
         occasion: RunTiming,
-        kept: MonitorState,
+        monitor_state: MonitorState,
     ) -> (MonitorState, Option<RunSummary>) {
         let (name, logged) = (self.target.name.as_str(), &self.state.failures_logged);
         match &report.observation {
@@ -377,8 +382,8 @@ impl TargetMonitor {
         }
         // SQLite has no clock of its own: it would be compared with itself.
         let has_clock = self.target.address.capabilities().supports(Capability::ServerClock);
-        if let (Ok(seen), true) = (&report.observation, has_clock) {
-            self.state.compare_clock(name, seen.stats.taken_at, seen.clock_read_at);
+        if let (Ok(observation), true) = (&report.observation, has_clock) {
+            self.state.compare_clock(name, observation.stats.taken_at, observation.clock_read_at);
         }
         let ran = RunSummary {
             duration: to_signed_duration(report.duration),
@@ -386,7 +391,7 @@ impl TargetMonitor {
             is_failing: report.verdict() == "failing",
             is_unknown: report.verdict() == "unknown" || report.observation.is_err(),
         };
-        (self.record_results(report, occasion, ran, kept), Some(ran))
+        (self.record_results(report, occasion, ran, monitor_state), Some(ran))
     }
 
     fn record_success(&self, at: UtcTimestamp, duration: SignedDuration) {
@@ -408,18 +413,19 @@ impl TargetMonitor {
         mut report: CheckReport,
         occasion: RunTiming,
         ran: RunSummary,
-        mut kept: MonitorState,
+        mut monitor_state: MonitorState,
     ) -> MonitorState {
         let (state, name) = (&self.state, self.target.name.as_str());
         let RunTiming { now, lag } = occasion;
         // Before the history is taken out of the report below.
         let sample = record_run::to_sample(&report, now);
-        let news = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
+        let news = report.history_update.as_ref().and_then(|update| update.changes.as_ref());
         let news =
             news.is_some_and(|changes| !changes.reassigned.is_empty() || !changes.reappeared.is_empty());
-        let next = report.history_update.take().map(|mirror| kept.history.advance(mirror, now));
+        let next = report.history_update.take().map(|update| monitor_state.history.advance(update, now));
         // Reassigned and reappeared sessions are reported once, so the snapshot that contains them is saved at once.
-        let bytes = next.as_ref().filter(|_| news || kept.is_save_due(now)).and_then(TargetHistory::to_bytes);
+        let is_save_due = news || monitor_state.is_save_due(now);
+        let bytes = next.as_ref().filter(|_| is_save_due).and_then(TargetHistory::to_bytes);
         // Determined before the write, which may run more than once.
         let reopen_reasons = incident::reopen_reasons(&report);
         // An ambiguous layout must not become the known one that later runs are compared with.
@@ -430,12 +436,12 @@ impl TargetMonitor {
             sample: &sample,
             serve: &self.config.serve,
             rules: &self.config.checks,
-            intervals: &kept.intervals,
+            intervals: &monitor_state.intervals,
             now,
             retention_now: state.retention_now(),
         };
         // One transaction: a run without its alerts, or the reverse, would contradict the dashboard.
-        let outcome = kept.store.write(|db| {
+        let outcome = monitor_state.store.write(|db| {
             if let Some(bytes) = &bytes {
                 // With the results: a snapshot that is ahead of them would hide the changes it contains.
                 snapshots::upsert_snapshot(db, name, bytes, now)?;
@@ -451,8 +457,8 @@ impl TargetMonitor {
         match outcome {
             Ok(queued) => {
                 // Only now: a snapshot of a failed transaction was not saved.
-                kept.record_save(bytes.as_deref(), now);
-                kept.history = next.unwrap_or(kept.history);
+                monitor_state.record_save(bytes.as_deref(), now);
+                monitor_state.history = next.unwrap_or(monitor_state.history);
                 if ran.succeeded {
                     self.record_success(now, ran.duration);
                 }
@@ -477,7 +483,7 @@ impl TargetMonitor {
                 }
             }
         }
-        kept
+        monitor_state
     }
 
     /// Returns the shortest interval between the runs of each check.
@@ -496,11 +502,12 @@ impl TargetMonitor {
     }
 
     /// Saves the session snapshot for a later process.
-    fn save_history(&self, kept: &MonitorState) {
+    fn save_history(&self, monitor_state: &MonitorState) {
         // No history: the target has not been read since the start.
-        let Some(bytes) = kept.history.to_bytes() else { return };
+        let Some(bytes) = monitor_state.history.to_bytes() else { return };
         let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
-        if let Err(error) = kept.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now)) {
+        if let Err(error) = monitor_state.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now))
+        {
             tracing::warn!(
                 target = name,
                 "cannot save the session snapshot, the next start compares with an older one: {error}"

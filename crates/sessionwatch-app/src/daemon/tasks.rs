@@ -27,12 +27,12 @@ pub(super) struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// Creates an empty group. A panic of any task is sent to `failures`, which shuts the daemon down.
-    pub(super) fn new(failures: UnboundedSender<String>) -> Self {
+    /// Creates an empty group. A panic of any task is sent to `fatal_errors`, which shuts the daemon down.
+    pub(super) fn new(fatal_errors: UnboundedSender<String>) -> Self {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            fatal_errors: failures,
+            fatal_errors,
             has_panicked: Arc::default(),
         }
     }

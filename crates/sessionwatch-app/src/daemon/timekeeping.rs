@@ -9,7 +9,7 @@ use std::{
 use jiff::SignedDuration;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{
-    retention::{ClockReading, RetentionClock},
+    retention_clock::{ClockReading, RetentionClock},
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{Store, StoreError, confirmed_time};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::DaemonState;
 use crate::{
-    app::failures::FailureKind,
+    app::failure_log::FailureKind,
     blocking,
     clock_difference::{ClockDifference, WARNING_THRESHOLD, format_duration},
 };
@@ -119,7 +119,7 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(CLOCK_READ_INTERVAL);
     // After a suspended machine, one reading is enough to detect the jump.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut followed, mut kept) = (None, None);
+    let (mut followed, mut saved_at) = (None, None);
     let is_due = |last: Option<Monotonic>, every| last.is_none_or(|last| last.elapsed() >= every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if is_due(followed, SERVER_TIME_INTERVAL) {
@@ -129,8 +129,8 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
         }
         // Each reading advances the confirmed time and detects jumps.
         state.timekeeper.retention_now();
-        if is_due(kept, CONFIRMED_TIME_SAVE_INTERVAL) {
-            kept = Some(Monotonic::now());
+        if is_due(saved_at, CONFIRMED_TIME_SAVE_INTERVAL) {
+            saved_at = Some(Monotonic::now());
             save_confirmed_time(&state).await;
         }
     }

@@ -101,8 +101,8 @@ impl PastScene<'_> {
         let name = case.evidence_file_name(context.clock.now(), &packed);
         let path = archive_keys::identity_path(self.config).with_file_name(&name);
         std::fs::write(path, recipient.seal(&packed.bytes)?).map_err(|_| DemoHistoryError::Unwritable)?;
-        let said = format!("wrote {name}, encrypted for {recipient}");
-        Ok(case.record_evidence(context, &said, &name, &packed)?)
+        let entry_text = format!("wrote {name}, encrypted for {recipient}");
+        Ok(case.record_evidence(context, &entry_text, &name, &packed)?)
     }
 
     async fn finish_report(&self, context: ActionContext<'_>, id: &str) -> Result<(), DemoHistoryError> {
@@ -120,8 +120,8 @@ impl PastScene<'_> {
     pub(super) async fn clean_up_backlog(&self) -> Result<u64, DemoHistoryError> {
         let (clock, _) = Clock::manual(self.milestones.cleanup);
         let context = self.context(&clock)?;
-        let age = self.milestones.now.duration_since(self.milestones.kept_since);
-        let (_, applied) = apply_at(context, &Selection::Expired { grace: age }).await?;
+        let grace = self.milestones.now.duration_since(self.milestones.kept_since);
+        let (_, applied) = apply_at(context, &Selection::Expired { grace }).await?;
         Ok(applied.done)
     }
 }

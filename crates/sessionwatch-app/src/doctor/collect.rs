@@ -34,16 +34,16 @@ const MAX_NAMED_IMPERSONATORS: usize = 5;
 /// Fails if a query fails.
 pub async fn examine_target(
     target: &Target,
-    opened: &ConnectedTarget,
+    connected: &ConnectedTarget,
 ) -> Result<Vec<Diagnostic>, TargetError> {
     // Against the clock of this machine, because both are compared with expiry times.
-    let clocks = ClockDifference::from_reading(opened.now, opened.now_read_at, clock::now());
-    let (session, scope) = (&opened.session, opened.query_scope(false, &CheckThresholds::default()));
-    let mapping = &opened.layout.candidate.mapping;
+    let clocks = ClockDifference::from_reading(connected.now, connected.now_read_at, clock::now());
+    let (session, scope) = (&connected.session, connected.query_scope(false, &CheckThresholds::default()));
+    let mapping = &connected.layout.candidate.mapping;
     let server = session.fetch_server_info(&mapping.sessions).await?;
     // A broken write role is a finding of its own, and must not end the other diagnostics.
-    let write_role = inspect_write_role(target, opened).await;
-    let doubts = load_doubts(opened).await?;
+    let write_role = inspect_write_role(target, connected).await;
+    let doubts = load_doubts(connected).await?;
     let shortest_token = session.min_token_length(&scope, TOKEN_SAMPLE_SIZE).await?;
     let ends_in_other_unit = session.count_expiries_in_other_unit(&scope).await?;
     let users_in_other_form = session.count_users_in_other_form(&scope).await?;
@@ -54,11 +54,11 @@ pub async fn examine_target(
     let reached = session.read_side_effects().await?;
     // For the configured method of revocation: an update runs other triggers than a delete.
     let reached =
-        reached.list_side_effects(&opened.layout.catalog_name(), RowEvent::from_revoke(&mapping.revoke));
+        reached.list_side_effects(&connected.layout.catalog_name(), RowEvent::from_revoke(&mapping.revoke));
     let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
     Ok(diagnose_target(DoctorInput {
         address: &target.address,
-        connected: opened,
+        connected,
         server_info: &server,
         clocks,
         doubts: &doubts,
@@ -110,22 +110,22 @@ async fn query_write_role(
     address: &TargetAddress,
     opened: &ConnectedTarget,
 ) -> Result<WriteRoleInfo, TargetError> {
-    let mut writing = WriteSession::open(address, target.limits, opened.fingerprint_key).await?;
+    let mut write_session = WriteSession::open(address, target.limits, opened.fingerprint_key).await?;
     let scope = opened.query_scope(false, &CheckThresholds::default());
     let mapping = &opened.layout.candidate.mapping;
     let change = RowChange::from_revoke(&mapping.revoke, "");
-    let dependents = writing.find_dependents(&scope, change).await?;
-    let lacks = writing.missing_privileges(&scope, change, &dependents).await?;
-    let found = writing.hidden_tables(&scope, change, &dependents).await?;
+    let dependents = write_session.find_dependents(&scope, change).await?;
+    let missing_privileges = write_session.missing_privileges(&scope, change, &dependents).await?;
+    let found = write_session.hidden_tables(&scope, change, &dependents).await?;
     let users = mapping.users.as_ref().filter(|_| found.users).map(|users| &users.table);
     let sessions = found.sessions.then_some(&mapping.sessions);
     let quoted = sessions.into_iter().chain(users).map(|table| opened.layout.quote_table(table));
-    let hidden = quoted.chain(found.dependents).collect();
-    let role = writing.write_role().await?.ok_or(TargetError::Unsupported)?;
+    let hidden_tables = quoted.chain(found.dependents).collect();
+    let role = write_session.write_role().await?.ok_or(TargetError::Unsupported)?;
     Ok(WriteRoleInfo::Inspected {
         name: role.name,
         superuser: role.is_superuser,
-        missing_privileges: lacks,
-        hidden_tables: hidden,
+        missing_privileges,
+        hidden_tables,
     })
 }

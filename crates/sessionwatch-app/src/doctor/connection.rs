@@ -87,19 +87,20 @@ pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRole
         WriteRoleInfo::Unknown(why) => {
             diagnostic_fail(DIAGNOSTIC_ID, format!("cannot inspect the write role: {why}"), fix)
         }
-        WriteRoleInfo::Inspected { name, missing_privileges: lacks, .. } if !lacks.is_empty() => {
+        WriteRoleInfo::Inspected { name, missing_privileges, .. } if !missing_privileges.is_empty() => {
             let grants: Vec<String> =
-                lacks.iter().map(|lacking| remedies.grant_privilege(lacking, name)).collect();
+                missing_privileges.iter().map(|lacking| remedies.grant_privilege(lacking, name)).collect();
             diagnostic_fail(
                 DIAGNOSTIC_ID,
                 format!("`{name}` lacks privileges to revoke or restore sessions"),
                 grants.join("\n"),
             )
         }
-        WriteRoleInfo::Inspected { name, hidden_tables: hidden, .. } if !hidden.is_empty() => {
+        WriteRoleInfo::Inspected { name, hidden_tables, .. } if !hidden_tables.is_empty() => {
             let policies: Vec<String> =
-                hidden.iter().map(|table| remedies.allow_all_policy(table, name)).collect();
-            let summary = format!("row-level security hides rows of {} from `{name}`", hidden.join(" and "));
+                hidden_tables.iter().map(|table| remedies.allow_all_policy(table, name)).collect();
+            let summary =
+                format!("row-level security hides rows of {} from `{name}`", hidden_tables.join(" and "));
             diagnostic_fail(DIAGNOSTIC_ID, summary, policies.join("\n"))
         }
         WriteRoleInfo::Inspected { name, superuser: true, .. } => {

@@ -10,15 +10,14 @@ const LOW_ROW_ID_DIVISORS: [i64; 2] = [5, 50];
 
 /// Reports how many ids are left.
 pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
-    let RowIdSequence { name: sequence, max_value: greatest, last_value: last, created_last_hour } =
-        input.row_ids?;
-    let left = greatest - last;
+    let RowIdSequence { name: sequence, max_value, last_value, created_last_hour } = input.row_ids?;
+    let left = max_value - last_value;
     // Relative to the maximum, because 32-bit and 64-bit ids differ by a factor of four billion.
-    let [few, very_few] = LOW_ROW_ID_DIVISORS.map(|parts| greatest / parts);
+    let [few, very_few] = LOW_ROW_ID_DIVISORS.map(|parts| max_value / parts);
     if left >= few {
         return Some(diagnostic_pass(
             "row-ids",
-            format!("{left} of {greatest} row IDs are left in `{sequence}`"),
+            format!("{left} of {max_value} row IDs are left in `{sequence}`"),
         ));
     }
     let lasts = created_last_hour.filter(|created| *created > 0).map(|created| {
@@ -29,7 +28,7 @@ pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     Some(tell(
         "row-ids",
         format!(
-            "row IDs are running out: {left} of {greatest} are left in `{sequence}`, and no \
+            "row IDs are running out: {left} of {max_value} are left in `{sequence}`, and no \
              user can log in after that{}",
             lasts.unwrap_or_default()
         ),

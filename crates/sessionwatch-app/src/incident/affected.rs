@@ -11,10 +11,10 @@ use crate::remediation::{self, ActionContext, ActionError};
 /// Describes the affected users, as far as the session table shows them.
 pub(super) async fn describe_affected(context: ActionContext<'_>) -> Result<String, ActionError> {
     let affected = remediation::find_leaked_rows(context, MAX_EVIDENCE_ROWS).await?;
-    let said = summarize_affected(&affected.rows, affected.is_cut);
+    let summary = summarize_affected(&affected.rows, affected.is_cut);
     Ok(match affected.gaps.as_slice() {
-        [] => said,
-        gaps => format!("{said}; the list may be incomplete: {}", gaps.join("; ")),
+        [] => summary,
+        gaps => format!("{summary}; the list may be incomplete: {}", gaps.join("; ")),
     })
 }
 
@@ -41,12 +41,13 @@ fn summarize_affected(rows: &[LeakRow], is_cut: bool) -> String {
         (repeating, ["user has several rows with one token", "users have several rows with one token"]),
         (missing, ["orphaned user ID", "orphaned user IDs"]),
     ];
-    let said = all.into_iter().filter(|(users, _)| !users.is_empty());
-    let said: Vec<String> = said.map(|(users, [one, many])| format_user_list(users, one, many)).collect();
-    match said.as_slice() {
+    let phrases = all.into_iter().filter(|(users, _)| !users.is_empty());
+    let phrases: Vec<String> =
+        phrases.map(|(users, [one, many])| format_user_list(users, one, many)).collect();
+    match phrases.as_slice() {
         [] => "no shared tokens and no orphaned sessions".into(),
-        said if is_cut => format!("at least {}", said.join("; at least ")),
-        said => said.join("; "),
+        phrases if is_cut => format!("at least {}", phrases.join("; at least ")),
+        phrases => phrases.join("; "),
     }
 }
 
@@ -66,14 +67,14 @@ fn format_user_list(users: BTreeSet<String>, one: &str, many: &str) -> String {
 mod tests {
     use super::*;
 
-    fn row(token: &str, user: &str, orphaned: bool) -> LeakRow {
+    fn row(token: &str, user: &str, is_orphaned: bool) -> LeakRow {
         LeakRow {
             fingerprint: Some(token.into()),
             token_prefix: None,
             id: None,
             user: Some(user.into()),
             expires_us: None,
-            is_orphaned: orphaned,
+            is_orphaned,
         }
     }
 

@@ -73,8 +73,8 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
         .build_script(context.clock.now().micros())
         .ok_or(ActionError::Unexpected("a drill needs sessions from at least two users"))?;
     let mapping = sample.layout.candidate.mapping;
-    let mut made = DrillArtifacts::default();
-    match create_drill_database(context, folder, &name, &script, &mut made).await {
+    let mut artifacts = DrillArtifacts::default();
+    match create_drill_database(context, folder, &name, &script, &mut artifacts).await {
         Ok((address, store)) => {
             let target = Target {
                 name: TARGET_NAME.into(),
@@ -90,9 +90,9 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
                 auto_cleanup: None,
                 ..context.target.clone()
             };
-            Ok(DrillDatabase { target, store, affected: script.affected_users, artifacts: made })
+            Ok(DrillDatabase { target, store, affected: script.affected_users, artifacts })
         }
-        Err(error) => match made.remove().await {
+        Err(error) => match artifacts.remove().await {
             None => Err(error),
             Some(left) => Err(ActionError::DrillLeft(error.to_string(), left)),
         },
@@ -226,28 +226,27 @@ fn remove_files(files: &[PathBuf]) {
 /// Removes the leftovers of drills whose process is gone. Returns a line for each, and for possible leftovers of other
 /// drills.
 pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     for left in leftovers::find_leftover_files(folder) {
         let names = left.joined_names();
         match left.state {
             leftovers::DrillState::Running => {}
             leftovers::DrillState::Abandoned => {
                 remove_files(&left.files);
-                said.push(format!("removed leftovers of a killed drill: {names}"));
+                lines.push(format!("removed leftovers of a killed drill: {names}"));
             }
-            leftovers::DrillState::Unknown => {
-                said.push(format!("possible leftovers of a killed drill; if no drill is running: rm {names}"))
-            }
+            leftovers::DrillState::Unknown => lines
+                .push(format!("possible leftovers of a killed drill; if no drill is running: rm {names}")),
         }
     }
     if let Ok(admin) = planning_session::write_address(context) {
-        said.extend(remove_leftover_databases(admin, context.target.address.to_string()).await);
+        lines.extend(remove_leftover_databases(admin, context.target.address.to_string()).await);
     }
-    said
+    lines
 }
 
 async fn remove_leftover_databases(admin: &TargetAddress, server: String) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     for database in scratch_database::list_databases(admin, leftovers::DRILL_NAME_PREFIX).await {
         let left = LeftoverDatabase::parse(&database.name, database.comment.as_deref());
         let Some(left) = left.filter(|left| left.state != leftovers::DrillState::Running) else { continue };
@@ -255,15 +254,15 @@ async fn remove_leftover_databases(admin: &TargetAddress, server: String) -> Vec
         if left.state == leftovers::DrillState::Abandoned
             && scratch_database::drop_unused_database(admin, &left.name).await
         {
-            said.push(format!("removed {what}, left by a killed drill"));
+            lines.push(format!("removed {what}, left by a killed drill"));
         } else {
             let statement = left.drop_statement();
-            said.push(format!(
+            lines.push(format!(
                 "{what} is on the server of {server}; if that drill is no longer running: {statement}"
             ));
         }
     }
-    said
+    lines
 }
 
 /// Reads a sample of the sessions and the layout of the target.

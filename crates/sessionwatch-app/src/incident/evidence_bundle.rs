@@ -98,8 +98,8 @@ pub fn describe_gaps(gaps: &[EvidenceGap]) -> String {
             None => by_reason.push((why, vec![part])),
         }
     }
-    let said = by_reason.iter().map(|(why, parts)| format!("{}: {why}", parts.join(", ")));
-    said.collect::<Vec<_>>().join("; ")
+    let phrases = by_reason.iter().map(|(why, parts)| format!("{}: {why}", parts.join(", ")));
+    phrases.collect::<Vec<_>>().join("; ")
 }
 
 impl EvidenceBundle {
@@ -175,7 +175,7 @@ pub async fn gather_evidence(
         Err(error) => (Err(error), Value::Null),
     };
     bundle.insert_lines("audit.ndjson", trail, MAX_EVIDENCE_ENTRIES);
-    let signals = collect_log_events(context, incident, now, &mut bundle);
+    let events = collect_log_events(context, incident, now, &mut bundle);
     // The manifest comes last, since it lists the checksums of the other parts.
     let sums: Vec<Value> = bundle
         .parts
@@ -194,7 +194,7 @@ pub async fn gather_evidence(
         "never_taken": never_taken,
         "unknown_checks": unknown,
         "audit_head": head,
-        "log_events": signals,
+        "log_events": events,
         "parts": sums,
     });
     bundle.insert_part(MANIFEST_PART_NAME, encode_document(&manifest));
@@ -297,12 +297,12 @@ fn collect_log_events(
     }
     let period = Period { from: incident.opened_at.min(now) - DAY, to: UtcTimestamp::MAX };
     let search = LogEventSearch { limit: MAX_EVIDENCE_ENTRIES, ..LogEventSearch::default() };
-    let signals = context.store.read(|db| log_events::search_log_events(db, target, period, &search));
+    let events = context.store.read(|db| log_events::search_log_events(db, target, period, &search));
     let documents =
         |found: Vec<LogEventRecord>| found.iter().rev().map(log_event_json).collect::<Result<Vec<_>, _>>();
-    let signals = signals.and_then(documents);
-    let count = signals.as_ref().ok().map(Vec::len);
-    bundle.insert_lines(LOG_EVENTS_PART_NAME, signals, MAX_EVIDENCE_ENTRIES);
+    let events = events.and_then(documents);
+    let count = events.as_ref().ok().map(Vec::len);
+    bundle.insert_lines(LOG_EVENTS_PART_NAME, events, MAX_EVIDENCE_ENTRIES);
     // No events from a source that is not read do not mean that nothing happened.
     let unheard =
         super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
@@ -461,8 +461,8 @@ mod tests {
                 .map(|verified| describe_gaps(&verified.gaps))
         };
         let gap = json!([{ "part": "rows.ndjson", "why": "cut" }, { "part": "a", "why": "cut" }]);
-        let said = verified(json!({ "schema": 2, "complete": false, "missing": gap }), "{}").unwrap();
-        assert_eq!(said, "rows.ndjson, a: cut");
+        let gaps = verified(json!({ "schema": 2, "complete": false, "missing": gap }), "{}").unwrap();
+        assert_eq!(gaps, "rows.ndjson, a: cut");
         let contradicts = json!({ "schema": 2, "complete": true, "missing": gap });
         assert!(matches!(verified(contradicts, "{}"), Err(EvidenceError::Unreadable)));
         assert!(matches!(verified(json!({ "schema": 2 }), "{}"), Err(EvidenceError::Unreadable)));
@@ -475,15 +475,16 @@ mod tests {
 
     #[test]
     fn complete_evidence_stays_complete_until_the_step_or_the_incident_is_reopened() {
-        let entry = |kind: &str, said: &str, detail: Value| TimelineEntry {
+        let entry = |kind: &str, message: &str, detail: Value| TimelineEntry {
             at: UtcTimestamp::MIN,
             actor: "ada".into(),
             kind: kind.into(),
             step: "evidence".into(),
-            message: said.into(),
+            message: message.into(),
             detail: detail.to_string(),
         };
-        let written = |said: &str, complete: Value| entry("evidence", said, json!({ "complete": complete }));
+        let written =
+            |message: &str, complete: Value| entry("evidence", message, json!({ "complete": complete }));
         // It is unknown whether a file of an older version is complete.
         let old = entry("evidence", "old", json!({ "file": "x" }));
         let mut timeline = vec![old];

@@ -15,8 +15,8 @@ pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, 
     let now = context.clock.now();
     let mut idle = Vec::new();
     for source in context.config.logs.sources_for_target(&context.target.name) {
-        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
-        match (kept.activity.status_at(kept.last_line_at, now, source.idle_after), kept.last_line_at) {
+        let stored = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
+        match (stored.activity.status_at(stored.last_line_at, now, source.idle_after), stored.last_line_at) {
             (SourceStatus::Normal, _) => {}
             (SourceStatus::Idle, Some(at)) => idle.push(format!(
                 "log source `{}` is idle: last line {}",

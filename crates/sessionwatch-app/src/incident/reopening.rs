@@ -47,9 +47,9 @@ pub fn reopen_reason_from_logs(results: &[LogCheckResult]) -> Option<String> {
     let bad = failing.filter(|outcome| {
         outcome.outcome.verdict == CheckVerdict::Failing && outcome.severity == Severity::Critical
     });
-    let said: Vec<String> =
+    let phrases: Vec<String> =
         bad.map(|outcome| format!("{}: {}", outcome.id, outcome.outcome.summary)).collect();
-    (!said.is_empty()).then(|| said.join("; "))
+    (!phrases.is_empty()).then(|| phrases.join("; "))
 }
 
 /// Returns the incident of a target that was contained within the last day and is not open: preferably one that is not
@@ -100,20 +100,20 @@ pub fn reopen_after_run(
     now: UtcTimestamp,
 ) -> Result<bool, StoreError> {
     let Some(incident) = find_reopenable(db, target, now)? else { return Ok(false) };
-    let mut said = Vec::new();
+    let mut texts = Vec::new();
     for reason in reasons {
         if incident.state != IncidentState::Closed || !was_failing(db, &incident, reason)? {
-            said.push(reason.text.as_str());
+            texts.push(reason.text.as_str());
         }
     }
-    if said.is_empty() { Ok(false) } else { reopen_incident(db, target, &said.join("; "), now) }
+    if texts.is_empty() { Ok(false) } else { reopen_incident(db, target, &texts.join("; "), now) }
 }
 
 /// Returns whether the check failed with at least this value in the previous run, after the containment.
 fn was_failing(db: Tx<'_>, incident: &IncidentRecord, reason: &ReopenReason) -> Result<bool, StoreError> {
-    let Some(kept) = alerts::find_alert(db, &incident.target, &reason.check)? else { return Ok(false) };
-    let after = incident.contained_at.is_some_and(|contained| kept.updated_at > contained);
-    let before = kept.parse_finding()?["value"].as_f64();
+    let Some(alert) = alerts::find_alert(db, &incident.target, &reason.check)? else { return Ok(false) };
+    let after = incident.contained_at.is_some_and(|contained| alert.updated_at > contained);
+    let before = alert.parse_finding()?["value"].as_f64();
     let has_grown = reason.value.zip(before).is_some_and(|(now, before)| now > before);
-    Ok(after && kept.verdict.as_deref() == Some("failing") && !has_grown)
+    Ok(after && alert.verdict.as_deref() == Some("failing") && !has_grown)
 }

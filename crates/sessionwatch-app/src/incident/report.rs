@@ -110,11 +110,11 @@ pub fn build_parts(
     incident: &IncidentRecord,
     timeline: &[TimelineEntry],
 ) -> Result<Vec<ReportPart>, StoreError> {
-    let said = |name| incident.report_field(name).unwrap_or_else(|| BLANK_PLACEHOLDER.into());
+    let field_or_blank = |name| incident.report_field(name).unwrap_or_else(|| BLANK_PLACEHOLDER.into());
     let (sessions, users) = count_ended(timeline)?;
     let end = incident.closed_at.map_or("not yet".into(), clock::format_utc);
     Ok(vec![
-        ReportPart::Title(format!("{}: {}", incident.id, said("summary"))),
+        ReportPart::Title(format!("{}: {}", incident.id, field_or_blank("summary"))),
         ReportPart::Facts(vec![
             ("Severity", incident.severity.name().into()),
             ("Target", incident.target.clone()),
@@ -129,16 +129,16 @@ pub fn build_parts(
             ("Sessions revoked", sessions.to_string()),
             ("Users affected", users),
             ("Time to containment", describe_containment_time(incident)),
-            ("Data leaked", said("data-leaked")),
+            ("Data leaked", field_or_blank("data-leaked")),
         ]),
         ReportPart::Heading("Root cause"),
-        ReportPart::Text(said("root-cause")),
+        ReportPart::Text(field_or_blank("root-cause")),
         ReportPart::Heading("Actions and verification"),
         ReportPart::List(list_actions(timeline)),
         ReportPart::Heading("Prevention"),
-        ReportPart::Text(said("prevention")),
+        ReportPart::Text(field_or_blank("prevention")),
         ReportPart::Heading("Lessons learned"),
-        ReportPart::Text(said("lessons")),
+        ReportPart::Text(field_or_blank("lessons")),
         ReportPart::Heading("Open points"),
         ReportPart::List(list_open_points(incident, timeline)?),
     ])
@@ -203,8 +203,8 @@ fn list_open_points(
             timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.message.is_empty());
         points.extend(overridden.map(|entry| format!("closed with an override: {}", entry.message)));
     }
-    if let EvidenceStatus::Incomplete(said) = evidence_bundle::evidence_status(timeline)? {
-        points.push(format!("the evidence is incomplete: {said}"));
+    if let EvidenceStatus::Incomplete(reason) = evidence_bundle::evidence_status(timeline)? {
+        points.push(format!("the evidence is incomplete: {reason}"));
     }
     Ok(if points.is_empty() { vec!["none".into()] } else { points })
 }

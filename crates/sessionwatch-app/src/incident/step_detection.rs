@@ -49,29 +49,29 @@ pub async fn check_step(
     timeline: &[TimelineEntry],
     step: &IncidentStep,
 ) -> Result<StepOutcome, ActionError> {
-    let outcome = |holds, said: String| StepOutcome { is_done: holds, text: said, detail: json!({}) };
+    let outcome = |is_done, text: String| StepOutcome { is_done, text, detail: json!({}) };
     Ok(match step.id {
         "confirm" => {
             let report = run_full_check(context).await;
             let found = severe_findings(&report);
-            let said = if found.is_empty() {
+            let text = if found.is_empty() {
                 "the check run found nothing critical or high".into()
             } else {
                 found.join("; ")
             };
             StepOutcome {
                 is_done: report.observation.is_ok() && !found.is_empty(),
-                text: said,
+                text,
                 detail: report.to_json(),
             }
         }
         "evidence" => match evidence_bundle::evidence_status(timeline)? {
-            EvidenceStatus::Complete(said) => outcome(true, said),
-            EvidenceStatus::Incomplete(said) => outcome(false, said),
+            EvidenceStatus::Complete(text) => outcome(true, text),
+            EvidenceStatus::Incomplete(text) => outcome(false, text),
             EvidenceStatus::Missing => outcome(false, "no evidence has been written yet".into()),
         },
         "rollback" => match remediation::check_readiness(context).await {
-            Ok(said) => outcome(true, said),
+            Ok(text) => outcome(true, text),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 outcome(false, format!("{error}{hint}"))
@@ -79,7 +79,7 @@ pub async fn check_step(
         },
         // A containment from before the incident was reopened did not hold.
         "contain" => match describe_containments(entries_since_reopened(timeline)) {
-            Some(said) => outcome(true, said),
+            Some(text) => outcome(true, text),
             None => outcome(false, "no sessions have been revoked yet".into()),
         },
         "verify" => verify_containment(context, timeline).await?,
@@ -107,9 +107,10 @@ pub async fn check_step(
 
 /// Describes every plan that revoked sessions; `None` if there is none.
 fn describe_containments(timeline: &[TimelineEntry]) -> Option<String> {
-    let said = timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.message.as_str());
-    let said: Vec<&str> = said.collect();
-    (!said.is_empty()).then(|| said.join("; "))
+    let messages =
+        timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.message.as_str());
+    let messages: Vec<&str> = messages.collect();
+    (!messages.is_empty()).then(|| messages.join("; "))
 }
 
 /// Returns the entries since the incident was last opened or reopened.
@@ -174,9 +175,9 @@ async fn verify_containment(
             right.push(format!("{unconfirmed} in the last hour"));
         }
     }
-    let said =
+    let text =
         if wrong.is_empty() { right.join(", ") } else { format!("not verified: {}", wrong.join(", ")) };
-    Ok(StepOutcome { is_done: wrong.is_empty(), text: said, detail: report.to_json() })
+    Ok(StepOutcome { is_done: wrong.is_empty(), text, detail: report.to_json() })
 }
 
 /// Counts critical log lines of the last hour, without those before the containment.
@@ -213,12 +214,12 @@ mod tests {
 
     #[test]
     fn every_plan_that_revoked_sessions_is_described() {
-        let entry = |kind: &str, said: &str| TimelineEntry {
+        let entry = |kind: &str, message: &str| TimelineEntry {
             at: UtcTimestamp::MIN,
             actor: "ada".into(),
             kind: kind.into(),
             step: "contain".into(),
-            message: said.into(),
+            message: message.into(),
             detail: "{}".into(),
         };
         assert_eq!(describe_containments(&[entry("note", "on the call")]), None);

@@ -174,13 +174,13 @@ impl IncidentWorkflow {
         mut answer: StepAnswer<'_>,
     ) -> Result<AdvanceResult, ActionError> {
         self.require_open()?;
-        let mut passed = vec![];
+        let mut completed = vec![];
         while let Some(step) = self.next_step() {
             // The answer applies to the first step only.
             match std::mem::replace(&mut answer, StepAnswer::Unanswered) {
                 StepAnswer::Skipped(reason) => {
                     self.complete_step(context, step, step_entry("skipped", step, reason))?;
-                    passed.push((step, StepCompletion::Skipped));
+                    completed.push((step, StepCompletion::Skipped));
                     continue;
                 }
                 StepAnswer::Done(note)
@@ -190,7 +190,7 @@ impl IncidentWorkflow {
                 }
                 StepAnswer::Done(note) if can_confirm_step(step) => {
                     self.complete_step(context, step, step_entry("done", step, note))?;
-                    passed.push((step, StepCompletion::Confirmed));
+                    completed.push((step, StepCompletion::Confirmed));
                     continue;
                 }
                 StepAnswer::Done(_) => return Err(ActionError::CheckedAutomatically(step.title)),
@@ -199,13 +199,13 @@ impl IncidentWorkflow {
             let outcome = self.evaluate_step(context, step).await?;
             if !outcome.is_done {
                 self.record_finding(context, step, &outcome.text)?;
-                return Ok(AdvanceResult { completed: passed, waiting_step: Some((step, outcome.text)) });
+                return Ok(AdvanceResult { completed, waiting_step: Some((step, outcome.text)) });
             }
             let found = step_entry("done", step, &outcome.text);
             self.complete_step(context, step, NewTimelineEntry { detail: Some(&outcome.detail), ..found })?;
-            passed.push((step, StepCompletion::Checked(outcome.text)));
+            completed.push((step, StepCompletion::Checked(outcome.text)));
         }
-        Ok(AdvanceResult { completed: passed, waiting_step: None })
+        Ok(AdvanceResult { completed, waiting_step: None })
     }
 
     /// Finishes a step, if no one else has finished it meanwhile.
@@ -261,8 +261,8 @@ impl IncidentWorkflow {
         if step.is_automatic {
             return check_step(context, &self.incident, &self.timeline, step).await;
         }
-        let said = if step.id == "affected" { describe_affected(context).await? } else { String::new() };
-        Ok(StepOutcome { is_done: false, text: said, detail: json!({}) })
+        let text = if step.id == "affected" { describe_affected(context).await? } else { String::new() };
+        Ok(StepOutcome { is_done: false, text, detail: json!({}) })
     }
 
     /// Records the finding for an unfinished step, unless it equals the latest one.
@@ -298,11 +298,11 @@ impl IncidentWorkflow {
         name: &str,
         text: &str,
     ) -> Result<(), StoreError> {
-        let (said, detail) = (format!("{name}: {text}"), json!({ "name": name }));
-        let entry = NewTimelineEntry { kind: "set", step: "", text: &said, detail: Some(&detail) }
+        let (entry_text, detail) = (format!("{name}: {text}"), json!({ "name": name }));
+        let entry = NewTimelineEntry { kind: "set", step: "", text: &entry_text, detail: Some(&detail) }
             .into_entry(context);
-        let said = |incident| with_field(incident, name, text);
-        context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, said))
+        let set_field = |incident| with_field(incident, name, text);
+        context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, set_field))
     }
 
     /// Gathers and packs the evidence, without encrypting it. Parts that could not be read are listed in its gaps.
@@ -341,13 +341,18 @@ impl IncidentWorkflow {
         let detail = json!({
             "file": file, "bytes": packed.bytes.len(), "complete": packed.is_complete(), "missing": packed.gaps,
         });
-        let said = match packed.describe_gaps() {
+        let entry_text = match packed.describe_gaps() {
             Some(missing) => format!("{text}; INCOMPLETE: {missing}"),
             None => text.to_owned(),
         };
         self.add_entry(
             context,
-            NewTimelineEntry { kind: "evidence", step: EVIDENCE_STEP_ID, text: &said, detail: Some(&detail) },
+            NewTimelineEntry {
+                kind: "evidence",
+                step: EVIDENCE_STEP_ID,
+                text: &entry_text,
+                detail: Some(&detail),
+            },
         )
     }
 
@@ -366,7 +371,7 @@ impl IncidentWorkflow {
         }
         Ok(match evidence_bundle::evidence_status(&self.timeline)? {
             EvidenceStatus::Complete(_) => None,
-            EvidenceStatus::Incomplete(said) => Some(said),
+            EvidenceStatus::Incomplete(reason) => Some(reason),
             EvidenceStatus::Missing => Some("no evidence has been written yet".into()),
         })
     }
@@ -386,10 +391,14 @@ impl IncidentWorkflow {
             return Err(ActionError::EvidenceRequired { id: self.incident.id.clone(), why });
         };
         // Recorded as a skipped step, so that the report and the closing show it.
-        let said = format!("sessions are revoked without complete evidence ({why}): {reason}");
+        let entry_text = format!("sessions are revoked without complete evidence ({why}): {reason}");
         let detail = json!({ "reason": reason });
-        let skipped =
-            NewTimelineEntry { kind: "skipped", step: EVIDENCE_STEP_ID, text: &said, detail: Some(&detail) };
+        let skipped = NewTimelineEntry {
+            kind: "skipped",
+            step: EVIDENCE_STEP_ID,
+            text: &entry_text,
+            detail: Some(&detail),
+        };
         Ok(self.add_entry(context, skipped)?)
     }
 
@@ -408,7 +417,7 @@ impl IncidentWorkflow {
         let rest = [(applied.skipped, "skipped"), (applied.remaining, "remaining")];
         let rest =
             rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
-        let said = format!(
+        let entry_text = format!(
             "{} revoked {} of {}{}",
             plan.selection.command_name(),
             format_count(done, "session", "sessions"),
@@ -421,10 +430,11 @@ impl IncidentWorkflow {
         });
         // Only a finished plan contains the incident.
         if applied.remaining == 0 {
-            return record_containment(context, &self.incident, &said, &detail);
+            return record_containment(context, &self.incident, &entry_text, &detail);
         }
-        let entry = NewTimelineEntry { kind: "note", step: "contain", text: &said, detail: Some(&detail) }
-            .into_entry(context);
+        let entry =
+            NewTimelineEntry { kind: "note", step: "contain", text: &entry_text, detail: Some(&detail) }
+                .into_entry(context);
         context.store.write(|db| incidents::insert_timeline_entry(db, &self.incident.id, &entry))
     }
 
@@ -447,12 +457,12 @@ impl IncidentWorkflow {
             return Err(ActionError::NotClosable { id: self.incident.id.clone(), points });
         }
         let detail = json!({ "open_points": points, "override": overridden });
-        let said = overridden.map(|reason| match points.is_empty() {
+        let closing_note = overridden.map(|reason| match points.is_empty() {
             true => reason.to_owned(),
             false => format!("overridden despite open points ({}): {reason}", points.join("; ")),
         });
-        let said = said.as_deref().unwrap_or_default();
-        let entry = NewTimelineEntry { kind: "closed", step: "", text: said, detail: Some(&detail) }
+        let closing_note = closing_note.as_deref().unwrap_or_default();
+        let entry = NewTimelineEntry { kind: "closed", step: "", text: closing_note, detail: Some(&detail) }
             .into_entry(context);
         let closed = |incident| {
             Ok(IncidentRecord { state: IncidentState::Closed, closed_at: Some(entry.at), ..incident })

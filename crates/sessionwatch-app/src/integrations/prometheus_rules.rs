@@ -131,10 +131,10 @@ fn check_alerts() -> Vec<AlertRule> {
         // regenerated.
         format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT_FIRING.name)
     };
-    let looks = checks::TABLE_CHECKS.iter().map(|check| (check.id, check.action));
-    let logs = checks::LOG_CHECKS.iter().map(|check| (check.id, check.action));
-    let mut alerts: Vec<AlertRule> = looks
-        .chain(logs)
+    let table_checks = checks::TABLE_CHECKS.iter().map(|check| (check.id, check.action));
+    let log_checks = checks::LOG_CHECKS.iter().map(|check| (check.id, check.action));
+    let mut alerts: Vec<AlertRule> = table_checks
+        .chain(log_checks)
         .map(|(id, action)| AlertRule {
             name: format!("Sessionwatch{}", camel_case(id)),
             expr: firing(format!("check=\"{id}\"")),
@@ -146,11 +146,11 @@ fn check_alerts() -> Vec<AlertRule> {
         })
         .collect();
     // Unreachable targets and failing channels have their own rules, which use the metrics directly.
-    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
+    let log_checks = checks::LOG_CHECKS.iter().map(|check| check.id);
     let known: Vec<&str> = checks::TABLE_CHECKS
         .iter()
         .map(|check| check.id)
-        .chain(logs)
+        .chain(log_checks)
         .chain([TARGET_UNREACHABLE, CHANNEL_FAILING])
         .collect();
     alerts.push(AlertRule {
@@ -174,20 +174,20 @@ fn affected_hint(check: &str) -> String {
 fn self_monitoring_alert(
     name: &str,
     severity: Severity,
-    lasting: &'static str,
+    for_duration: &'static str,
     expr: String,
     words: [&str; 2],
 ) -> AlertRule {
     let [summary, description] = words.map(str::to_owned);
-    let page = "integrations.md".to_owned();
+    let docs_page = "integrations.md".to_owned();
     AlertRule {
         name: name.into(),
         expr,
-        for_duration: lasting,
+        for_duration,
         severity: Some(severity),
         summary,
         description,
-        docs_page: page,
+        docs_page,
     }
 }
 

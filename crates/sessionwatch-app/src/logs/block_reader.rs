@@ -32,15 +32,15 @@ pub struct BlockReader<R> {
 }
 
 impl<R: Read> BlockReader<R> {
-    /// Creates a reader for a stream whose first byte has the offset `at`.
+    /// Creates a reader for a stream whose first byte has the offset `buffer_offset`.
     #[must_use]
-    pub fn new(source: R, at: u64) -> Self {
+    pub fn new(source: R, buffer_offset: u64) -> Self {
         Self {
             source,
             buffer: vec![0; BLOCK_BYTES],
             consumed: 0,
             filled: 0,
-            buffer_offset: at,
+            buffer_offset,
             skipping: false,
             ended: false,
         }

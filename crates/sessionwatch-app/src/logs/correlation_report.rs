@@ -55,17 +55,16 @@ pub fn correlate_period(
     let name = window.target;
     let all = LogEventSearch { limit: MAX_CORRELATED_EVENTS, ..LogEventSearch::default() };
     let found = log_events::search_log_events(db, name, Period { from: window.from, to: window.to }, &all)?;
-    let named: Vec<&LogEventRecord> = found.iter().filter(|signal| signal.token_prefix.is_some()).collect();
+    let named: Vec<&LogEventRecord> = found.iter().filter(|event| event.token_prefix.is_some()).collect();
     // Over the events already loaded, which are limited; the numbers are those of the report.
     let count =
-        |fit: Option<&str>| named.iter().filter(|signal| signal.match_kind.as_deref() == fit).count() as u64;
+        |fit: Option<&str>| named.iter().filter(|event| event.match_kind.as_deref() == fit).count() as u64;
     let by_fit = |fit: MatchKind| (fit.name(), count(Some(fit.name())));
     let creations: Vec<&LogEventRecord> =
-        named.iter().copied().filter(|signal| signal.kind == LogEventKind::Created.name()).collect();
-    let without_row = creations
-        .iter()
-        .filter(|signal| signal.match_kind.as_deref() == Some(MatchKind::Gone.name()))
-        .count() as u64;
+        named.iter().copied().filter(|event| event.kind == LogEventKind::Created.name()).collect();
+    let without_row =
+        creations.iter().filter(|event| event.match_kind.as_deref() == Some(MatchKind::Gone.name())).count()
+            as u64;
     // A sampled source drops lines on purpose, so a missing line proves nothing.
     let sampled = config.logs.sources_for_target(name).find(|source| source.is_sampled);
     let without_line = match (sampled, rows) {
@@ -83,7 +82,7 @@ pub fn correlate_period(
         ],
         contradicting: found
             .iter()
-            .filter(|signal| signal.match_kind.as_deref() == Some(MatchKind::Contradicting.name()))
+            .filter(|event| event.match_kind.as_deref() == Some(MatchKind::Contradicting.name()))
             .take(20)
             .cloned()
             .collect(),
@@ -93,7 +92,7 @@ pub fn correlate_period(
         clock_skew: median_skew(&creations),
         // The minimum: delivery adds a delay to every line, and the smallest delay is closest to the
         // difference of the clocks.
-        clock_lag: found.iter().filter_map(|signal| Some(signal.read_at.duration_since(signal.at?))).min(),
+        clock_lag: found.iter().filter_map(|event| Some(event.read_at.duration_since(event.at?))).min(),
     })
 }
 
@@ -113,11 +112,11 @@ fn count_rows_without_line(
         return Ok(Err("no log lines have been read yet".into()));
     }
     // Sessions from before the first line that was read have no line that could be found.
-    let Some(first) = creations.iter().map(|signal| signal.read_at).min() else {
+    let Some(first) = creations.iter().map(|event| event.read_at).min() else {
         return Ok(Err("no session creation was logged in this period".into()));
     };
     let told: std::collections::BTreeSet<&str> =
-        creations.iter().filter_map(|signal| signal.token_prefix.as_deref()).collect();
+        creations.iter().filter_map(|event| event.token_prefix.as_deref()).collect();
     let untold = rows.iter().filter(|row| {
         let later = row.created_at.is_some_and(|created| created >= first);
         later && row.token_prefix.as_deref().is_some_and(|prefix| !told.contains(prefix))
@@ -127,8 +126,8 @@ fn count_rows_without_line(
 
 /// Returns the median clock offset of session creations. The median tolerates single lines that were delayed.
 fn median_skew(creations: &[&LogEventRecord]) -> Option<(SignedDuration, usize)> {
-    let skew = |signal: &&LogEventRecord| {
-        signal.correlation.as_ref()?["clock_offset_us"].as_i64().map(SignedDuration::from_micros)
+    let skew = |event: &&LogEventRecord| {
+        event.correlation.as_ref()?["clock_offset_us"].as_i64().map(SignedDuration::from_micros)
     };
     let mut all: Vec<SignedDuration> = creations.iter().filter_map(skew).collect();
     all.sort_unstable();
@@ -179,8 +178,8 @@ impl CorrelationReport {
             Err(why) => format!("Sessions without a creation in the log: unknown, {why}\n"),
         });
         text.push_str(&self.describe_clocks());
-        for signal in &self.contradicting {
-            text.push_str(&format!("\n{}\n", super::describe_log_event(signal)));
+        for event in &self.contradicting {
+            text.push_str(&format!("\n{}\n", super::describe_log_event(event)));
         }
         text
     }

@@ -47,14 +47,14 @@ pub struct PrefixLookup {
 /// as JSON. `table` is the lookup, or the reason why it failed.
 #[must_use]
 pub fn correlate_event(
-    signal: &LogEventRecord,
+    event: &LogEventRecord,
     table: Result<&PrefixLookup, &str>,
 ) -> (Option<MatchKind>, Value) {
     let table = match table {
         Ok(table) => table,
         Err(why) => return (None, json!({ "why": why })),
     };
-    let Some(prefix) = signal.token_prefix.as_deref() else {
+    let Some(prefix) = event.token_prefix.as_deref() else {
         return (None, json!({ "why": "the line contains no token" }));
     };
     let shown =
@@ -66,10 +66,10 @@ pub fn correlate_event(
     let prefix = prefix.as_str();
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
     let named: Vec<&str> =
-        [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
+        [&event.user, &event.other_user].into_iter().flatten().map(String::as_str).collect();
     // In an event about a shared token, several users are expected and no contradiction.
-    let shared = signal.kind == LogEventKind::DuplicateToken.name();
-    let joined = correlation::correlate_sessions(prefix, &named, &users, table.total_sessions, shared);
+    let shared = event.kind == LogEventKind::DuplicateToken.name();
+    let correlation = correlation::correlate_sessions(prefix, &named, &users, table.total_sessions, shared);
     let row = |at: &usize| {
         let line = alike[*at];
         json!({
@@ -77,10 +77,10 @@ pub fn correlate_event(
             "created_at": line.created_at.map(clock::format_rfc3339), "display": line.display,
         })
     };
-    let sessions: Vec<Value> = joined.rows.iter().map(row).collect();
-    let skew = clock_skew(signal, &joined, &alike);
-    let detail = json!({ "sessions": sessions, "coincidences": joined.expected_collisions, "clock_offset_us": skew.map(saturating_micros) });
-    (Some(joined.match_kind), detail)
+    let sessions: Vec<Value> = correlation.rows.iter().map(row).collect();
+    let skew = clock_skew(event, &correlation, &alike);
+    let detail = json!({ "sessions": sessions, "coincidences": correlation.expected_collisions, "clock_offset_us": skew.map(saturating_micros) });
+    (Some(correlation.match_kind), detail)
 }
 
 /// The minimum length at which a shorter prefix in the table matches a longer one in a line.
@@ -102,14 +102,14 @@ pub fn possible_prefixes(prefix: &str) -> Vec<String> {
 /// Returns the offset of the log's clock against the database's, from a creation that both recorded. `None` unless the
 /// event is a creation that matches exactly one session.
 fn clock_skew(
-    signal: &LogEventRecord,
+    event: &LogEventRecord,
     joined: &correlation::Correlation,
     alike: &[&ListedSession],
 ) -> Option<SignedDuration> {
     // With several candidates, it is not known whose creation time to compare.
     let [only] = joined.rows.as_slice() else { return None };
-    let created = signal.kind == LogEventKind::Created.name() && joined.match_kind == MatchKind::Exact;
-    Some(signal.at.filter(|_| created)?.duration_since(alike[*only].created_at?))
+    let created = event.kind == LogEventKind::Created.name() && joined.match_kind == MatchKind::Exact;
+    Some(event.at.filter(|_| created)?.duration_since(alike[*only].created_at?))
 }
 
 /// The input of an evaluation.
@@ -146,7 +146,7 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
     let mut all = Vec::new();
     for check in checks::LOG_CHECKS.iter().filter(|check| view.config.checks.is_enabled(check.id)) {
         let limit = logs.check_limit(check);
-        let (finding, signals) = match check.kind {
+        let (finding, events) = match check.kind {
             LogCheckKind::Events(kind) => {
                 tally.evaluate_limit(CountedEvents::Kind(kind.name()), limit, doubt.as_deref())
             }
@@ -156,24 +156,24 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
             LogCheckKind::IdleSource => (evaluate_idle_sources(&states), vec![]),
             LogCheckKind::SourceGaps => (evaluate_gaps(&states, limit, view.now), vec![]),
         };
-        let mut judged = build_result(
+        let mut result = build_result(
             check.id,
             view.config.checks.log_check_severity(check),
             check.action,
             finding,
-            signals,
+            events,
         );
         // Only events can be forged; an idle source or a gap is observed here and not by the application.
         if let LogCheckKind::Events(kind) = check.kind {
-            downgrade_unconfirmed(db, view, kind.name(), limit, &mut judged)?;
+            downgrade_unconfirmed(db, view, kind.name(), limit, &mut result)?;
         }
-        all.push(judged);
+        all.push(result);
     }
     for own in &logs.custom_checks {
         let name = own.pattern.name.as_str();
-        let (finding, signals) = tally.evaluate_limit(CountedEvents::Kind(name), own.limit, doubt.as_deref());
+        let (finding, events) = tally.evaluate_limit(CountedEvents::Kind(name), own.limit, doubt.as_deref());
         // Never downgraded: the operator chose the severity of a custom check.
-        all.push(build_result(name, own.pattern.severity, &own.action, finding, signals));
+        all.push(build_result(name, own.pattern.severity, &own.action, finding, events));
     }
     Ok(all)
 }
@@ -183,11 +183,11 @@ fn build_result(
     severity: Severity,
     action: &str,
     finding: CheckOutcome,
-    signals: Vec<LogEventRecord>,
+    events: Vec<LogEventRecord>,
 ) -> LogCheckResult {
-    let evidence = signals.iter().map(event_evidence).collect();
+    let evidence = events.iter().map(event_evidence).collect();
     let outcome = CheckResult { id: id.into(), severity, action: action.into(), outcome: finding, evidence };
-    LogCheckResult { outcome, events: signals }
+    LogCheckResult { outcome, events }
 }
 
 /// Lowers a critical result to high unless a stored session confirms one of its events, since anyone who can make the
@@ -233,9 +233,9 @@ fn downgrade_unconfirmed(
 }
 
 /// Returns an event as evidence, with the session that it was correlated with.
-fn event_evidence(signal: &LogEventRecord) -> EvidenceRow {
-    let joined = signal.correlation.as_ref().unwrap_or(&Value::Null);
-    let session = &joined["sessions"][0];
+fn event_evidence(event: &LogEventRecord) -> EvidenceRow {
+    let correlation = event.correlation.as_ref().unwrap_or(&Value::Null);
+    let session = &correlation["sessions"][0];
     let text = |key: &str| session[key].as_str().map(str::to_owned);
     let expires = session["expires_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     // The correlation was stored as JSON, so every field may be missing in events of earlier versions.
@@ -243,11 +243,11 @@ fn event_evidence(signal: &LogEventRecord) -> EvidenceRow {
         .as_array()
         .map(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
     EvidenceRow {
-        token_prefix: signal.token_prefix.clone(),
+        token_prefix: event.token_prefix.clone(),
         id: text("id"),
-        user: text("user").or_else(|| signal.user.clone()),
+        user: text("user").or_else(|| event.user.clone()),
         expires_at: expires.and_then(|at| UtcTimestamp::try_from(at).ok()),
-        rows: joined["sessions"].as_array().map_or(0, |all| all.len() as u64),
+        rows: correlation["sessions"].as_array().map_or(0, |all| all.len() as u64),
         display: display.unwrap_or_default(),
     }
 }
@@ -310,9 +310,9 @@ impl WindowedEvents {
                 match counted {
                     CountedEvents::Kind(name) => kinds.push(*name),
                     CountedEvents::Contradictions => {
-                        let fit = Some(MatchKind::Contradicting.name());
+                        let match_kind = Some(MatchKind::Contradicting.name());
                         let search = LogEventSearch {
-                            match_kind: fit,
+                            match_kind,
                             limit: MAX_SHOWN_EVENTS,
                             ..LogEventSearch::default()
                         };
@@ -327,8 +327,8 @@ impl WindowedEvents {
             }
             found.extend(log_events::list_latest_by_kind(db, window, &kinds, MAX_SHOWN_EVENTS)?);
             // Ids grow with time, and the two queries above overlap.
-            found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
-            found.dedup_by_key(|signal| signal.id);
+            found.sort_by_key(|event| std::cmp::Reverse(event.id));
+            found.dedup_by_key(|event| event.id);
             tally.latest.insert(length, found);
         }
         Ok(tally)
@@ -350,7 +350,7 @@ impl WindowedEvents {
         let count = self.count_events(counted, limit);
         let latest: Vec<LogEventRecord> = if count > limit.max {
             let all = self.latest.get(&limit.window).into_iter().flatten();
-            let of_it = all.filter(|signal| counted.includes(&signal.kind, signal.match_kind.as_deref()));
+            let of_it = all.filter(|event| counted.includes(&event.kind, event.match_kind.as_deref()));
             of_it.take(MAX_SHOWN_EVENTS as usize).cloned().collect()
         } else {
             vec![]
@@ -401,27 +401,27 @@ fn format_window(window: SignedDuration) -> String {
 }
 
 /// Summarizes an event and its correlation in a few words.
-fn summarize_event(signal: &LogEventRecord) -> String {
+fn summarize_event(event: &LogEventRecord) -> String {
     let mut words = Vec::new();
-    words.extend(signal.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    words.extend(event.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> =
-        [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
+        [&event.user, &event.other_user].into_iter().flatten().map(String::as_str).collect();
     words.extend(name_users(&users));
-    let joined = signal.correlation.as_ref().unwrap_or(&Value::Null);
-    let session = &joined["sessions"][0];
-    let said = match signal.match_kind.as_deref() {
+    let correlation = event.correlation.as_ref().unwrap_or(&Value::Null);
+    let session = &correlation["sessions"][0];
+    let correlation_note = match event.match_kind.as_deref() {
         Some("exact") => session["id"].as_str().map(|id| format!("session {id}")),
         Some("contradicting") => {
             session["user"].as_str().map(|user| format!("stored session belongs to user {user}"))
         }
         Some("ambiguous") => {
             let possible = |count: usize| format_count(count as u64, "possible session", "possible sessions");
-            joined["sessions"].as_array().map(|all| possible(all.len()))
+            correlation["sessions"].as_array().map(|all| possible(all.len()))
         }
         Some("gone") => Some("no session with this prefix".to_owned()),
-        _ => joined["why"].as_str().map(|why| format!("not correlated: {why}")),
+        _ => correlation["why"].as_str().map(|why| format!("not correlated: {why}")),
     };
-    words.extend(said);
+    words.extend(correlation_note);
     // Log fields may contain escape sequences, and the summary is printed on terminals.
     crate::sanitize::sanitize_text(&words.join(", "))
 }
@@ -438,9 +438,9 @@ fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceS
     let mut states = Vec::new();
     for source in view.config.logs.sources_for_target(view.target) {
         // A source that has never delivered has no record, and counts as never active.
-        let kept = super::find_source(db, &source.name)?.unwrap_or_default();
-        let status = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
-        states.push(SourceState { source, status, last_line_at: kept.last_line_at, gaps: kept.gaps });
+        let stored = super::find_source(db, &source.name)?.unwrap_or_default();
+        let status = stored.activity.status_at(stored.last_line_at, view.now, source.idle_after);
+        states.push(SourceState { source, status, last_line_at: stored.last_line_at, gaps: stored.gaps });
     }
     Ok(states)
 }
@@ -449,7 +449,7 @@ fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceS
 /// all sources are active.
 fn idle_reason(states: &[SourceState<'_>]) -> Option<String> {
     // The first reason is enough: one silent source makes the result unknown.
-    states.iter().find_map(|SourceState { source, status, last_line_at: last, .. }| match (status, last) {
+    states.iter().find_map(|SourceState { source, status, last_line_at, .. }| match (status, last_line_at) {
         (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
         (SourceStatus::Idle, Some(at)) => {
             Some(format!("`{}` has been idle since {}", source.name, clock::format_utc(*at)))

@@ -189,10 +189,10 @@ pub fn parse_drain_entries(
         // request adds nothing.
         let id = entry.id.filter(|id| !id.is_empty());
         let id = id.map_or_else(|| format!("{digest}#{number}"), Cow::into_owned);
-        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+        let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
             batch
                 .events
-                .push((Some(id.clone()), LocatedLogEvent::new(signal, place, source, grammar.patterns())));
+                .push((Some(id.clone()), LocatedLogEvent::new(event, place, source, grammar.patterns())));
         };
         reader.read_entry(message.as_bytes(), at, request, &mut sink);
     };
@@ -233,8 +233,8 @@ pub fn parse_posted_lines(
 ) -> LogBatch {
     let mut batch = LogBatch { source: source.into(), target: target.into(), ..LogBatch::default() };
     let mut reader = LogReader::new(grammar);
-    let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
-        let found = LocatedLogEvent::new(signal, place, source, grammar.patterns());
+    let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
+        let found = LocatedLogEvent::new(event, place, source, grammar.patterns());
         batch.events.push((name.map(str::to_owned), found));
     };
     // The body is complete, so the last line need not end with a line break.
@@ -253,10 +253,10 @@ mod tests {
     fn read(body: &str) -> Result<Vec<String>, IngestError> {
         let grammar = Matchers::new(vec![], TimestampDefaults::default());
         let batch = parse_drain_entries(body.as_bytes(), "digest", "vercel", "main", &grammar)?;
-        let said = |(id, found): &(Option<String>, LocatedLogEvent)| {
+        let summary = |(id, found): &(Option<String>, LocatedLogEvent)| {
             format!("{} {} {:?}", id.as_deref().unwrap_or("-"), found.name(), found.event.request_id)
         };
-        Ok(batch.events.iter().map(said).collect())
+        Ok(batch.events.iter().map(summary).collect())
     }
 
     #[test]

@@ -79,13 +79,12 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
         }
         source.increment_counter(&format!("log_events/{}", found.name()), 1);
     }
-    let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
-        batch.counters;
+    let ReadCounters { lines, bytes, hits, unrecognized, truncated, not_utf8, overlong } = batch.counters;
     let read = [
         ("lines", lines),
         ("bytes", bytes),
         ("hits", hits),
-        ("meaningless", meaningless),
+        ("meaningless", unrecognized),
         ("truncated", truncated),
         ("not_utf8", not_utf8),
         ("overlong", overlong),

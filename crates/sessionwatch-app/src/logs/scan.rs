@@ -105,7 +105,7 @@ impl Compression {
 /// Collects the log events of a part of a file.
 pub trait LogEventCollector: Send {
     /// Adds an event.
-    fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>);
+    fn push_event(&mut self, event: LogEvent<'_>, place: LogExcerpt<'_>);
 }
 
 /// A file to scan.
@@ -187,7 +187,7 @@ fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
     let (mut meter, mut before) = (ProgressMeter::for_bytes(size), ReadCounters::default());
     loop {
         let (mut gathered, at) = ((search.new_collector)(), blocks.position());
-        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| gathered.push_event(signal, place);
+        let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| gathered.push_event(event, place);
         let ended = match blocks.read_next() {
             Ok(Some(block)) => {
                 reader.read_block(block.bytes, block.offset, false, &mut sink);
@@ -324,10 +324,10 @@ fn scan_range<G: LogEventCollector>(
     let from = begin.saturating_sub(RANGE_CONTEXT_BYTES);
     let mut gathered = (search.new_collector)();
     let mut reader = LogReader::new(search.matchers);
-    let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+    let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
         // An event from the context belongs to the previous range, which reports it.
         if place.from >= begin && place.from < end {
-            gathered.push_event(signal, place);
+            gathered.push_event(event, place);
         }
     };
     let mut blocks = BlockReader::new(RangeReader { file, at: from, end: size }, from);

@@ -59,10 +59,10 @@ impl<'p> LogSummary<'p> {
         Self { patterns, counts, raw_events: vec![], kept_events: vec![], counters: ReadCounters::default() }
     }
 
-    fn count_index(signal: &LogEvent<'_>) -> usize {
-        match signal.pattern_index {
+    fn count_index(event: &LogEvent<'_>) -> usize {
+        match event.pattern_index {
             Some(number) => LogEventKind::ALL.len() + number,
-            None => signal.kind as usize,
+            None => event.kind as usize,
         }
     }
 
@@ -81,14 +81,14 @@ impl<'p> LogSummary<'p> {
     }
 
     /// Adds an event.
-    pub fn add_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>) {
-        let at = Self::count_index(&signal);
+    pub fn add_event(&mut self, event: LogEvent<'_>, place: LogExcerpt<'_>) {
+        let at = Self::count_index(&event);
         let severity = self.severity_at(at);
         let Some(count) = self.counts.get_mut(at) else { return };
-        count.merge(EventCount { count: 1, first: signal.at, last: signal.at });
+        count.merge(EventCount { count: 1, first: event.at, last: event.at });
         // Kept only if severe, because a scan can find millions of normal events.
         if severity.is_some() && count.count <= MAX_KEPT_PER_KIND {
-            self.raw_events.push(RawEvent { event: signal.into_owned(), byte_range: (place.from, place.to) });
+            self.raw_events.push(RawEvent { event: event.into_owned(), byte_range: (place.from, place.to) });
         }
     }
 

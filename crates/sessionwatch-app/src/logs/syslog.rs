@@ -264,9 +264,9 @@ impl<K: LogBatchStore> SyslogServer<K> {
                         dropped += 1;
                     }
                 },
-                kept = async { match &mut keeping { Some(keeping) => keeping.await, None => std::future::pending().await } } => {
+                stored = async { match &mut keeping { Some(keeping) => keeping.await, None => std::future::pending().await } } => {
                     keeping = None;
-                    if !kept {
+                    if !stored {
                         tracing::warn!(source = self.names.0, "lost syslog datagrams: cannot write the store");
                     }
                 }
@@ -307,8 +307,8 @@ impl<K: LogBatchStore> SyslogServer<K> {
         &'a self,
         found: &'a mut Vec<(Option<String>, LocatedLogEvent)>,
     ) -> impl FnMut(LogEvent<'_>, LogExcerpt<'_>) + 'a {
-        |signal, place| {
-            found.push((None, LocatedLogEvent::new(signal, place, &self.names.0, self.matchers.patterns())))
+        |event, place| {
+            found.push((None, LocatedLogEvent::new(event, place, &self.names.0, self.matchers.patterns())))
         }
     }
 
@@ -325,7 +325,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
 
     async fn store_events(
         &self,
-        found: Vec<(Option<String>, LocatedLogEvent)>,
+        events: Vec<(Option<String>, LocatedLogEvent)>,
         counters: ReadCounters,
         mut dropped: Vec<(&'static str, u64)>,
     ) -> bool {
@@ -333,7 +333,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         dropped.push(("refused", self.senders.take_refused_count()));
         let (source, target) = self.names.clone();
         self.batch_store
-            .store_batch(LogBatch { source, target, counters, events: found, dropped, ..LogBatch::default() })
+            .store_batch(LogBatch { source, target, counters, events, dropped, ..LogBatch::default() })
             .await
     }
 }

@@ -95,11 +95,11 @@ pub struct FileTailer<'g> {
 impl<'g> FileTailer<'g> {
     /// Creates a tailer that starts at `begin`.
     #[must_use]
-    pub fn new(path: &Path, name: &str, grammar: &'g Matchers, begin: StartPosition) -> Self {
+    pub fn new(path: &Path, name: &str, matchers: &'g Matchers, begin: StartPosition) -> Self {
         Self {
             path: path.to_owned(),
             name: name.to_owned(),
-            matchers: grammar,
+            matchers,
             begin: Some(begin),
             length_at_first: None,
             files: vec![],
@@ -303,8 +303,8 @@ impl<'g> FileTailer<'g> {
                 .content
                 .metadata()
                 .map_or(sessionwatch_core::timestamp::UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at);
-            let mark = file.checkpoint();
-            self.rotated_files.push_done(FileCheckpoint { offset: mark.read, modified, ..mark });
+            let checkpoint = file.checkpoint();
+            self.rotated_files.push_done(FileCheckpoint { offset: checkpoint.read, modified, ..checkpoint });
         }
         step.has_more = true;
     }
@@ -330,5 +330,5 @@ fn event_sink<'a>(
     name: &'a str,
     grammar: &'a Matchers,
 ) -> impl FnMut(LogEvent<'_>, At<'_>) + 'a {
-    |signal, place| events.push(LocatedLogEvent::new(signal, place, name, grammar.patterns()))
+    |event, place| events.push(LocatedLogEvent::new(event, place, name, grammar.patterns()))
 }

@@ -127,8 +127,8 @@ fn build_channel(
         Ok(kind) => kind,
         Err(missing) => return Some(Err(missing)),
     };
-    let authorities = match read_authorities(common.ca_file.as_ref(), source.folder, source.problems) {
-        Ok(authorities) => authorities,
+    let ca_certificates = match read_authorities(common.ca_file.as_ref(), source.folder, source.problems) {
+        Ok(ca_certificates) => ca_certificates,
         Err(missing) => return Some(Err(missing)),
     };
     // Checked last: the URL may come from a variable or file and is known only now.
@@ -141,7 +141,7 @@ fn build_channel(
         name: String::new(),
         kind,
         url,
-        ca_certificates: authorities,
+        ca_certificates,
         template,
         // Known only once the whole file is read.
         dashboard_url: None,

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_status_is_shown_with_what_to_check() {
-        for (status, said) in [
+        for (status, expected) in [
             (
                 301,
                 "the channel returned status 301: redirects are not followed, set `url` to the final address",
@@ -162,7 +162,7 @@ mod tests {
             (400, "the channel returned status 400"),
             (500, "the channel returned status 500"),
         ] {
-            assert_eq!(refused(status).to_string(), said);
+            assert_eq!(refused(status).to_string(), expected);
         }
     }
 }

@@ -40,14 +40,14 @@ impl AlertDetails {
             return None;
         }
         let part = |text: &str| sanitize_text(&truncate_utf16(text, MAX_PART_LEN));
-        let about = describe_check(&message.check);
+        let description = describe_check(&message.check);
         let evidence = message.finding.as_ref().and_then(|finding| finding["evidence"].as_array());
         // The command of a check that is about a channel names no target.
         let command = fix_commands(&message.check, &message.target, None).into_iter().next();
         Some(Self {
-            title: part(&about.title),
+            title: part(&description.title),
             summary: part(&capitalize_first(&message.summary)),
-            impact: about.impact.to_owned(),
+            impact: description.impact.to_owned(),
             affected: evidence.and_then(|evidence| describe_users(evidence)),
             action: message.recommended_action().map(|action| part(&capitalize_first(action))),
             // A command that was cut could do something else.

@@ -104,10 +104,10 @@ mod tests {
             "{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}",
         )
         .unwrap();
-        let said = template
+        let rendered = template
             .render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }])
             .unwrap();
-        assert_eq!(said, "Failing: duplicate-tokens on a, b again");
+        assert_eq!(rendered, "Failing: duplicate-tokens on a, b again");
         assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
         assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));
     }

@@ -158,9 +158,9 @@ impl OidcProvider {
             return Err(OidcError::Untrusted("the provider's metadata has URLs without HTTPS"));
         }
         let keys = fetch_json(client.get(&metadata.jwks_uri)).await?;
-        let asked = Monotonic::now();
-        let keys = tokio::sync::Mutex::new((Arc::new(keys), asked));
-        Ok(Self { config: config.clone(), client, metadata, fetched_at: asked, keys })
+        let fetched_at = Monotonic::now();
+        let keys = tokio::sync::Mutex::new((Arc::new(keys), fetched_at));
+        Ok(Self { config: config.clone(), client, metadata, fetched_at, keys })
     }
 
     /// Returns the URL that starts the login at the provider.

@@ -114,36 +114,37 @@ pub(super) async fn apply_plan(
     let (context, recipient) = (executor.context, executor.recipient()?);
     let mut prepared = executor.prepare(plan, Some(plan.summary.now)).await?;
     let scope = prepared.target.scope();
-    let writing = &mut prepared.write_session;
+    let write_session = &mut prepared.write_session;
     let stored_now = encode_timestamp(prepared.target.mapping().expires.decoder, prepared.target.observed_at);
     let change = RowChange::from_revoke(&plan.summary.revoke, &stored_now);
-    let dependents = dependents::load_dependents(writing, &scope, change).await?;
-    dependents::require_row_counts(writing, &dependents).await?;
-    let hidden = writing.hidden_tables(&scope, change, &dependents).await?;
+    let dependents = dependents::load_dependents(write_session, &scope, change).await?;
+    dependents::require_row_counts(write_session, &dependents).await?;
+    let hidden = write_session.hidden_tables(&scope, change, &dependents).await?;
     require_visible_rows(&scope, &hidden, plan.selection == Selection::Orphaned)?;
     // An empty plan lists no side effects, and has none.
     if plan.record.row_count > 0 {
         let announced = plan.summary.side_effects.as_slice();
-        side_effects::require_announced(writing, scope.layout, announced, &plan.summary.revoke).await?;
+        side_effects::require_announced(write_session, scope.layout, announced, &plan.summary.revoke).await?;
     }
     // Interrupted batches of earlier runs are settled before anything else changes.
-    recovery::recover_on(context, &prepared.target, writing).await?;
+    recovery::recover_on(context, &prepared.target, write_session).await?;
     let table = SessionTableInfo {
-        columns: writing.restorable_columns(&scope).await?,
-        heaps: writing.inheriting_tables(&scope).await?,
-        has_side_effects: writing.has_side_effects(&scope, change).await?,
+        columns: write_session.restorable_columns(&scope).await?,
+        heaps: write_session.inheriting_tables(&scope).await?,
+        has_side_effects: write_session.has_side_effects(&scope, change).await?,
         dependents,
     };
     executor.record_start(plan)?;
-    let PreparedTarget { target: known, idle_connection: reading, write_session: writing } = prepared;
-    let job = ApplyJob { plan, control: executor.control, recipient, target: &known };
-    let work = ApplyRun::new(context, job, table)?;
-    let ran = work.run(writing).await;
+    let PreparedTarget { target, idle_connection, write_session } = prepared;
+    let job = ApplyJob { plan, control: executor.control, recipient, target: &target };
+    let run = ApplyRun::new(context, job, table)?;
+    let outcome = run.run(write_session).await;
     // Known outcomes are written even if the run failed.
-    work.flush_batch_states()?;
-    let mut applied = work.take_report();
-    ran?;
-    applied.still_matching = remaining_rows::count_remaining(context, &known, reading, plan).await.ok();
+    run.flush_batch_states()?;
+    let mut applied = run.take_report();
+    outcome?;
+    applied.still_matching =
+        remaining_rows::count_remaining(context, &target, idle_connection, plan).await.ok();
     Ok(applied)
 }
 
@@ -157,7 +158,7 @@ impl<'a> ApplyRun<'a> {
         job: ApplyJob<'a>,
         table: SessionTableInfo,
     ) -> Result<Self, ActionError> {
-        let ApplyJob { plan, control, recipient, target: known } = job;
+        let ApplyJob { plan, control, recipient, target } = job;
         let now = context.clock.now();
         let confirmed = context.store.read(|db| confirmed_time::find_confirmed_time(db, now))?;
         let mut queue = RowQueue::default();
@@ -171,15 +172,15 @@ impl<'a> ApplyRun<'a> {
                 .rows
                 .iter()
                 .zip(&batch.row_states)
-                .filter(|(_, fate)| **fate != ArchivedRowState::NotRemoved);
+                .filter(|(_, state)| **state != ArchivedRowState::NotRemoved);
             gone.for_each(|(row, _)| {
                 *queue.earlier_rows.entry((row.locator, row.row_hash)).or_default() += 1
             });
         }
-        let about = serde_json::json!({
+        let header_json = serde_json::json!({
             "version": if table.dependents.is_empty() { 1 } else { 2 },
-            "dialect": known.layout.schema.dialect.name(),
-            "table": known.layout.quote_table(&known.mapping().sessions),
+            "dialect": target.layout.schema.dialect.name(),
+            "table": target.layout.quote_table(&target.mapping().sessions),
             "columns": table.columns,
             "change": plan.summary.revoke,
             "dependents": archived_dependent_tables(&table.dependents),
@@ -191,12 +192,12 @@ impl<'a> ApplyRun<'a> {
             plan,
             control,
             recipient,
-            target: known,
+            target,
             columns: table.columns.into_iter().map(|column| column.name).collect(),
-            header_json: about.to_string(),
+            header_json: header_json.to_string(),
             dependents: table.dependents,
             has_side_effects: table.has_side_effects,
-            stored_now: encode_timestamp(known.mapping().expires.decoder, known.observed_at),
+            stored_now: encode_timestamp(target.mapping().expires.decoder, target.observed_at),
             // A clock that was set back must not shorten the time left for a restore.
             purge_at: now.max(confirmed) + context.config.actions.archive_retention,
             queue: Mutex::new(queue),
@@ -352,8 +353,8 @@ fn write_batch_states(
     db: sessionwatch_store::transaction::Tx<'_>,
     settled: &[(i64, Vec<ArchivedRowState>)],
 ) -> Result<(), sessionwatch_store::StoreError> {
-    settled.iter().try_for_each(|(id, fates)| {
-        archive_batches::set_batch_state(db, *id, archive_batches::BatchState::Kept, None, fates)
+    settled.iter().try_for_each(|(id, states)| {
+        archive_batches::set_batch_state(db, *id, archive_batches::BatchState::Kept, None, states)
     })
 }
 

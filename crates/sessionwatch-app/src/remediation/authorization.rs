@@ -65,16 +65,16 @@ pub(super) fn require_confirmation(
     plan: &ActionPlan,
     circumstances: &ApplyCircumstances<'_>,
 ) -> Result<(), ActionError> {
-    let ApplyCircumstances { actor, confirmation: consent, safety_limit, requires_approval, .. } =
-        *circumstances;
+    let ApplyCircumstances { actor, confirmation, safety_limit, requires_approval, .. } = *circumstances;
     let exceeded = plan.exceeded_limits(safety_limit);
     let approved = plan.record.approved_by.as_deref().is_some_and(|second| second != actor_account(actor));
-    if let Some(exceeded) = exceeded.clone().filter(|_| requires_approval && !approved && !consent.by_policy)
+    if let Some(exceeded) =
+        exceeded.clone().filter(|_| requires_approval && !approved && !confirmation.by_policy)
     {
         return Err(ActionError::NotApproved(exceeded));
     }
     let name = plan.confirmation_name();
-    match (exceeded, consent.typed_name) {
+    match (exceeded, confirmation.typed_name) {
         // A wrong name is rejected even if none is needed: it shows that targets were mixed up.
         (_, Some(typed)) if typed != name => Err(ActionError::NotConfirmed(typed.to_owned())),
         (Some(exceeded), None) => Err(ActionError::LimitExceeded(exceeded, name.to_owned())),

@@ -67,10 +67,10 @@ impl<'a> PlanExecutor<'a> {
         now: Option<UtcTimestamp>,
     ) -> Result<PreparedTarget, ActionError> {
         let address = write_address(self.context)?;
-        let (known, reading) = ActionTarget::load_with_connection(self.context, now).await?;
-        plan.require_table(&known.mapping().sessions)?;
-        let writing = WriteSession::open(address, self.context.target.limits, known.key).await?;
-        Ok(PreparedTarget { target: known, idle_connection: reading, write_session: writing })
+        let (target, idle_connection) = ActionTarget::load_with_connection(self.context, now).await?;
+        plan.require_table(&target.mapping().sessions)?;
+        let write_session = WriteSession::open(address, self.context.target.limits, target.key).await?;
+        Ok(PreparedTarget { target, idle_connection, write_session })
     }
 
     /// Marks a plan as started, unless plans that started meanwhile make it exceed the safety limit.

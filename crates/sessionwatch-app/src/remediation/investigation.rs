@@ -109,9 +109,8 @@ async fn query_users(
     let mut users = Vec::new();
     for user in session.search_users(&scope, part, limit).await? {
         let id = user.id.unwrap_or_default();
-        let chosen = RowSelection::User(&id);
-        let selected =
-            SelectionQuery { selection: chosen, revoke: &RevokeMethod::Delete, row_key: view.addressing };
+        let selection = RowSelection::User(&id);
+        let selected = SelectionQuery { selection, revoke: &RevokeMethod::Delete, row_key: view.addressing };
         let count = session.count_selected(&scope, selected).await?;
         let display = user.display.into_iter().map(Option::unwrap_or_default);
         users.push((std::iter::once(id.clone()).chain(display).collect(), count));
@@ -125,13 +124,13 @@ async fn query_users(
 ///
 /// Fails if the target or the store cannot be read.
 pub async fn count_reappeared(context: ActionContext<'_>, plan: &str) -> Result<u64, ActionError> {
-    let kept = context
+    let plan_record = context
         .store
         .read(|db| plans::find_plan(db, plan))?
         .map(ActionPlan::from_record)
         .transpose()?
         .flatten();
-    let revoke = kept.ok_or_else(|| ActionError::NoPlan(plan.to_owned()))?.summary.revoke;
+    let revoke = plan_record.ok_or_else(|| ActionError::NoPlan(plan.to_owned()))?.summary.revoke;
     let view = PlanningSession::open(context).await?;
     let counted = count_reappeared_rows(context, &view, &revoke, plan).await;
     view.connected.session.close().await;
@@ -149,8 +148,11 @@ async fn count_reappeared_rows(
     let (mut count, mut behind) = (0, 0);
     while let Some(batch) = context.store.read(|db| archive_batches::find_next_batch(db, plan, behind))? {
         behind = batch.id;
-        let ended =
-            batch.rows.iter().zip(&batch.row_states).filter(|(_, fate)| **fate == ArchivedRowState::Archived);
+        let ended = batch
+            .rows
+            .iter()
+            .zip(&batch.row_states)
+            .filter(|(_, state)| **state == ArchivedRowState::Archived);
         let ended: Vec<&RowRef> = ended.map(|(row, _)| row).collect();
         for rows in ended.chunks(ROWS_PER_QUERY) {
             let there = match (revoke, identified) {

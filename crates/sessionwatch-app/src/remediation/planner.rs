@@ -82,9 +82,9 @@ async fn build_plan(
     };
     let all = SelectionQuery { selection: along, ..meant };
     let now = context.clock.now();
-    let growth = context.store.read(|db| samples::find_session_growth(db, &context.target.name, now))?;
+    let last_growth = context.store.read(|db| samples::find_session_growth(db, &context.target.name, now))?;
     let totals = load_totals(session, &scope).await?;
-    let known = TableActivity { newest: totals.newest, active: totals.active, last_growth: growth };
+    let known = TableActivity { newest: totals.newest, active: totals.active, last_growth };
     let doubts = view.connected.find_clock_doubts(known).await?;
     require_trusted_timestamps(selection, &revoke, &doubts)?;
     require_safe_cutoff(selection, view, totals.naive_expiries)?;

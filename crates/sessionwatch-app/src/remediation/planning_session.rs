@@ -41,16 +41,16 @@ impl PlanningSession {
         let limit = target.limits.timeout;
         // A hanging connection attempt must not exceed the time limit of a check run.
         let opening = tokio::time::timeout(limit, ConnectedTarget::open(options));
-        let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
+        let connected = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
         // With the layout remembered, later runs notice if another table is detected.
-        if target.known_layout.is_none() && opened.layout.is_certain() {
-            let layout = KnownLayout::from_mapping(&opened.layout.candidate.mapping);
+        if target.known_layout.is_none() && connected.layout.is_certain() {
+            let layout = KnownLayout::from_mapping(&connected.layout.candidate.mapping);
             context.store.write(|db| {
                 target_layouts::record_detected_layout(db, target, &layout, context.clock.now())
             })?;
         }
-        let addressing = detect_addressing(&opened).await?;
-        Ok(Self { connected: opened, addressing })
+        let addressing = detect_addressing(&connected).await?;
+        Ok(Self { connected, addressing })
     }
 
     pub(super) fn scope(&self, context: ActionContext<'_>) -> QueryScope<'_> {
@@ -116,16 +116,16 @@ impl ActionTarget {
         context: ActionContext<'_>,
         now: Option<UtcTimestamp>,
     ) -> Result<(Self, Option<PooledConnection>), ActionError> {
-        let PlanningSession { connected: opened, addressing } = PlanningSession::open(context).await?;
-        if let Err(error) = require_certain_table(&opened) {
-            opened.session.close().await;
+        let PlanningSession { connected, addressing } = PlanningSession::open(context).await?;
+        if let Err(error) = require_certain_table(&connected) {
+            connected.session.close().await;
             return Err(error);
         }
-        let seen = opened.now;
-        let now = now.unwrap_or(seen);
-        let ConnectedTarget { session, layout, fingerprint_key: key, .. } = opened;
+        let observed_at = connected.now;
+        let now = now.unwrap_or(observed_at);
+        let ConnectedTarget { session, layout, fingerprint_key, .. } = connected;
         let idle = session.release().await;
-        Ok((Self { layout, key, now, observed_at: seen, addressing }, idle))
+        Ok((Self { layout, key: fingerprint_key, now, observed_at, addressing }, idle))
     }
 
     /// Returns the scope of queries.

@@ -51,9 +51,9 @@ pub(super) async fn recover_on(
         // Only the plan says how the rows were revoked, and so what to look for.
         let plan = plan.flatten().ok_or_else(|| ActionError::NoPlan(batch.plan.clone()))?;
         let revoke = plan.summary.revoke;
-        let fates =
+        let states =
             row_states(target, &revoke, session, &batch).await?.ok_or(ActionError::TransactionRunning)?;
-        context.store.write(|db| restores::settle_batch(db, &batch, &fates, context.clock.now()))?;
+        context.store.write(|db| restores::settle_batch(db, &batch, &states, context.clock.now()))?;
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ pub(super) async fn row_states(
     session: &mut WriteSession,
     batch: &ArchivedBatch,
 ) -> Result<Option<Vec<ArchivedRowState>>, ActionError> {
-    let fate = session.transaction_status(batch.transaction_id).await?;
-    let there = match fate {
+    let transaction = session.transaction_status(batch.transaction_id).await?;
+    let is_present = match transaction {
         Transaction::Running => return Ok(None),
         Transaction::RolledBack => match batch.state {
             BatchState::Restoring => return Ok(Some(batch.row_states.clone())),
@@ -78,15 +78,16 @@ pub(super) async fn row_states(
     };
     let restoring = batch.state == BatchState::Restoring;
     // Without a transaction id (SQLite), one remaining row shows that the whole batch was rolled back.
-    let undone = fate == Transaction::Unknown && !restoring && there.contains(&true);
-    let fate = |(there, before): (&bool, &ArchivedRowState)| match (restoring, there, before) {
-        (true, true, ArchivedRowState::Archived) => ArchivedRowState::Restored,
-        (true, ..) => *before,
-        (false, true, _) => ArchivedRowState::NotRemoved,
-        (false, false, _) if undone => ArchivedRowState::NotRemoved,
-        (false, false, _) => ArchivedRowState::Archived,
-    };
-    Ok(Some(there.iter().zip(&batch.row_states).map(fate).collect()))
+    let undone = transaction == Transaction::Unknown && !restoring && is_present.contains(&true);
+    let state_of_row =
+        |(is_present, before): (&bool, &ArchivedRowState)| match (restoring, is_present, before) {
+            (true, true, ArchivedRowState::Archived) => ArchivedRowState::Restored,
+            (true, ..) => *before,
+            (false, true, _) => ArchivedRowState::NotRemoved,
+            (false, false, _) if undone => ArchivedRowState::NotRemoved,
+            (false, false, _) => ArchivedRowState::Archived,
+        };
+    Ok(Some(is_present.iter().zip(&batch.row_states).map(state_of_row).collect()))
 }
 
 /// Returns for each row whether the table has it as it was before it was archived.
@@ -99,13 +100,13 @@ async fn find_present_rows(
     /// Rows per query.
     const ROWS_PER_QUERY: usize = 500;
     let scope = target.scope();
-    let named = if scope.has_unique_id() { LocateBy::Id } else { LocateBy::RowHash };
-    let mut there = Vec::with_capacity(rows.len());
+    let locate_by = if scope.has_unique_id() { LocateBy::Id } else { LocateBy::RowHash };
+    let mut is_present = Vec::with_capacity(rows.len());
     for rows in rows.chunks(ROWS_PER_QUERY) {
         let wanted: Vec<&RowRef> = rows.iter().collect();
-        let found = session.find_rows_not_ended(&scope, named, &wanted, revoke).await?;
+        let found = session.find_rows_not_ended(&scope, locate_by, &wanted, revoke).await?;
         let hashes: BTreeSet<i64> = found.iter().map(|row| row.row_hash).collect();
-        there.extend(rows.iter().map(|row| hashes.contains(&row.row_hash)));
+        is_present.extend(rows.iter().map(|row| hashes.contains(&row.row_hash)));
     }
-    Ok(there)
+    Ok(is_present)
 }

@@ -32,11 +32,9 @@ pub(super) async fn count_remaining(
         _ => now,
     };
     let left = match plan.selection.row_selection(asked) {
-        Some(chosen) => {
-            let (revoke, addressing) = (&plan.summary.revoke, action_target.addressing);
-            session
-                .count_selected(&scope, SelectionQuery { selection: chosen, revoke, row_key: addressing })
-                .await
+        Some(selection) => {
+            let (revoke, row_key) = (&plan.summary.revoke, action_target.addressing);
+            session.count_selected(&scope, SelectionQuery { selection, revoke, row_key }).await
         }
         None => Ok(0),
     };

@@ -170,11 +170,11 @@ async fn list_restorable_rows(
 /// it has not expired at `now`.
 fn restorable_rows(batch: &ArchivedBatch, user: Option<&str>, now: UtcTimestamp) -> Vec<RowRef> {
     let rows = (0..).zip(batch.rows.iter().zip(&batch.row_states));
-    let meant = rows.filter(|(_, (row, fate))| {
-        **fate == ArchivedRowState::Archived && user.is_none_or(|user| row.user.as_deref() == Some(user))
+    let meant = rows.filter(|(_, (row, state))| {
+        **state == ArchivedRowState::Archived && user.is_none_or(|user| row.user.as_deref() == Some(user))
     });
     let alive = |row: &RowRef| row.active && row.expires_us.is_none_or(|end| end > now.micros());
-    meant.map(|(place, (row, _))| RowRef { locator: place, active: alive(row), ..row.clone() }).collect()
+    meant.map(|(locator, (row, _))| RowRef { locator, active: alive(row), ..row.clone() }).collect()
 }
 
 /// Applies a restore plan.
@@ -187,19 +187,19 @@ pub(super) async fn apply_restore(
     // Checked before the plan starts, so that a wrong identity changes nothing.
     require_matching_identity(context, archive, identity)?;
     let mut prepared = executor.prepare(plan, None).await?;
-    if let Some(reading) = prepared.idle_connection.take() {
-        reading.close().await;
+    if let Some(idle_connection) = prepared.idle_connection.take() {
+        idle_connection.close().await;
     }
-    let PreparedTarget { target: known, write_session: writing, .. } = &mut prepared;
-    let scope = known.scope();
+    let PreparedTarget { target, write_session, .. } = &mut prepared;
+    let scope = target.scope();
     let change = RowChange::from_revoke(&plan.summary.revoke, "");
-    let dependents = dependents::load_dependents(writing, &scope, change).await?;
-    let hidden = writing.hidden_tables(&scope, change, &dependents).await?;
+    let dependents = dependents::load_dependents(write_session, &scope, change).await?;
+    let hidden = write_session.hidden_tables(&scope, change, &dependents).await?;
     require_visible_rows(&scope, &hidden, false)?;
-    recovery::recover_on(context, known, writing).await?;
+    recovery::recover_on(context, target, write_session).await?;
     executor.record_start(plan)?;
-    let restoring = RestoreRun { context, target: known, identity };
-    let mut applied = restoring.restore_all(writing, plan, executor.control).await?;
+    let restoring = RestoreRun { context, target, identity };
+    let mut applied = restoring.restore_all(write_session, plan, executor.control).await?;
     for (_, why) in &mut applied.skipped_rows {
         // A foreign key error does not tell a missing user from one that the role cannot see.
         if hidden.users && *why == SkipReason::UserGone {
@@ -272,7 +272,7 @@ impl RestoreRun<'_> {
         id: i64,
         wanted: &[RowRef],
     ) -> Result<RestoredBatch, ActionError> {
-        let Self { context, target: known, identity } = self;
+        let Self { context, target, identity } = self;
         let Some((batch, sealed)) = context.store.read(|db| archive_batches::find_batch(db, id))? else {
             return Ok(RestoredBatch::uniform(RestoreOutcome::Skipped(SkipReason::Purged), wanted));
         };
@@ -288,10 +288,10 @@ impl RestoreRun<'_> {
         }
         let rows =
             UnsealedRows::parse(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
-        let scope = known.scope();
+        let scope = target.scope();
         let txid = session.begin_transaction().await?;
         let mut obstacles = BTreeMap::new();
-        for (into, wanted) in group_by_heap(&wanted_now, &batch, &rows, &known.mapping().sessions) {
+        for (into, wanted) in group_by_heap(&wanted_now, &batch, &rows, &target.mapping().sessions) {
             for some in wanted.chunks(ROWS_PER_RESTORE) {
                 let left = session.restore_rows(&scope, &rows, into, some).await?;
                 obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
@@ -307,16 +307,16 @@ impl RestoreRun<'_> {
         })?;
         // If the connection breaks here, the next run asks the database whether the commit went through.
         session.commit().await?;
-        let mut fates = batch.row_states.clone();
+        let mut states = batch.row_states.clone();
         for at in &restored {
-            if let Some(fate) = fates.get_mut(*at) {
-                *fate = ArchivedRowState::Restored;
+            if let Some(state) = states.get_mut(*at) {
+                *state = ArchivedRowState::Restored;
             }
         }
         let detail =
             serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
         context.store.write(|db| {
-            restores::settle_batch(db, &batch, &fates, context.clock.now())?;
+            restores::settle_batch(db, &batch, &states, context.clock.now())?;
             if restored.is_empty() {
                 return Ok(());
             }
@@ -431,12 +431,12 @@ fn group_by_heap<'a>(
     sessions: &'a TableName,
 ) -> Vec<(&'a TableName, Vec<(usize, i64)>)> {
     let mut tables: Vec<(&TableName, Vec<(usize, i64)>)> = vec![];
-    for (at, mark) in wanted {
+    for (at, row_hash) in wanted {
         let heap = batch.rows.get(*at).and_then(|row| rows.header.heaps.get(&row.locator));
         let into = heap.unwrap_or(sessions);
         match tables.iter_mut().find(|(table, _)| *table == into) {
-            Some((_, wanted)) => wanted.push((*at, *mark)),
-            None => tables.push((into, vec![(*at, *mark)])),
+            Some((_, wanted)) => wanted.push((*at, *row_hash)),
+            None => tables.push((into, vec![(*at, *row_hash)])),
         }
     }
     tables

@@ -128,7 +128,7 @@ impl RestorePreview {
                 .rows
                 .iter()
                 .zip(&batch.row_states)
-                .filter(|(_, fate)| **fate != ArchivedRowState::NotRemoved);
+                .filter(|(_, state)| **state != ArchivedRowState::NotRemoved);
             for (row, _) in ended {
                 let Some(token) = row.token_fingerprint else { continue };
                 let user = hasher.hash_one(&row.user);

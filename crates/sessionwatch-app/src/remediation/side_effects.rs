@@ -26,9 +26,10 @@ impl ExpectedSideEffects {
         let catalog = view.connected.session.read_side_effects().await?;
         let sessions = layout.catalog_name();
         let reached = catalog.list_side_effects(&sessions, RowEvent::from_revoke(revoke));
-        let own = reached.iter().filter(|reached| reached.is_countable());
-        let own = own.filter_map(|reached| reached.self_reference(&sessions)).cloned().collect();
-        Ok(Self { reached, self_references: own })
+        let self_references = reached.iter().filter(|reached| reached.is_countable());
+        let self_references =
+            self_references.filter_map(|reached| reached.self_reference(&sessions)).cloned().collect();
+        Ok(Self { reached, self_references })
     }
 
     /// Returns the side effects of revoking the selected sessions, with the number of affected rows if the watch role
@@ -75,12 +76,12 @@ fn require_no_instead_rule(effects: &[SideEffect], sessions: &str) -> Result<(),
 
 /// Rejects a plan with side effects that it does not list, because the schema has changed since.
 pub(super) async fn require_announced(
-    writing: &mut WriteSession,
+    write_session: &mut WriteSession,
     layout: &Layout,
     announced: &[SideEffect],
     revoke: &RevokeMethod,
 ) -> Result<(), ActionError> {
-    let (catalog, sessions) = (writing.read_side_effects().await?, layout.catalog_name());
+    let (catalog, sessions) = (write_session.read_side_effects().await?, layout.catalog_name());
     let found = catalog.list_side_effects(&sessions, RowEvent::from_revoke(revoke));
     let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
     require_no_instead_rule(&found, &sessions)?;

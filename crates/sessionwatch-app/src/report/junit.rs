@@ -67,9 +67,9 @@ pub(super) fn render_junit(reports: &[CheckReport]) -> String {
 fn render_suite(report: &CheckReport) -> String {
     let (name, counts) = (escape_xml(&report.target), SuiteCounts::of(report).attributes());
     let seconds = report.duration.as_secs_f64();
-    let seen = report.observation.as_ref().ok();
-    let time = seen.map_or(String::new(), |seen| {
-        format!(r#" timestamp="{}""#, clock::format_rfc3339(seen.stats.taken_at))
+    let observation = report.observation.as_ref().ok();
+    let time = observation.map_or(String::new(), |observation| {
+        format!(r#" timestamp="{}""#, clock::format_rfc3339(observation.stats.taken_at))
     });
     let mut text = format!("  <testsuite name=\"{name}\" {counts} time=\"{seconds:.3}\"{time}>\n");
     for result in &report.results {

@@ -5,7 +5,7 @@ use sessionwatch_targets::error::TargetError;
 
 use super::*;
 
-fn outcome(verdict: CheckVerdict, is_aside: bool) -> CheckResult {
+fn outcome(verdict: CheckVerdict, is_informational: bool) -> CheckResult {
     let finding = CheckOutcome {
         verdict,
         value: Some(3.0),
@@ -14,7 +14,7 @@ fn outcome(verdict: CheckVerdict, is_aside: bool) -> CheckResult {
         proving_constraint: None,
         user_limit: None,
         evidence_total: None,
-        is_informational: is_aside,
+        is_informational,
     };
     CheckResult {
         id: "orphaned-sessions".into(),
@@ -25,13 +25,13 @@ fn outcome(verdict: CheckVerdict, is_aside: bool) -> CheckResult {
     }
 }
 
-fn report(outcomes: Vec<CheckResult>) -> CheckReport {
+fn report(results: Vec<CheckResult>) -> CheckReport {
     CheckReport {
         target: "shop".into(),
         engine: EngineKind::Scan,
         duration: Duration::from_millis(1_500),
         observation: Err(TargetError::StatementTimeout),
-        results: outcomes,
+        results,
         notes: vec![],
         replica_lag: None,
         history_update: None,
@@ -189,7 +189,7 @@ fn only_what_counts_makes_a_report_fail_at_a_severity() {
 #[test]
 fn evidence_that_is_cut_says_so() {
     let full = MAX_EVIDENCE_ROWS;
-    for (total, shown, said) in [
+    for (total, shown, expected) in [
         (Some(10), full, None),
         (Some(15), full, Some(format!("{full} of 15 shown"))),
         (Some(1_180), full, Some(format!("{full} of 1,180 shown"))),
@@ -197,7 +197,7 @@ fn evidence_that_is_cut_says_so() {
         (None, full, Some(format!("{full} shown; there may be more"))),
         (None, 0, None),
     ] {
-        assert_eq!(truncation_note(total, shown), said, "{total:?} {shown}");
+        assert_eq!(truncation_note(total, shown), expected, "{total:?} {shown}");
     }
 }
 

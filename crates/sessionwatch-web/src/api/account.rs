@@ -157,10 +157,10 @@ pub(super) async fn create_token(
         return Err(ProblemDetails::conflict("the caller’s token expires within a day"));
     }
     // Shortened silently: the response shows the actual expiry.
-    let days = new.days.map_or(DEFAULT_TOKEN_DAYS, |BoundedInt(days)| days).min(left);
+    let valid_days = new.days.map_or(DEFAULT_TOKEN_DAYS, |BoundedInt(valid_days)| valid_days).min(left);
     let actor = caller.actor();
     let (account, label) = (caller.token.account, new.label.trim().to_owned());
-    let new = app_tokens::NewToken { account, label, scopes: new.scopes, valid_days: days };
+    let new = app_tokens::NewToken { account, label, scopes: new.scopes, valid_days };
     let created = app_tokens::create_token(&app, &actor, new).await.map_err(AppError::from)?;
     let secret = created.secret.expose().to_owned();
     Ok((

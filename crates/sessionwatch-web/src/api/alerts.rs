@@ -38,9 +38,9 @@ pub(super) async fn list_alerts(
     State(app): State<Arc<AppState>>,
     QueryParams(which): QueryParams<ListAlertsQuery>,
 ) -> ApiResult<ListPage<AlertDto>> {
-    let kept =
+    let alerts =
         alerts::list_alerts(&app, if which.all { AlertFilter::All } else { AlertFilter::Active }).await?;
-    Ok(Json(ListPage::from_all(kept.iter().map(AlertDto::from_record).collect())))
+    Ok(Json(ListPage::from_all(alerts.iter().map(AlertDto::from_record).collect())))
 }
 
 /// An optional note.
@@ -63,9 +63,9 @@ pub(super) async fn acknowledge_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<CheckPath>,
-    JsonBody(said): JsonBody<AlertNoteRequest>,
+    JsonBody(body): JsonBody<AlertNoteRequest>,
 ) -> Result<StatusCode, ProblemDetails> {
-    let note = said.note.map(|note| note.to_string()).unwrap_or_default();
+    let note = body.note.map(|note| note.to_string()).unwrap_or_default();
     alerts::acknowledge_alert(&app, &caller.actor(), of.alert_ref(), note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -76,9 +76,9 @@ pub(super) async fn resolve_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<CheckPath>,
-    JsonBody(said): JsonBody<AlertNoteRequest>,
+    JsonBody(body): JsonBody<AlertNoteRequest>,
 ) -> Result<StatusCode, ProblemDetails> {
-    let note = said.note.map(|note| note.to_string()).unwrap_or_default();
+    let note = body.note.map(|note| note.to_string()).unwrap_or_default();
     alerts::resolve_firing_alert(&app, &caller.actor(), of.alert_ref(), note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,9 +89,9 @@ pub(super) async fn add_comment(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<CheckPath>,
-    JsonBody(said): JsonBody<AddCommentRequest>,
+    JsonBody(body): JsonBody<AddCommentRequest>,
 ) -> Result<StatusCode, ProblemDetails> {
-    alerts::add_comment(&app, &caller.actor(), of.alert_ref(), said.note.to_string()).await?;
+    alerts::add_comment(&app, &caller.actor(), of.alert_ref(), body.note.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -101,8 +101,8 @@ pub(super) async fn list_silences(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
 ) -> ApiResult<ListPage<SilenceDto>> {
-    let kept = silences::list_silences(&app).await?;
-    Ok(Json(ListPage::from_all(kept.iter().map(SilenceDto::from_record).collect())))
+    let silences = silences::list_silences(&app).await?;
+    Ok(Json(ListPage::from_all(silences.iter().map(SilenceDto::from_record).collect())))
 }
 
 /// A silence to create.

@@ -56,7 +56,7 @@ async fn run_idempotent(
     request: Request,
     next: Next,
     key: &HeaderValue,
-    token: String,
+    token_id: String,
 ) -> Result<Response, ProblemDetails> {
     let key = key.to_str().ok().filter(|key| {
         (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
@@ -73,7 +73,7 @@ async fn run_idempotent(
         hasher.update(part);
     }
     let idempotent_request =
-        IdempotentRequest { token_id: token, key, content_hash: encode_hex(&hasher.finalize()) };
+        IdempotentRequest { token_id, key, content_hash: encode_hex(&hasher.finalize()) };
     let request = Request::from_parts(parts, body.into());
     // In the background, so that a client that disconnects does not interrupt the request halfway. A daemon that shuts
     // down waits for it, and starts no new one.
@@ -132,9 +132,9 @@ async fn store_response(
     };
     // A server error releases the key: the same request may succeed the next time.
     let answer = (status < 500).then_some(StoredResponse { status, body: content });
-    let kept = idempotency::store_response(app, idempotent_request, answer);
+    let stored = idempotency::store_response(app, idempotent_request, answer);
     // The request did run, so its response is sent anyway. A retry finds it in progress until it is forgotten.
-    if kept.await.is_err() {
+    if stored.await.is_err() {
         tracing::warn!(
             "cannot store the response for an idempotency key: a retry will be refused for 10 minutes"
         );

@@ -81,14 +81,14 @@ pub(super) async fn open_incident(
     caller: ApiCaller,
     JsonBody(new): JsonBody<OpenIncidentRequest>,
 ) -> Result<(StatusCode, Json<IncidentDto>), ProblemDetails> {
-    let grade = match new.severity {
+    let severity = match new.severity {
         IncidentSeverityName::P0 => IncidentSeverity::P0,
         IncidentSeverityName::P1 => IncidentSeverity::P1,
         IncidentSeverityName::P2 => IncidentSeverity::P2,
         IncidentSeverityName::P3 => IncidentSeverity::P3,
     };
     let ops = TargetOps::new(&app, app.target(&new.target)?, &caller.actor());
-    let new = incidents::NewIncident { severity: grade, summary: new.summary.to_string() };
+    let new = incidents::NewIncident { severity, summary: new.summary.to_string() };
     let opened = incidents::open_incident(ops, new).await?;
     Ok((StatusCode::CREATED, Json(IncidentDto::from_record(&opened.incident))))
 }
@@ -281,10 +281,10 @@ pub(super) async fn export_evidence(
         if wanted.incomplete { EvidenceCompleteness::Optional } else { EvidenceCompleteness::Required };
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let SealedEvidence { name, bytes } = incidents::export_evidence(work, completeness).await?;
-    let kept = format!("attachment; filename=\"{name}\"");
+    let disposition = format!("attachment; filename=\"{name}\"");
     // Not a text type, so that browsers save the file instead of showing it.
     let kind = "application/octet-stream".to_owned();
-    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition)], bytes).into_response())
 }
 
 /// A report section to set.

@@ -55,7 +55,7 @@ impl CheckView<'_> {
 
     fn render_incident_button(&self) -> Markup {
         html! {
-            @if let Some(incident) = &self.course.open_incident {
+            @if let Some(incident) = &self.check_history.open_incident {
                 a.btn href={ "/incidents/" (percent_encode(&incident.id)) } {
                     (render_icon(Icon::Siren)) "Go to incident " (incident.id)
                 }
@@ -136,7 +136,7 @@ impl CheckView<'_> {
             (self.render_silence_until_dialog())
             (self.render_silence_user_dialog())
             @if self.is_firing() { (self.render_resolve_dialog()) }
-            @if self.needs_incident() && self.course.open_incident.is_none() { (self.render_incident_dialog()) }
+            @if self.needs_incident() && self.check_history.open_incident.is_none() { (self.render_incident_dialog()) }
         }
     }
 

@@ -132,7 +132,8 @@ impl CheckView<'_> {
         }
         let reason =
             self.last_result()["reason"].as_str().map(|reason| capitalize_first(&sanitize_text(reason)));
-        let since = self.course.results.last().filter(|(_, name)| name == "unknown").map(|(at, _)| *at);
+        let since =
+            self.check_history.results.last().filter(|(_, name)| name == "unknown").map(|(at, _)| *at);
         let text = html! {
             @if let Some(reason) = reason { (reason) ". " }
             "What is shown here is from an earlier run. Unknown never counts as passing."

@@ -85,7 +85,7 @@ impl CheckView<'_> {
                 @if !schedules.is_empty() { dt { "Schedule" } dd { @for line in &schedules { div { (line) } } } }
                 dt { "Last run" } dd {
                     (render_relative_time(self.alert.updated_at, self.shell.now))
-                    @if let Some(report) = &self.course.report {
+                    @if let Some(report) = &self.check_history.report {
                         @if let Some(duration) = report.document["duration_ms"].as_f64() {
                             ", " (format_amount(duration.round())) " ms"
                         }
@@ -113,7 +113,7 @@ impl CheckView<'_> {
     }
 
     fn engine_text(&self) -> Option<String> {
-        let report = &self.course.report.as_ref()?.document;
+        let report = &self.check_history.report.as_ref()?.document;
         let engine = report["engine"].as_str()?;
         let sessions = report["stats"]["sessions"].as_f64();
         Some(sessions.map_or_else(

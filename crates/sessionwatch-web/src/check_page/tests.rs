@@ -20,7 +20,7 @@ async fn an_unknown_check_is_not_found() {
 #[tokio::test]
 async fn everything_about_a_check_is_shown_as_text() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "2 shared tokens");
+    let mut record = dashboard.insert_firing_alert("duplicate-tokens", "critical", "2 shared tokens");
     let evidence = serde_json::json!([{
         "token_prefix": "abcdefgh",
         "user": HOSTILE_TEXT,
@@ -40,8 +40,8 @@ async fn everything_about_a_check_is_shown_as_text() {
         "evidence": evidence,
         "log_events": log_events,
     });
-    kept.finding = Some(finding.to_string());
-    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    record.finding = Some(finding.to_string());
+    dashboard.write_store(|db| alerts::upsert_alert(db, &record));
     dashboard.insert_event("duplicate-tokens", "comment", HOSTILE_TEXT);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get(CHECK).await;
     assert_eq!(page.select_text("h1"), "Duplicate session tokens");
@@ -63,11 +63,11 @@ async fn everything_about_a_check_is_shown_as_text() {
 #[tokio::test]
 async fn rows_of_one_token_are_grouped() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    let mut record = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
     let row = |token, user| serde_json::json!({ "token_prefix": token, "user": user, "rows": 1 });
     let evidence = [row("abcdefgh", "1"), row("abcdefgh", "2"), row("ijklmnop", "1")];
-    kept.finding = Some(serde_json::json!({ "value": 2, "evidence": evidence }).to_string());
-    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    record.finding = Some(serde_json::json!({ "value": 2, "evidence": evidence }).to_string());
+    dashboard.write_store(|db| alerts::upsert_alert(db, &record));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get(CHECK).await;
     let card = "section[aria-labelledby=evidence]";
     assert_eq!(
@@ -78,10 +78,10 @@ async fn rows_of_one_token_are_grouped() {
     assert_eq!(page.select_text(&format!("{card} .card-head .muted")), "3 sessions of 2 users on 2 tokens");
 
     let all = vec![row("abcdefgh", "1"); 10];
-    kept.check = "orphaned-sessions".into();
-    kept.finding =
+    record.check = "orphaned-sessions".into();
+    record.finding =
         Some(serde_json::json!({ "value": 15, "evidence_total": 15, "evidence": all }).to_string());
-    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    dashboard.write_store(|db| alerts::upsert_alert(db, &record));
     let page =
         dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app/checks/orphaned-sessions").await;
     assert_eq!(page.select_text(&format!("{card} .card-head .muted")), "10 of 15 shown");
@@ -90,11 +90,11 @@ async fn rows_of_one_token_are_grouped() {
 #[tokio::test]
 async fn users_without_tokens_are_listed_with_their_sessions() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.insert_firing_alert("user-session-excess", "medium", "x");
+    let mut record = dashboard.insert_firing_alert("user-session-excess", "medium", "x");
     for (rows, columns) in [(21, 2), (0, 1)] {
         let evidence = serde_json::json!([{ "user": "7", "rows": rows, "display": ["Ada"] }]);
-        kept.finding = Some(serde_json::json!({ "value": 21, "evidence": evidence }).to_string());
-        dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+        record.finding = Some(serde_json::json!({ "value": 21, "evidence": evidence }).to_string());
+        dashboard.write_store(|db| alerts::upsert_alert(db, &record));
         let page = dashboard
             .log_in_as(AccountRole::Viewer)
             .await
@@ -108,7 +108,7 @@ async fn users_without_tokens_are_listed_with_their_sessions() {
 #[tokio::test]
 async fn alert_actions_depend_on_the_role_and_the_state() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    let mut record = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
     let (viewer, responder) =
         (dashboard.log_in_as(AccountRole::Viewer).await, dashboard.log_in_as(AccountRole::Responder).await);
     assert_eq!(viewer.get(CHECK).await.count_elements("main form"), 0);
@@ -129,9 +129,9 @@ async fn alert_actions_depend_on_the_role_and_the_state() {
     assert_eq!(page.select_texts("div.pills .pill"), ["Critical", "Acknowledged"]);
     assert!(!page.select_texts(ACTIONS).contains(&"Acknowledge".to_owned()));
 
-    kept.alert.state = AlertState::Resolved;
-    kept.verdict = Some("passing".into());
-    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    record.alert.state = AlertState::Resolved;
+    record.verdict = Some("passing".into());
+    dashboard.write_store(|db| alerts::upsert_alert(db, &record));
     let page = responder.get(CHECK).await;
     assert_eq!(page.select_texts("div.action-bar > form > button, div.action-bar > button"), ["Silence"]);
     assert_eq!(page.count_elements("form[action='/incidents']"), 0);
@@ -171,9 +171,9 @@ async fn a_check_is_silenced_for_a_time_or_for_one_user() {
 #[tokio::test]
 async fn an_unknown_result_is_explained_and_not_shown_as_failing() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
-    kept.verdict = Some("unknown".into());
-    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    let mut record = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    record.verdict = Some("unknown".into());
+    dashboard.write_store(|db| alerts::upsert_alert(db, &record));
     let check = serde_json::json!({ "id": "duplicate-tokens", "result": "unknown", "reason": HOSTILE_TEXT });
     let report = serde_json::json!({ "stats": null, "checks": [check] });
     dashboard

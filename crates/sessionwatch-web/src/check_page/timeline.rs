@@ -37,7 +37,8 @@ impl CheckView<'_> {
 
     fn timeline_entries(&self) -> Vec<TimelineEntry> {
         let history = &self.details.history;
-        let of_target = self.course.target_events.iter().filter(|event| event.check != self.alert.check);
+        let of_target =
+            self.check_history.target_events.iter().filter(|event| event.check != self.alert.check);
         let mut events: Vec<&EventRecord> =
             history.iter().filter(|event| !is_repeated(event, history)).chain(of_target).collect();
         events.sort_by_key(|event| (event.at, event.id));

@@ -58,7 +58,7 @@ pub(super) fn render_outcome(view: &PlanView<'_>) -> Markup {
     let outcome = view.job.and_then(|job| job.outcome.as_ref());
     let callout = |tone, title, text: Markup| Callout { tone, title, text, action: html! {} }.render();
     match (outcome, view.phase) {
-        (Some(Ok(said)), _) => callout(Tone::Ok, "Plan applied", html! { (sanitize_text(said)) }),
+        (Some(Ok(summary)), _) => callout(Tone::Ok, "Plan applied", html! { (sanitize_text(summary)) }),
         (Some(Err(why)), _) => callout(Tone::Bad, "Applying the plan failed", html! { (sanitize_text(why)) }),
         (None, PlanPhase::Applying) => view
             .job

@@ -118,13 +118,13 @@ pub(crate) async fn create_plan(
 
 pub(crate) async fn create_restore_plan(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    Path(plan_id): Path<String>,
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let PlanWithTarget { target, .. } = app_plans::load_plan(&app, &id).await?;
+    let PlanWithTarget { target, .. } = app_plans::load_plan(&app, &plan_id).await?;
     let ops = TargetOps::new(&app, target, &person.actor());
-    let wanted = RestoreRequest { plan_id: id, user: None };
+    let wanted = RestoreRequest { plan_id, user: None };
     let plan = app_plans::create_restore_plan(ops, wanted).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }

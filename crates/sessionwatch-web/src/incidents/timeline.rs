@@ -45,12 +45,12 @@ impl IncidentPage<'_> {
 
 /// Returns the entries, the latest first. What a later entry of the same step says again is left out.
 fn list_entries(timeline: &[StoredEntry]) -> Vec<TimelineEntry> {
-    let mut said: Vec<(&str, &str)> = vec![];
+    let mut shown: Vec<(&str, &str)> = vec![];
     let mut entries = vec![];
     for entry in timeline.iter().rev() {
         let key = (entry.step.as_str(), entry.message.as_str());
-        let is_repeated = !entry.step.is_empty() && said.contains(&key);
-        said.push(key);
+        let is_repeated = !entry.step.is_empty() && shown.contains(&key);
+        shown.push(key);
         if is_repeated && entry.kind == "detected" {
             continue;
         }

@@ -75,8 +75,8 @@ impl SessionFilter {
     pub(super) fn parse_sort(&self) -> Result<Option<SessionSort>, AppError> {
         let wanted = SORT_NAMES.iter().find(|(_, name)| *name == self.sort).map(|(sort, _)| *sort);
         if wanted.is_none() && !self.sort.is_empty() {
-            let said = format!("Unknown sort order “{}”. Use expires, created, user or id.", self.sort);
-            return Err(AppError::Invalid(said));
+            let message = format!("Unknown sort order “{}”. Use expires, created, user or id.", self.sort);
+            return Err(AppError::Invalid(message));
         }
         Ok(wanted)
     }

@@ -191,8 +191,9 @@ fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, Ap
     if !is_valid_label(&label) {
         return Err(AppError::Invalid("Enter a token name of 1 to 64 characters.".into()));
     }
-    let days = form.text("days").parse().ok().filter(|days| (1..=MAX_TOKEN_DAYS).contains(days));
-    let days = days
+    let valid_days =
+        form.text("days").parse().ok().filter(|valid_days| (1..=MAX_TOKEN_DAYS).contains(valid_days));
+    let valid_days = valid_days
         .ok_or_else(|| AppError::Invalid(format!("A token can be valid for 1 to {MAX_TOKEN_DAYS} days.")))?;
     let scopes: Vec<TokenScope> =
         TokenScope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
@@ -203,7 +204,7 @@ fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, Ap
     if scopes.iter().any(|scope| scope.required_role() > person.role) {
         return Err(AppError::Forbidden);
     }
-    Ok(NewToken { account: person.name.clone(), label, scopes, valid_days: days })
+    Ok(NewToken { account: person.name.clone(), label, scopes, valid_days })
 }
 
 pub(crate) async fn delete_token(

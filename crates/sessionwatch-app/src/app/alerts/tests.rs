@@ -19,7 +19,7 @@ fn firing(app: &AppState) -> AlertState {
 /// Returns an app in which the alert of the target `shop` has that state.
 fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
     let scene = TestApp::with_config(CHANNEL);
-    let kept = AlertRecord {
+    let alert = AlertRecord {
         target: "shop".into(),
         check: "target-unreachable".into(),
         alert: Alert { state: state(&scene), ..Alert::default() },
@@ -31,7 +31,7 @@ fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
         finding: None,
         updated_at: scene.clock.now(),
     };
-    scene.store.write(|db| alerts::upsert_alert(db, &kept)).unwrap();
+    scene.store.write(|db| alerts::upsert_alert(db, &alert)).unwrap();
     scene
 }
 
@@ -59,12 +59,12 @@ async fn events(scene: &TestApp) -> Vec<(String, String)> {
 async fn the_last_acknowledgment_of_an_alert_counts() {
     let scene = scene(firing);
     acknowledge_alert(&scene, &Actor::from_account("ada"), blind(), "on it".into()).await.unwrap();
-    let kept = record(&scene).await;
-    assert_eq!((kept.acknowledged_by.as_deref(), kept.note.as_deref()), (Some("ada"), Some("on it")));
+    let alert = record(&scene).await;
+    assert_eq!((alert.acknowledged_by.as_deref(), alert.note.as_deref()), (Some("ada"), Some("on it")));
     acknowledge_alert(&scene, &Actor::from_token("bob", "deploys"), blind(), String::new()).await.unwrap();
-    let kept = record(&scene).await;
-    assert_eq!((kept.acknowledged_by.as_deref(), kept.note), (Some("bob (deploys)"), None));
-    assert_eq!(kept.alert.state, firing(&scene), "the alert keeps firing");
+    let alert = record(&scene).await;
+    assert_eq!((alert.acknowledged_by.as_deref(), alert.note), (Some("bob (deploys)"), None));
+    assert_eq!(alert.alert.state, firing(&scene), "the alert keeps firing");
     assert_eq!(
         scene.audit_trail(),
         [

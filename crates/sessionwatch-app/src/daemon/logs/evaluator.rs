@@ -71,14 +71,14 @@ impl LogEvaluator {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let (state, lease) = (Arc::clone(&self.state), target_lease_name(&self.target.name));
         let mut news = state.ingest.new_events.subscribe();
-        while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await
+        while let Some(epoch) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await
         {
             // Before reading: events that arrive during the evaluation must cause another one.
             news.mark_unchanged();
             let begun = state.app.clock.now();
             // The sessions may be in a SQLite file, whose queries block.
             let evaluated = blocking::run_async(async move || {
-                let outcome = self.evaluate_pending(term, begun).await;
+                let outcome = self.evaluate_pending(epoch, begun).await;
                 (self, outcome)
             });
             let outcome;
@@ -116,38 +116,39 @@ impl LogEvaluator {
         } else {
             1
         };
-        let joined = match self.lookup_sessions(&waiting, allowed, now).await {
+        let correlated = match self.lookup_sessions(&waiting, allowed, now).await {
             // No event is urgent, so they wait until the next lookup is allowed.
             None => vec![],
             Some(table) => {
                 let table = table.as_ref().map_err(String::as_str);
-                waiting.iter().map(|signal| (signal, evaluate::correlate_event(signal, table))).collect()
+                waiting.iter().map(|event| (event, evaluate::correlate_event(event, table))).collect()
             }
         };
         // Collected before the write, which may run more than once.
-        let bad: Vec<&LogEventRecord> = waiting.iter().filter(|signal| is_high_severity(signal)).collect();
+        let bad: Vec<&LogEventRecord> = waiting.iter().filter(|event| is_high_severity(event)).collect();
         // Only new critical events reopen an incident: those from before its sessions were revoked are known.
-        let critical = joined.iter().any(|(signal, (fit, _))| {
-            *fit == Some(MatchKind::Contradicting)
-                || signal.severity.as_deref() == Some("critical") && logs::is_confirmed(&signal.kind, *fit)
+        let critical = correlated.iter().any(|(event, (match_kind, _))| {
+            *match_kind == Some(MatchKind::Contradicting)
+                || event.severity.as_deref() == Some("critical")
+                    && logs::is_confirmed(&event.kind, *match_kind)
         });
         let state = Arc::clone(&self.state);
         let store =
             state.app.lease_manager.fenced_store(&state.app.store, &target_lease_name(&target), epoch);
         // One transaction: an event counts as evaluated exactly if its effects are stored.
         let queued = store.write(|db| {
-            for (signal, (fit, detail)) in &joined {
-                let fit = fit.map(MatchKind::name);
-                log_events::mark_evaluated(db, signal.id, fit, &detail.to_string())?;
+            for (event, (match_kind, detail)) in &correlated {
+                let match_kind = match_kind.map(MatchKind::name);
+                log_events::mark_evaluated(db, event.id, match_kind, &detail.to_string())?;
             }
-            let judged =
+            let results =
                 evaluate::evaluate_log_checks(db, EvalInput { config: &self.config, target: &target, now })?;
-            let queued = record_log_checks(db, &target, &judged, &self.config, now)?;
-            if let Some(why) = incident::reopen_reason_from_logs(&judged).filter(|_| critical) {
+            let queued = record_log_checks(db, &target, &results, &self.config, now)?;
+            if let Some(why) = incident::reopen_reason_from_logs(&results).filter(|_| critical) {
                 incident::reopen_incident(db, &target, &why, now)?;
             }
             // After reopening, so that the events are on the timeline of the reopened incident.
-            if !joined.is_empty() {
+            if !correlated.is_empty() {
                 append_to_incident(db, &target, &bad, now)?;
             }
             Ok(queued)
@@ -156,11 +157,11 @@ impl LogEvaluator {
         if queued > 0 {
             state.wake_delivery();
         }
-        if !joined.is_empty() {
+        if !correlated.is_empty() {
             state.app.publish(LiveEvent::LogsEvaluated { target, at: now });
         }
         // Without a lookup, a full batch would be read again at once, in a busy loop.
-        Ok(!joined.is_empty() && waiting.len() == EVAL_BATCH_SIZE as usize)
+        Ok(!correlated.is_empty() && waiting.len() == EVAL_BATCH_SIZE as usize)
     }
 
     /// Looks up the sessions that events name. Returns `None` if no lookup is allowed yet, or the reason why it failed.
@@ -171,7 +172,7 @@ impl LogEvaluator {
         now: UtcTimestamp,
     ) -> Option<Result<PrefixLookup, String>> {
         let urgent = allowed == MAX_LOOKUPS_PER_MINUTE;
-        let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.token_prefix.clone()).collect();
+        let prefixes: Vec<String> = waiting.iter().filter_map(|event| event.token_prefix.clone()).collect();
         // No prefix, no query: such events can be evaluated from the log alone.
         if prefixes.is_empty() {
             return Some(Ok(PrefixLookup::default()));
@@ -196,12 +197,12 @@ impl LogEvaluator {
         }
         let asked =
             tokio::time::timeout(target.limits.timeout, query_by_prefix(&self.config, &target, &prefixes));
-        let lines = match asked.await {
+        let matches = match asked.await {
             // At the limit, the list is cut, and a missing session would prove nothing.
-            Ok(Ok(lines)) if lines.len() >= MAX_LOOKUP_SESSIONS => {
+            Ok(Ok(matches)) if matches.len() >= MAX_LOOKUP_SESSIONS => {
                 return Some(Err("too many sessions match the token prefixes".into()));
             }
-            Ok(Ok(lines)) => lines,
+            Ok(Ok(matches)) => matches,
             Ok(Err(error)) => return Some(Err(format!("cannot query the sessions: {error}"))),
             Err(_) => return Some(Err("the session query timed out".into())),
         };
@@ -211,13 +212,13 @@ impl LogEvaluator {
         };
         // Before the first successful run, the matches are the best known lower bound of the number of sessions.
         let known = last.and_then(|(_, report)| report["stats"]["sessions"].as_u64());
-        let sessions = known.unwrap_or(lines.len() as u64);
-        Some(Ok(PrefixLookup { matches: lines, total_sessions: sessions }))
+        let total_sessions = known.unwrap_or(matches.len() as u64);
+        Some(Ok(PrefixLookup { matches, total_sessions }))
     }
 }
 
-fn is_high_severity(signal: &LogEventRecord) -> bool {
-    matches!(signal.severity.as_deref(), Some("high" | "critical"))
+fn is_high_severity(event: &LogEventRecord) -> bool {
+    matches!(event.severity.as_deref(), Some("high" | "critical"))
 }
 
 /// Queries the sessions whose tokens start with one of the prefixes.
@@ -250,11 +251,11 @@ fn append_to_incident(
     let before =
         // Counted over the whole incident: a flood of log events must not hide what people did.
         incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "log-event").count();
-    for signal in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
+    for event in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
         // Read again, since the correlation was written in this transaction.
-        let known = log_events::find_log_event(db, signal.id)?;
-        let signal = known.as_ref().unwrap_or(signal);
-        incidents::insert_timeline_entry(db, &current.id, &incident::timeline_entry(signal, now)?)?;
+        let known = log_events::find_log_event(db, event.id)?;
+        let event = known.as_ref().unwrap_or(event);
+        incidents::insert_timeline_entry(db, &current.id, &incident::timeline_entry(event, now)?)?;
     }
     Ok(())
 }

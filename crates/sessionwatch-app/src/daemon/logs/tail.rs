@@ -32,11 +32,11 @@ pub(super) async fn run_tail(
 ) {
     let lease = target_lease_name(&source.source.target);
     // Waits for the lease: two daemons that tail the same file would store every event twice.
-    while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await {
+    while let Some(epoch) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await {
         let tail = TailTask {
             state: Arc::clone(&state),
-            store: state.app.lease_manager.fenced_store(&state.app.store, &lease, term),
-            epoch: term,
+            store: state.app.lease_manager.fenced_store(&state.app.store, &lease, epoch),
+            epoch,
             source: source.clone(),
             path: path.clone(),
             stop: stop.clone(),
@@ -71,9 +71,10 @@ impl TailTask {
         let (state, source) = (&self.state, &self.source.source);
         let begun = state.app.clock.now();
         let grammar = self.source.matchers_at(begun);
-        let kept = self.store.read(|db| logs::find_source(db, &source.name))?;
+        let stored = self.store.read(|db| logs::find_source(db, &source.name))?;
         // A new source starts at the end of its file; `logs scan` reads older lines.
-        let begin = kept.and_then(|kept| kept.position).map_or(StartPosition::AtEnd, StartPosition::Resume);
+        let begin =
+            stored.and_then(|stored| stored.position).map_or(StartPosition::AtEnd, StartPosition::Resume);
         let mut follower =
             FileTailer::new(&self.path, &source.name, &grammar, begin).excluding(self.other_log_paths());
         let lease = target_lease_name(&source.target);

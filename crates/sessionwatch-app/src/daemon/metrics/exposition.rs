@@ -219,17 +219,17 @@ impl MetricsCollector {
     }
 
     fn write_alerts(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
-        let firing = self.alerts.iter().map(|kept| {
+        let firing = self.alerts.iter().map(|alert| {
             let labels = vec![
-                ("target", kept.target.as_str()),
-                ("check", kept.check.as_str()),
-                ("severity", kept.severity.as_str()),
+                ("target", alert.target.as_str()),
+                ("check", alert.check.as_str()),
+                ("severity", alert.severity.as_str()),
             ];
-            (labels, matches!(kept.alert.state, AlertState::Firing { .. }).into())
+            (labels, matches!(alert.alert.state, AlertState::Firing { .. }).into())
         });
         writer.write_metric(ALERT_FIRING, firing.collect())?;
         let count = |state: &'static str, is_in: &dyn Fn(&Alert) -> bool| {
-            let count = self.alerts.iter().filter(|kept| is_in(&kept.alert)).count();
+            let count = self.alerts.iter().filter(|alert| is_in(&alert.alert)).count();
             (vec![("state", state)], MetricValue::Count(count as u64))
         };
         let mut states: MetricSeries<'_> = ["resolved", "pending", "firing"]

@@ -46,21 +46,21 @@ impl TargetMonitor {
             return Ok(unknown("another instance monitors this target"));
         };
         let loading = Arc::clone(&this);
-        let (mut kept, _) = blocking::run(move || loading.load_state(epoch)).await?;
+        let (mut monitor_state, _) = blocking::run(move || loading.load_state(epoch)).await?;
         let schedules = this.config.check_schedules(&this.target);
         let due = DueRun {
             checks: schedules.iter().flat_map(|entry| entry.checks.iter().cloned()).collect(),
             ignore_constraints: false,
         };
         // A daemon reads every row once after its start, which would be each time here.
-        kept.fully_checked.clone_from(&due.checks);
+        monitor_state.fully_checked.clone_from(&due.checks);
         let timing = RunTiming { now: this.state.app.clock.now(), lag: SignedDuration::ZERO };
-        let Some((kept, summary)) = this.run_due_checks(&due, timing, kept).await else {
+        let Some((monitor_state, summary)) = this.run_due_checks(&due, timing, monitor_state).await else {
             return Ok(unknown("recording the results ended in a panic"));
         };
         let saving = Arc::clone(&this);
         // Saved at once: this process ends, and the next round compares with what it leaves behind.
-        blocking::run(move || saving.save_history(&kept)).await;
+        blocking::run(move || saving.save_history(&monitor_state)).await;
         Ok(match summary {
             Some(summary) => RoundResult {
                 is_failing: summary.is_failing,

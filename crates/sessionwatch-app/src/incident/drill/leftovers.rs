@@ -76,12 +76,13 @@ impl LeftoverDatabase {
         if drill_number(name)?.len() != name.len() - DRILL_NAME_PREFIX.len() {
             return None;
         }
-        let said = comment.and_then(|comment| comment.strip_prefix(COMMENT_PREFIX));
-        let (created_at, process) = match said.map(|said| said.split_once(PROCESS_SEPARATOR)) {
-            Some(Some((created_at, process))) => (Some(created_at), Some(process)),
-            Some(None) => (said, None),
-            None => (None, None),
-        };
+        let created_by = comment.and_then(|comment| comment.strip_prefix(COMMENT_PREFIX));
+        let (created_at, process) =
+            match created_by.map(|created_by| created_by.split_once(PROCESS_SEPARATOR)) {
+                Some(Some((created_at, process))) => (Some(created_at), Some(process)),
+                Some(None) => (created_by, None),
+                None => (None, None),
+            };
         let state = process.map_or(DrillState::Unknown, drill_state);
         Some(Self { name: name.to_owned(), created_at: created_at.map(str::to_owned), state })
     }

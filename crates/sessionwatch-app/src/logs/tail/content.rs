@@ -100,11 +100,11 @@ impl FileContent {
         let file = File::open(path)?;
         let mut first = [0; 4];
         let read = file.read_at(&mut first, 0)?;
-        let packing = Compression::detect(&first[..read]);
+        let compression = Compression::detect(&first[..read]);
         if UNSUPPORTED_MAGIC_BYTES.iter().any(|magic| first[..read].starts_with(magic)) {
             return Err(io::Error::from(io::ErrorKind::Unsupported));
         }
-        Ok(Self { file, compression: packing, unpacked: None })
+        Ok(Self { file, compression, unpacked: None })
     }
 
     pub(super) fn is_packed(&self) -> bool {

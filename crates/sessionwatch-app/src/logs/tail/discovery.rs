@@ -61,14 +61,14 @@ fn metadata_at(path: &Path) -> io::Result<Option<FileMetadata>> {
 impl CurrentFile {
     fn open(path: &Path) -> io::Result<Option<Self>> {
         // Opening a pipe would block until a writer opens it.
-        if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(io::Error::other("not a regular file"));
         }
         match File::open(path) {
             Ok(file) => {
                 let content = FileContent::plain(file);
-                let facts = content.metadata()?;
-                Ok(Some(Self { content, metadata: facts }))
+                let metadata = content.metadata()?;
+                Ok(Some(Self { content, metadata }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -86,7 +86,7 @@ impl<'g> FileTailer<'g> {
             // Read before the listing, so that a change during the listing shows as a difference later.
             let changed = self.rotated_files.folders.modification_times();
             let current = CurrentFile::open(&self.path)?;
-            let siblings = self.rotated_files.folders.list_rotated_files()?;
+            let rotated = self.rotated_files.folders.list_rotated_files()?;
             let after = metadata_at(&self.path)?;
             let file = |facts: &FileMetadata| facts.file;
             if after.as_ref().map(file) == current.as_ref().map(|current| current.metadata.file)
@@ -94,7 +94,7 @@ impl<'g> FileTailer<'g> {
             {
                 self.rotated_files.is_unsettled = changed != self.rotated_files.folder_times;
                 self.rotated_files.folder_times = changed;
-                return Ok(FileSurvey { current, rotated: siblings });
+                return Ok(FileSurvey { current, rotated });
             }
         }
     }
@@ -105,7 +105,7 @@ impl<'g> FileTailer<'g> {
             Ok(survey) => survey,
             Err(error) => {
                 // Lines written from now until the file becomes readable count as new.
-                let length = |facts: fs::Metadata| if facts.is_file() { facts.len() } else { 0 };
+                let length = |metadata: fs::Metadata| if metadata.is_file() { metadata.len() } else { 0 };
                 self.length_at_first = self.length_at_first.or(fs::metadata(&self.path).ok().map(length));
                 return Err(error);
             }
@@ -114,16 +114,17 @@ impl<'g> FileTailer<'g> {
         match begin {
             Some(StartPosition::Resume(place)) => self.resume_from(place, survey, step)?,
             Some(begin) => {
-                let FileSurvey { current, rotated: siblings } = survey;
-                for sibling in &siblings {
+                let FileSurvey { current, rotated } = survey;
+                for sibling in &rotated {
                     self.mark_rotated_done(sibling);
                 }
-                if let Some(CurrentFile { content, metadata: facts }) = current {
-                    let end = self.length_at_first.map_or(facts.length, |length| length.min(facts.length));
+                if let Some(CurrentFile { content, metadata }) = current {
+                    let end =
+                        self.length_at_first.map_or(metadata.length, |length| length.min(metadata.length));
                     let offset = if begin == StartPosition::AtEnd { end } else { 0 };
                     self.files.push(OpenFile::new(content, offset, self.matchers)?);
                 }
-                self.rotated_files.merge_newly_done(&siblings);
+                self.rotated_files.merge_newly_done(&rotated);
             }
             None => {}
         }
@@ -133,7 +134,7 @@ impl<'g> FileTailer<'g> {
 
     pub(super) fn mark_rotated_done(&mut self, sibling: &RotatedFile) {
         match File::open(&sibling.path).and_then(|file| checkpoint_stored_bytes(&file)) {
-            Ok(mark) => self.rotated_files.push_done(mark),
+            Ok(checkpoint) => self.rotated_files.push_done(checkpoint),
             // An unreadable file is identified by its inode alone.
             Err(_) => self.rotated_files.push_done(FileCheckpoint {
                 file: sibling.metadata.file,
@@ -158,23 +159,23 @@ impl<'g> FileTailer<'g> {
         (self.rotated_files.done, self.rotated_files.done_before) = (place.done, place.done_before);
         (self.files, self.gaps) = (vec![], vec![]);
         let mut wanted = vec![];
-        for mark in place.reading {
-            match locate_file(&mark, &survey) {
+        for checkpoint in place.reading {
+            match locate_file(&checkpoint, &survey) {
                 FileLocation::Here(content) => {
                     let before = self.files.iter_mut().rfind(|before| before.reader.has_pending_entry());
-                    let file = OpenFile::resume(content, &mark, self.matchers, before)?;
+                    let file = OpenFile::resume(content, &checkpoint, self.matchers, before)?;
                     self.files.push(file);
                 }
                 FileLocation::Unreadable(sibling) => {
                     self.mark_rotated_done(sibling);
-                    let rest = sibling.metadata.length.saturating_sub(mark.read);
+                    let rest = sibling.metadata.length.saturating_sub(checkpoint.read);
                     self.record_gap(GapCause::Unreadable, Some(&sibling.path), Some(rest));
                 }
                 FileLocation::Replaced => {
-                    wanted.push(MissingRest { checkpoint: mark, cause: GapCause::Truncated, before: None })
+                    wanted.push(MissingRest { checkpoint, cause: GapCause::Truncated, before: None })
                 }
                 FileLocation::Nowhere => {
-                    wanted.push(MissingRest { checkpoint: mark, cause: GapCause::FileGone, before: None })
+                    wanted.push(MissingRest { checkpoint, cause: GapCause::FileGone, before: None })
                 }
             }
         }
@@ -236,10 +237,12 @@ impl<'g> FileTailer<'g> {
         // Editors save by replacing the file with a new one. If it starts with what was read, reading resumes there.
         let replaced =
             self.files.last().filter(|last| last.content.metadata().is_ok_and(|facts| facts.link_count == 0));
-        let mark = replaced.map(OpenFile::checkpoint).filter(FileCheckpoint::identifies_file);
+        let checkpoint = replaced.map(OpenFile::checkpoint).filter(FileCheckpoint::identifies_file);
         let mut copy = FileContent::plain(content.file.try_clone()?);
-        if let Some(mark) = mark.filter(|mark| mark.matches_content(&mut copy).is_ok_and(|fits| fits)) {
-            let next = OpenFile::resume(content, &mark, self.matchers, None)?;
+        if let Some(checkpoint) =
+            checkpoint.filter(|checkpoint| checkpoint.matches_content(&mut copy).is_ok_and(|fits| fits))
+        {
+            let next = OpenFile::resume(content, &checkpoint, self.matchers, None)?;
             self.files.pop();
             self.files.push(next);
             return Ok(());
@@ -260,24 +263,25 @@ impl<'g> FileTailer<'g> {
         mut wanted: Vec<MissingRest<'g>>,
         step: &mut TailBatch,
     ) -> io::Result<Option<&'static str>> {
-        let FileSurvey { current, rotated: siblings } = survey;
-        self.rotated_files.merge_newly_done(&siblings);
-        let at_path = current.as_ref().map(|current| current.metadata.file);
+        let FileSurvey { current, rotated } = survey;
+        self.rotated_files.merge_newly_done(&rotated);
+        let current_file = current.as_ref().map(|current| current.metadata.file);
         let is_truncated = wanted.iter().any(|wanted| wanted.cause == GapCause::Truncated);
-        let is_same = self.files.last().map(|last| last.metadata.file) == at_path && at_path.is_some();
+        let is_same =
+            self.files.last().map(|last| last.metadata.file) == current_file && current_file.is_some();
         let had_file = !self.files.is_empty() || !wanted.is_empty();
         let mut is_new = false;
         if let Some(CurrentFile { content, .. }) = current.filter(|_| !is_same) {
             self.open_current(content)?;
             is_new = true;
         }
-        let (mut unknown, mut found) = self.separate_known(&siblings, at_path, !wanted.is_empty());
-        let evidence = RotationState { is_rotated: !is_same || is_truncated, current_file: at_path };
+        let (mut unknown, mut found) = self.separate_known(&rotated, current_file, !wanted.is_empty());
+        let evidence = RotationState { is_rotated: !is_same || is_truncated, current_file };
         unknown.retain_mut(|one| !self.set_aside_if_recognized(one, evidence, &mut found));
         // Longer checkpoints identify their files better, so they choose first.
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.checkpoint.read));
         for mut wanted in wanted {
-            match self.find_rest(&wanted, &mut unknown, &siblings, at_path) {
+            match self.find_rest(&wanted, &mut unknown, &rotated, current_file) {
                 Some(rest) => found.rests.push(rest),
                 None => {
                     if let Some(before) = &mut wanted.before {
@@ -289,10 +293,10 @@ impl<'g> FileTailer<'g> {
         }
         for one in unknown {
             let is_rotated = evidence.is_rotated || found.has_rest;
-            self.classify_unknown(one, RotationState { is_rotated, current_file: at_path }, &mut found);
+            self.classify_unknown(one, RotationState { is_rotated, current_file }, &mut found);
         }
         step.has_more |= is_new || is_truncated || !found.grown.is_empty() || !found.rests.is_empty();
-        let last = self.files.pop_if(|last| Some(last.metadata.file) == at_path);
+        let last = self.files.pop_if(|last| Some(last.metadata.file) == current_file);
         self.files.extend(found.grown.into_iter().chain(found.rests));
         self.files.sort_by_key(|file| {
             file.content.metadata().map_or(UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at)
@@ -300,9 +304,9 @@ impl<'g> FileTailer<'g> {
         self.files.extend(last);
         if is_new || is_truncated {
             // Copies of the previous file are not copies of this one.
-            self.rotated_files.done.iter_mut().for_each(|mark| mark.copy = false);
+            self.rotated_files.done.iter_mut().for_each(|checkpoint| checkpoint.copy = false);
         }
-        self.rotated_files.merge_newly_done(&siblings);
+        self.rotated_files.merge_newly_done(&rotated);
         Ok(match is_truncated {
             true => Some("truncated"),
             false => (is_new && had_file).then_some("rotated"),
@@ -311,26 +315,26 @@ impl<'g> FileTailer<'g> {
 }
 
 /// Locates the file of a checkpoint by inode.
-fn locate_file<'a>(mark: &FileCheckpoint, survey: &'a FileSurvey) -> FileLocation<'a> {
+fn locate_file<'a>(checkpoint: &FileCheckpoint, survey: &'a FileSurvey) -> FileLocation<'a> {
     let mut located = FileLocation::Nowhere;
     if let Some(current) = survey
         .current
         .as_ref()
-        .filter(|current| mark.may_be_file(current.metadata.file, current.metadata.created_at))
+        .filter(|current| checkpoint.may_be_file(current.metadata.file, current.metadata.created_at))
         && let Ok(file) = current.content.file.try_clone()
     {
         let mut content = FileContent::plain(file);
-        if mark.matches_content(&mut content).is_ok_and(|fits| fits) {
+        if checkpoint.matches_content(&mut content).is_ok_and(|fits| fits) {
             return FileLocation::Here(content);
         }
         located = FileLocation::Replaced;
     }
     for sibling in
-        survey.rotated.iter().filter(|one| mark.may_be_file(one.metadata.file, one.metadata.created_at))
+        survey.rotated.iter().filter(|one| checkpoint.may_be_file(one.metadata.file, one.metadata.created_at))
     {
         match FileContent::open(&sibling.path) {
             Ok(mut content) => {
-                if mark.matches_content(&mut content).is_ok_and(|fits| fits) {
+                if checkpoint.matches_content(&mut content).is_ok_and(|fits| fits) {
                     return FileLocation::Here(content);
                 }
                 located = FileLocation::Replaced;

@@ -81,7 +81,7 @@ impl<'g> OpenFile<'g> {
     ///
     /// If the file cannot be read.
     pub(super) fn new(mut content: FileContent, offset: u64, grammar: &'g Matchers) -> io::Result<Self> {
-        let facts = content.metadata()?;
+        let metadata = content.metadata()?;
         let known = usize::try_from(offset).unwrap_or(usize::MAX).min(IDENTITY_WINDOW_BYTES);
         let head = content.read_range(0, known)?;
         let encoding = if offset == 0 {
@@ -91,11 +91,11 @@ impl<'g> OpenFile<'g> {
         };
         let recent = content.read_range(offset - known as u64, known)?;
         let (reader, taken) = (LogReader::new(grammar), ReadCounters::default());
-        let (skipping, quiet_since, lent) = (false, None, None);
+        let (skipping, idle_since, lent) = (false, None, None);
         let (is_replaced, not_text) = (false, 0);
         Ok(Self {
             content,
-            metadata: facts,
+            metadata,
             reader,
             offset,
             head,
@@ -104,7 +104,7 @@ impl<'g> OpenFile<'g> {
             encoding,
             reported_counters: taken,
             known_length: offset,
-            idle_since: quiet_since,
+            idle_since,
             handed_over: lent,
             is_replaced,
             non_text_bytes: not_text,
@@ -118,28 +118,28 @@ impl<'g> OpenFile<'g> {
     /// If the file cannot be read.
     pub(super) fn resume(
         content: FileContent,
-        mark: &FileCheckpoint,
+        checkpoint: &FileCheckpoint,
         grammar: &'g Matchers,
         before: Option<&mut Self>,
     ) -> io::Result<Self> {
-        let mut tailed = Self::new(content, mark.offset, grammar)?;
-        if mark.offset == 0
-            && mark.read > 0
+        let mut tailed = Self::new(content, checkpoint.offset, grammar)?;
+        if checkpoint.offset == 0
+            && checkpoint.read > 0
             && let Some(before) = before
         {
             before.hand_over_entry(&mut tailed)?;
         }
         let mut buffer = vec![];
         // Parses the pending entry again; events that it yields were reported before.
-        while tailed.offset < mark.read {
-            let most = mark.read - tailed.offset;
+        while tailed.offset < checkpoint.read {
+            let most = checkpoint.read - tailed.offset;
             if tailed.read_block(&mut buffer, most, &mut |_: LogEvent<'_>, _: At<'_>| {})?
                 != ReadProgress::Read
             {
                 break;
             }
         }
-        (tailed.skipping, tailed.non_text_bytes) = (mark.skipping, 0);
+        (tailed.skipping, tailed.non_text_bytes) = (checkpoint.skipping, 0);
         tailed.reported_counters = tailed.reader.counters();
         Ok(tailed)
     }
@@ -328,7 +328,7 @@ impl<'g> OpenFile<'g> {
     ) {
         let text = encoding.decode_line(line);
         let to = at + line.len() as u64;
-        let mut placed = |signal: LogEvent<'_>, place: At<'_>| sink(signal, At { to, ..place });
+        let mut placed = |event: LogEvent<'_>, place: At<'_>| sink(event, At { to, ..place });
         self.reader.read_block(&text, at, false, &mut placed);
     }
 

@@ -190,7 +190,7 @@ impl TryFrom<Stored> for LogPosition {
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
         match stored {
             Stored::Files(StoredFileList { reading, done, done_before }) => {
-                if reading.iter().chain(&done).any(|mark| mark.offset > mark.read) {
+                if reading.iter().chain(&done).any(|checkpoint| checkpoint.offset > checkpoint.read) {
                     return Err("the pending entry starts after the last byte read");
                 }
                 Ok(Self { reading, done, done_before, is_rotation_unknown: false })
@@ -198,8 +198,9 @@ impl TryFrom<Stored> for LogPosition {
             Stored::File(LegacyPosition { file, offset, head: Checksum(digits, length) }) => {
                 let digits = digits.get(..CHECKSUM_DIGITS).ok_or("the checksum is too short")?.to_owned();
                 let head = Checksum(digits, length);
-                let mark = FileCheckpoint { file, offset, read: offset, head, ..FileCheckpoint::default() };
-                Ok(Self { reading: vec![mark], is_rotation_unknown: true, ..Self::default() })
+                let checkpoint =
+                    FileCheckpoint { file, offset, read: offset, head, ..FileCheckpoint::default() };
+                Ok(Self { reading: vec![checkpoint], is_rotation_unknown: true, ..Self::default() })
             }
         }
     }
@@ -217,12 +218,12 @@ mod tests {
     fn positions_of_earlier_versions_are_decoded_and_invalid_ones_rejected() {
         let earlier = format!(r#"{{"file":[1,2],"offset":7,"head":["{}",9]}}"#, "0123456789abcdef".repeat(4));
         let place: LogPosition = serde_json::from_str(&earlier).unwrap();
-        let mark = &place.reading[0];
+        let checkpoint = &place.reading[0];
         assert_eq!(
-            (mark.file, mark.offset, mark.read, place.is_rotation_unknown),
+            (checkpoint.file, checkpoint.offset, checkpoint.read, place.is_rotation_unknown),
             (FileId(1, 2), 7, 7, true)
         );
-        assert_eq!(mark.head, Checksum("0123456789abcdef".to_owned(), 9));
+        assert_eq!(checkpoint.head, Checksum("0123456789abcdef".to_owned(), 9));
         for nonsense in [
             "{}",
             "null",
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_position_survives_serialization() {
-        let mark = FileCheckpoint {
+        let checkpoint = FileCheckpoint {
             file: FileId(1, 2),
             read: 5,
             head: compute_checksum(b"abc"),
@@ -250,10 +251,10 @@ mod tests {
             modified: instant(8),
             born: Some(instant(3)),
             skipping: true,
-            ..mark.clone()
+            ..checkpoint.clone()
         };
         let place = LogPosition {
-            reading: vec![mark],
+            reading: vec![checkpoint],
             done: vec![done],
             done_before: Some(instant(1)),
             is_rotation_unknown: false,

@@ -33,25 +33,27 @@ impl RotatedFiles {
         self.newly_done.extend(checkpoint_stored_bytes(&content.file));
     }
 
-    pub(super) fn push_done(&mut self, mark: FileCheckpoint) {
-        self.newly_done.push(mark);
+    pub(super) fn push_done(&mut self, checkpoint: FileCheckpoint) {
+        self.newly_done.push(checkpoint);
     }
 
     /// Returns the checkpoints of all done files.
     pub(super) fn done_files(&self) -> impl Iterator<Item = &FileCheckpoint> {
-        let is_judged = |mark: &FileCheckpoint| self.newly_done.iter().any(|judged| judged.file == mark.file);
-        self.done.iter().filter(move |mark| !is_judged(mark)).chain(&self.newly_done)
+        let is_evaluated = |checkpoint: &FileCheckpoint| {
+            self.newly_done.iter().any(|evaluated| evaluated.file == checkpoint.file)
+        };
+        self.done.iter().filter(move |checkpoint| !is_evaluated(checkpoint)).chain(&self.newly_done)
     }
 
     /// Merges newly done files into the done ones.
     pub(super) fn merge_newly_done(&mut self, siblings: &[RotatedFile]) {
-        let (mut judged, mut files) = (std::mem::take(&mut self.newly_done), HashSet::new());
+        let (mut evaluated, mut files) = (std::mem::take(&mut self.newly_done), HashSet::new());
         // The last checkpoint of each file counts.
-        judged.reverse();
-        judged.retain(|mark| files.insert(mark.file));
-        judged.reverse();
+        evaluated.reverse();
+        evaluated.retain(|checkpoint| files.insert(checkpoint.file));
+        evaluated.reverse();
         self.done.retain(|known| !files.contains(&known.file));
-        self.done.append(&mut judged);
+        self.done.append(&mut evaluated);
         self.prune(siblings);
     }
 
@@ -67,14 +69,14 @@ impl RotatedFiles {
             return;
         };
         let there: HashSet<FileId> = siblings.iter().map(|sibling| sibling.metadata.file).collect();
-        self.done.retain(|mark| {
-            let is_kept = excess == 0 || there.contains(&mark.file);
+        self.done.retain(|checkpoint| {
+            let is_kept = excess == 0 || there.contains(&checkpoint.file);
             excess -= usize::from(!is_kept);
             is_kept
         });
-        self.done.sort_by_key(|mark| mark.modified);
-        for mark in self.done.drain(..excess) {
-            self.done_before = self.done_before.max(Some(mark.modified));
+        self.done.sort_by_key(|checkpoint| checkpoint.modified);
+        for checkpoint in self.done.drain(..excess) {
+            self.done_before = self.done_before.max(Some(checkpoint.modified));
         }
     }
 
@@ -83,9 +85,9 @@ impl RotatedFiles {
         let facts = content.metadata().ok()?;
         // Compressed files are identified by their stored bytes, which saves decompression.
         let mut stored = FileContent::plain(content.file.try_clone().ok()?);
-        self.done.iter().position(|mark| {
-            mark.may_be_file(facts.file, facts.created_at)
-                && mark.matches_content(&mut stored).is_ok_and(|fits| fits)
+        self.done.iter().position(|checkpoint| {
+            checkpoint.may_be_file(facts.file, facts.created_at)
+                && checkpoint.matches_content(&mut stored).is_ok_and(|fits| fits)
         })
     }
 }

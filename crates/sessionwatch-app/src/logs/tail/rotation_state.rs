@@ -86,7 +86,12 @@ impl<'g> FileTailer<'g> {
                     continue;
                 }
                 Err(_)
-                    if is_old || self.rotated_files.done.iter().any(|mark| mark.may_be_file(file, born)) =>
+                    if is_old
+                        || self
+                            .rotated_files
+                            .done
+                            .iter()
+                            .any(|checkpoint| checkpoint.may_be_file(file, born)) =>
                 {
                     continue;
                 }
@@ -101,23 +106,23 @@ impl<'g> FileTailer<'g> {
                 }
                 continue;
             };
-            let mark = &self.rotated_files.done[at];
+            let checkpoint = &self.rotated_files.done[at];
             let is_grown =
-                !content.is_packed() && content.metadata().is_ok_and(|facts| facts.length > mark.read);
-            let is_candidate = is_wanted && (mark.copy || mark.read == 0);
+                !content.is_packed() && content.metadata().is_ok_and(|facts| facts.length > checkpoint.read);
+            let is_candidate = is_wanted && (checkpoint.copy || checkpoint.read == 0);
             if !is_grown && !is_candidate {
                 continue;
             }
-            let mark = self.rotated_files.done.remove(at);
+            let checkpoint = self.rotated_files.done.remove(at);
             let copied = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
             let is_copy = || {
                 copied
                     .is_some_and(|last| content.is_prefix_of(&mut last.content).is_ok_and(|is_copy| is_copy))
             };
-            if is_candidate || mark.copy || is_copy() {
-                let read = if mark.copy { mark.read } else { 0 };
+            if is_candidate || checkpoint.copy || is_copy() {
+                let read = if checkpoint.copy { checkpoint.read } else { 0 };
                 unknown.push(UnknownFile { file: sibling, content: Some(content), read });
-            } else if let Ok(grown) = OpenFile::resume(content, &mark, self.matchers, None) {
+            } else if let Ok(grown) = OpenFile::resume(content, &checkpoint, self.matchers, None) {
                 found.grown.push(grown);
             } else {
                 unknown.push(UnknownFile { file: sibling, content: None, read: 0 });
@@ -129,13 +134,13 @@ impl<'g> FileTailer<'g> {
     /// Finds the rest of a file by its checkpoint. Records a gap if the rest is missing or ambiguous.
     pub(super) fn find_rest(
         &mut self,
-        MissingRest { checkpoint: mark, cause, .. }: &MissingRest<'g>,
+        MissingRest { checkpoint, cause, .. }: &MissingRest<'g>,
         unknown: &mut Vec<UnknownFile<'_>>,
         siblings: &[RotatedFile],
         at_path: Option<FileId>,
     ) -> Option<OpenFile<'g>> {
         let fits = |content: &mut FileContent| {
-            mark.identifies_file() && mark.matches_content(content).is_ok_and(|fits| fits)
+            checkpoint.identifies_file() && checkpoint.matches_content(content).is_ok_and(|fits| fits)
         };
         // If the current file matches too, the match is weak: many logs start with the same banner.
         let present = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
@@ -144,7 +149,7 @@ impl<'g> FileTailer<'g> {
         unknown.retain_mut(|one| {
             let Some(mut content) = one.content.take() else { return true };
             // A file that was read further is not the rest of this one, even if both start alike.
-            if one.read > mark.read || !fits(&mut content) {
+            if one.read > checkpoint.read || !fits(&mut content) {
                 one.content = Some(content);
                 return true;
             }
@@ -181,16 +186,16 @@ impl<'g> FileTailer<'g> {
         // A plain file may be a copy made before the original was removed, and so lack its last lines.
         is_certain &= *cause != GapCause::FileGone || rest.as_ref().is_none_or(FileContent::is_packed);
         let found = match rest {
-            Some(rest) => OpenFile::resume(rest, mark, self.matchers, None).ok(),
+            Some(rest) => OpenFile::resume(rest, checkpoint, self.matchers, None).ok(),
             // The log may have been moved to another disk, which changes the inode: resume in the current file.
             None if is_in_present && *cause == GapCause::FileGone => {
-                self.skip_known_in_current(mark);
+                self.skip_known_in_current(checkpoint);
                 None
             }
             None => None,
         };
         // A file that was empty at the last read is among the unknown files, if any, which are read in full.
-        let is_empty = !mark.identifies_file() && !mark.unfinished;
+        let is_empty = !checkpoint.identifies_file() && !checkpoint.unfinished;
         let is_among_new = is_empty && *cause == GapCause::FileGone && !unknown.is_empty();
         if (!is_certain || found.is_none()) && !is_among_new {
             self.record_gap(*cause, None, None);
@@ -199,10 +204,10 @@ impl<'g> FileTailer<'g> {
     }
 
     /// Resumes the current file at the checkpoint of another file with the same start.
-    fn skip_known_in_current(&mut self, mark: &FileCheckpoint) {
+    fn skip_known_in_current(&mut self, checkpoint: &FileCheckpoint) {
         if let Some(last) = self.files.last_mut().filter(|last| last.is_unread())
             && let Ok(file) = last.content.file.try_clone()
-            && let Ok(resumed) = OpenFile::resume(FileContent::plain(file), mark, self.matchers, None)
+            && let Ok(resumed) = OpenFile::resume(FileContent::plain(file), checkpoint, self.matchers, None)
         {
             *last = resumed;
         }
@@ -224,7 +229,7 @@ impl<'g> FileTailer<'g> {
             // read.
             let mut reading = self.files.iter().filter_map(|file| file.content.metadata().ok());
             let is_packed_known =
-                self.rotated_files.done.iter().any(|mark| sibling.was_modified_at(mark.modified))
+                self.rotated_files.done.iter().any(|checkpoint| sibling.was_modified_at(checkpoint.modified))
                     || reading.any(|facts| sibling.was_modified_at(facts.modified_at));
             if evidence.is_rotated && !is_packed_known {
                 let bytes = Some(sibling.metadata.length);
@@ -233,11 +238,11 @@ impl<'g> FileTailer<'g> {
             self.mark_rotated_done(sibling);
             return;
         };
-        let mut mark = None;
+        let mut checkpoint = None;
         if !evidence.is_rotated {
             if self.was_in_current(&mut content, read) {
                 found.has_rest = true;
-                mark = self.files.last().map(OpenFile::checkpoint);
+                checkpoint = self.files.last().map(OpenFile::checkpoint);
             } else if read == 0 {
                 self.rotated_files.mark_done(&content);
                 return;
@@ -247,10 +252,10 @@ impl<'g> FileTailer<'g> {
         if let Some(at) = found.rests.iter_mut().position(|rest| rest.may_be_prefix_of(&mut content)) {
             let shorter = found.rests.remove(at);
             self.rotated_files.mark_done(&shorter.content);
-            mark = Some(shorter.checkpoint());
+            checkpoint = Some(shorter.checkpoint());
         }
-        let opened = match &mark {
-            Some(mark) => OpenFile::resume(content, mark, self.matchers, None),
+        let opened = match &checkpoint {
+            Some(checkpoint) => OpenFile::resume(content, checkpoint, self.matchers, None),
             None => OpenFile::new(content, read, self.matchers),
         };
         match opened {
@@ -266,13 +271,13 @@ impl<'g> FileTailer<'g> {
     /// matches the checkpoint, or nothing was read of either.
     fn was_in_current(&self, content: &mut FileContent, read: u64) -> bool {
         let Some(present) = self.files.last() else { return false };
-        let mark = present.checkpoint();
+        let checkpoint = present.checkpoint();
         let is_older = || {
             let modified = content.metadata().map_or(UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at);
             present.metadata.created_at.is_some_and(|born| modified < born)
         };
-        let may_be = mark.identifies_file() || read == 0 && !is_older();
-        may_be && mark.matches_content(content).is_ok_and(|fits| fits)
+        let may_be = checkpoint.identifies_file() || read == 0 && !is_older();
+        may_be && checkpoint.matches_content(content).is_ok_and(|fits| fits)
     }
 
     /// Sets a rotated file aside if its content is being read or was read under another name. Returns `true` if so.
@@ -296,9 +301,9 @@ impl<'g> FileTailer<'g> {
             None => return false,
             Some(Recognition::Done) => self.rotated_files.mark_done(content),
             Some(Recognition::Copy) => {
-                let mark =
-                    checkpoint_stored_bytes(&content.file).map(|mark| FileCheckpoint { copy: true, ..mark });
-                self.rotated_files.newly_done.extend(mark);
+                let checkpoint = checkpoint_stored_bytes(&content.file)
+                    .map(|checkpoint| FileCheckpoint { copy: true, ..checkpoint });
+                self.rotated_files.newly_done.extend(checkpoint);
             }
             Some(Recognition::Partial) => {}
         }
@@ -319,13 +324,17 @@ impl<'g> FileTailer<'g> {
         // Short files may be equal by chance. A compressed file is an exception, since it always has an original.
         let is_short = length.is_some_and(|length| length < IDENTITY_WINDOW_BYTES as u64);
         let mut read_before = 0;
-        let done = self.rotated_files.done.iter().filter(|mark| mark.identifies_file() && !mark.copy);
-        for mark in done.filter(|_| content.is_packed() || !is_short).cloned().collect::<Vec<_>>() {
-            if mark.matches_content(content).is_ok_and(|fits| fits) {
-                if length == Some(mark.read) {
+        let done = self
+            .rotated_files
+            .done
+            .iter()
+            .filter(|checkpoint| checkpoint.identifies_file() && !checkpoint.copy);
+        for checkpoint in done.filter(|_| content.is_packed() || !is_short).cloned().collect::<Vec<_>>() {
+            if checkpoint.matches_content(content).is_ok_and(|fits| fits) {
+                if length == Some(checkpoint.read) {
                     return Ok(Some(Recognition::Done));
                 }
-                read_before = read_before.max(mark.read);
+                read_before = read_before.max(checkpoint.read);
             }
         }
         for file in self.files.iter_mut().chain(&mut found.rests).chain(&mut found.grown) {

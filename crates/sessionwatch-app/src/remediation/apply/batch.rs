@@ -50,13 +50,13 @@ impl ApplyRun<'_> {
         &self,
         session: &mut WriteSession,
         rows: &[RowRef],
-        named: LocateBy,
+        locate_by: LocateBy,
         detailed: bool,
     ) -> Result<RemainingRows, ActionError> {
-        let mut done = self.run_transaction(session, rows, named, detailed).await;
+        let mut done = self.run_transaction(session, rows, locate_by, detailed).await;
         if let Ok(TransactionOutcome::Incomplete) = done {
             // The detailed statement is slower, and concurrent changes are rare.
-            done = self.run_transaction(session, rows, named, true).await;
+            done = self.run_transaction(session, rows, locate_by, true).await;
         }
         match done {
             Ok(TransactionOutcome::Committed(rows)) => Ok(RemainingRows { rows, needs_split: false }),
@@ -98,17 +98,17 @@ impl ApplyRun<'_> {
         &self,
         session: &mut WriteSession,
         rows: &[RowRef],
-        named: LocateBy,
+        locate_by: LocateBy,
         detailed: bool,
     ) -> Result<TransactionOutcome, ActionError> {
-        let txid = session.begin_transaction().await?;
+        let transaction_id = session.begin_transaction().await?;
         let wanted: Vec<&RowRef> = rows.iter().collect();
         let scope = self.target.scope();
-        let whole = session.read_full_rows(&scope, &self.columns, named, &wanted).await?;
-        let (found, again) = self.match_rows(rows, &whole, named)?;
+        let full_rows = session.read_full_rows(&scope, &self.columns, locate_by, &wanted).await?;
+        let (found, rows_to_retry) = self.match_rows(rows, &full_rows, locate_by)?;
         if found.is_empty() {
             session.rollback().await;
-            return Ok(TransactionOutcome::Committed(again));
+            return Ok(TransactionOutcome::Committed(rows_to_retry));
         }
         let version = |(row, head): &(&RowRef, RowHeader)| RowVersion {
             locator: head.locator,
@@ -117,15 +117,15 @@ impl ApplyRun<'_> {
             id: row.id.clone(),
         };
         let versions: Vec<RowVersion> = found.iter().map(version).collect();
-        let (rows, heads): (Vec<RowRef>, Vec<RowHeader>) =
+        let (rows, headers): (Vec<RowRef>, Vec<RowHeader>) =
             found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
-        let read = ReadRows { locate_by: named, columns: &self.columns, rows: &versions };
+        let read = ReadRows { locate_by, columns: &self.columns, rows: &versions };
         let Some(dependents) = self.read_dependents(session, read).await? else {
             session.rollback().await;
             return Ok(TransactionOutcome::Blocked);
         };
-        let read_rows = FullBatch { full_rows: whole, headers: heads, dependents };
-        let (batch, dependents) = self.archive_batch(txid, rows, read_rows).await?;
+        let read_rows = FullBatch { full_rows, headers, dependents };
+        let (batch, dependents) = self.archive_batch(transaction_id, rows, read_rows).await?;
         // Locks are held from the first change to the commit, not while rows are encrypted.
         let held = Monotonic::now();
         let changed = match self.change_rows(session, read, &dependents, detailed).await {
@@ -146,18 +146,19 @@ impl ApplyRun<'_> {
             return Err(self.settle_batch(&batch).await.err().unwrap_or_else(|| error.into()));
         }
         self.record_batch(&batch, &changed, &dependents, held.elapsed());
-        let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
-        lock_mutex(&self.totals).unchanged_rows.extend(unmoved.map(|(row, _)| row.row_hash));
-        let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
-        Ok(TransactionOutcome::Committed(again.into_iter().chain(left).collect()))
+        let unchanged = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
+        lock_mutex(&self.totals).unchanged_rows.extend(unchanged.map(|(row, _)| row.row_hash));
+        let unchanged =
+            batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
+        Ok(TransactionOutcome::Committed(rows_to_retry.into_iter().chain(unchanged).collect()))
     }
 
-    /// Interprets a statement whose transaction was rolled back. `entangled` says that it deleted dependents too.
+    /// Interprets a statement whose transaction was rolled back. `had_dependents` says that it deleted dependents too.
     fn resolve_rollback(
         &self,
         outcome: Result<ChangeOutcome, TargetError>,
         rows: &[RowRef],
-        entangled: bool,
+        had_dependents: bool,
     ) -> Result<TransactionOutcome, ActionError> {
         match outcome {
             Ok(ChangeOutcome::MoreThanRead) => Err(self.other_rows_error()),
@@ -168,7 +169,7 @@ impl ApplyRun<'_> {
                 }
                 Ok(TransactionOutcome::Blocked)
             }
-            Ok(_) if entangled => Ok(TransactionOutcome::Blocked),
+            Ok(_) if had_dependents => Ok(TransactionOutcome::Blocked),
             Ok(_) => Ok(TransactionOutcome::Incomplete),
             Err(error) => Err(error.into()),
         }
@@ -218,7 +219,7 @@ impl ApplyRun<'_> {
     /// Encrypts rows and writes them to the store, together with the outcomes of earlier batches.
     async fn archive_batch(
         &self,
-        txid: Option<i64>,
+        transaction_id: Option<i64>,
         rows: Vec<RowRef>,
         read: FullBatch,
     ) -> Result<(ArchivedBatch, Vec<DependentRows>), ActionError> {
@@ -228,7 +229,7 @@ impl ApplyRun<'_> {
             plan: self.plan.record.id.clone(),
             target: self.plan.record.target.clone(),
             state: BatchState::Pending,
-            transaction_id: txid,
+            transaction_id,
             sealed_at: self.context.clock.now(),
             purge_at: self.purge_at,
             recipient: self.recipient.to_string(),
@@ -238,24 +239,24 @@ impl ApplyRun<'_> {
         // Written in the transaction of the next batch, which saves a sync to disk.
         let settled = std::mem::take(&mut lock_mutex(&self.totals).batch_states);
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
-        let about = self.header_json.clone();
+        let header_json = self.header_json.clone();
         // Encrypting and syncing to disk would block the async runtime.
         let keeping = tokio::task::spawn_blocking(move || {
             let rows = BatchPlaintext {
-                header: &about,
+                header: &header_json,
                 full_rows: &full_rows,
                 sessions: &headers,
                 dependents: &dependents,
             };
             let sealed = recipient.seal_rows(&rows);
             drop(full_rows);
-            let kept = sealed.map_err(ActionError::from).and_then(|sealed| {
+            let outcome = sealed.map_err(ActionError::from).and_then(|sealed| {
                 Ok(store.write(|db| {
                     write_batch_states(db, &settled)?;
                     archive_batches::insert_batch(db, &batch, &sealed)
                 })?)
             });
-            match kept {
+            match outcome {
                 // A store in memory would lose the archive with this process.
                 Ok(_) if store.is_memory_fallback() => (Err(ActionError::DiskFull), settled),
                 Ok(id) => {
@@ -265,18 +266,19 @@ impl ApplyRun<'_> {
                 Err(error) => (Err(error), settled),
             }
         });
-        let kept = keeping.await.map_err(|_| ActionError::Unexpected("a thread that encrypts rows panicked"));
-        let (kept, unsettled) = kept?;
+        let outcome =
+            keeping.await.map_err(|_| ActionError::Unexpected("a thread that encrypts rows panicked"));
+        let (outcome, unsettled) = outcome?;
         lock_mutex(&self.totals).batch_states.extend(unsettled);
-        kept
+        outcome
     }
 
     /// Discards an archived batch whose rows are all still in the table.
     fn discard_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
-        let fates = vec![ArchivedRowState::NotRemoved; batch.rows.len()];
+        let states = vec![ArchivedRowState::NotRemoved; batch.rows.len()];
         self.context
             .store
-            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
+            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &states))?;
         Ok(())
     }
 
@@ -288,10 +290,10 @@ impl ApplyRun<'_> {
         held: Duration,
     ) {
         lock_mutex(&self.batch_size).observe_batch(changed.len(), to_signed_duration(held));
-        let fate =
+        let state =
             |changed: &bool| if *changed { ArchivedRowState::Archived } else { ArchivedRowState::NotRemoved };
         let tally = &mut lock_mutex(&self.totals);
-        tally.batch_states.push((batch.id, changed.iter().map(fate).collect()));
+        tally.batch_states.push((batch.id, changed.iter().map(state).collect()));
         tally.report.done += changed.iter().filter(|changed| **changed).count() as u64;
         tally.report.longest_lock = tally.report.longest_lock.max(held);
         for (dependent, rows) in self.dependents.iter().zip(dependents).filter(|(_, rows)| !rows.is_empty()) {
@@ -306,13 +308,13 @@ impl ApplyRun<'_> {
         // A batch that stays pending is settled before the next run.
         let Ok(mut actor) = opened else { return Ok(()) };
         let revoke = &self.plan.summary.revoke;
-        let fates = recovery::row_states(self.target, revoke, &mut actor, batch).await?;
-        let Some(fates) = fates else { return Ok(()) };
+        let states = recovery::row_states(self.target, revoke, &mut actor, batch).await?;
+        let Some(states) = states else { return Ok(()) };
         self.context
             .store
-            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
+            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &states))?;
         lock_mutex(&self.totals).report.done +=
-            fates.iter().filter(|fate| **fate == ArchivedRowState::Archived).count() as u64;
+            states.iter().filter(|state| **state == ArchivedRowState::Archived).count() as u64;
         Ok(())
     }
 }
@@ -325,17 +327,18 @@ impl ApplyRun<'_> {
     fn match_rows<'a>(
         &self,
         rows: &'a [RowRef],
-        whole: &FullRows,
-        named: LocateBy,
+        full_rows: &FullRows,
+        locate_by: LocateBy,
     ) -> Result<MatchedRows<'a>, ActionError> {
-        let heads = whole.parse_headers();
-        let heads = heads.ok_or(ActionError::Unexpected("cannot decode rows returned by the database"))?;
-        if self.target.scope().is_known_by_version(named) {
-            return Ok(match_by_version(rows, heads));
+        let headers = full_rows.parse_headers();
+        let headers =
+            headers.ok_or(ActionError::Unexpected("cannot decode rows returned by the database"))?;
+        if self.target.scope().is_known_by_version(locate_by) {
+            return Ok(match_by_version(rows, headers));
         }
         // A row of an inheritance tree matches only in the table that it was planned in.
         let same_heap = self.plan.summary.addressing == RowKeyKind::HeapAndPlace;
-        Ok(match_by_hash(rows, heads, same_heap))
+        Ok(match_by_hash(rows, headers, same_heap))
     }
 }
 

@@ -58,8 +58,8 @@ impl ApplyRun<'_> {
         };
         let mut found = Vec::with_capacity(self.dependents.len());
         for dependent in &self.dependents {
-            let whole = session.read_dependents(&scope, dependent, read, limit).await?;
-            let rows = DependentRows::new(whole, position);
+            let full_rows = session.read_dependents(&scope, dependent, read, limit).await?;
+            let rows = DependentRows::new(full_rows, position);
             let rows = rows.ok_or(ActionError::Unexpected("cannot decode rows returned by the database"))?;
             if limit.is_some_and(|limit| rows.len() >= limit) {
                 return Ok(None);

@@ -19,7 +19,7 @@ fn now() -> UtcTimestamp {
 
 /// Plan that ends 5 of 100 active sessions.
 fn small() -> ActionPlan {
-    let kept = plans::PlanRecord {
+    let record = plans::PlanRecord {
         id: "p1".into(),
         target: "shop".into(),
         address: "postgres://db/shop".into(),
@@ -34,12 +34,7 @@ fn small() -> ActionPlan {
         approved_by: None,
     };
     let summary = PlanSummary { all_active: 100, all_rows: 100, ..PlanSummary::default() };
-    ActionPlan {
-        record: kept,
-        selection: Selection::Duplicates,
-        summary,
-        recently_ended: RecentImpact::default(),
-    }
+    ActionPlan { record, selection: Selection::Duplicates, summary, recently_ended: RecentImpact::default() }
 }
 
 /// Plan that ends 30 of 100 active sessions, more than the limit of a fifth.
@@ -49,11 +44,11 @@ fn large() -> ActionPlan {
     plan
 }
 
-fn circumstances(name: Option<&str>) -> ApplyCircumstances<'_> {
+fn circumstances(typed_name: Option<&str>) -> ApplyCircumstances<'_> {
     ApplyCircumstances {
         now: now(),
         actor: "ada",
-        confirmation: Confirmation { typed_name: name, by_policy: false },
+        confirmation: Confirmation { typed_name, by_policy: false },
         safety_limit: LIMIT,
         plan_ttl: TTL,
         requires_approval: false,
@@ -156,8 +151,8 @@ fn the_approver_and_the_applier_have_different_accounts() {
 
 #[test]
 fn scheduled_cleanup_needs_no_approval_but_respects_the_limit() {
-    let by_policy = |name| ApplyCircumstances {
-        confirmation: Confirmation { typed_name: name, by_policy: true },
+    let by_policy = |typed_name| ApplyCircumstances {
+        confirmation: Confirmation { typed_name, by_policy: true },
         requires_approval: true,
         ..circumstances(None)
     };

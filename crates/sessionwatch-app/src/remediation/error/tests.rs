@@ -80,7 +80,7 @@ fn a_missing_schema_is_a_usage_error() {
 
 #[test]
 fn every_exceeded_limit_states_the_impact_of_the_plan() {
-    for (why, said) in [
+    for (why, expected) in [
         (LimitExceeded::ActiveShare(0.5), "ends 50 % of the active sessions"),
         (LimitExceeded::Rows(1), "affects 1 row"),
         (LimitExceeded::Rows(2_000), "affects 2,000 rows"),
@@ -97,7 +97,7 @@ fn every_exceeded_limit_states_the_impact_of_the_plan() {
         (LimitExceeded::SideEffects(1), "has 1 side effect beyond the selected sessions"),
         (LimitExceeded::SharedTokens(2), "restores 2 tokens that several users had shared"),
     ] {
-        assert_eq!(reason(&[why]).to_string(), said);
+        assert_eq!(reason(&[why]).to_string(), expected);
     }
     let both = reason(&[LimitExceeded::Rows(9), LimitExceeded::SideEffects(2)]).to_string();
     assert_eq!(both, "affects 9 rows and has 2 side effects beyond the selected sessions");

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use sessionwatch_app::app::{
     Period,
-    check_course::{RESULTS_LOOKBACK, gauge_for_check},
+    check_history::{RESULTS_LOOKBACK, gauge_for_check},
 };
 use sessionwatch_core::checks::CheckThresholds;
 
@@ -16,10 +16,10 @@ use crate::{
 
 impl CheckView<'_> {
     /// Renders the chart, if the value of the check is recorded, and the results of two weeks.
-    pub(super) fn render_course(&self) -> Markup {
+    pub(super) fn render_history(&self) -> Markup {
         let strip = ResultStrip {
             period: Period::ending_at(self.shell.now, RESULTS_LOOKBACK),
-            results: &self.course.results,
+            results: &self.check_history.results,
         };
         let Some(gauge) = gauge_for_check(&self.alert.check) else {
             let body = html! {
@@ -42,18 +42,18 @@ impl CheckView<'_> {
         let period = self.range.period(self.shell.now);
         Chart {
             period,
-            line: ChartSeries { label: gauge_title(gauge), points: self.course.values.clone() },
+            line: ChartSeries { label: gauge_title(gauge), points: self.check_history.values.clone() },
             bars: None,
             limits: check_limits(&self.alert.check, &self.config.checks.thresholds, self.stored_sessions()),
-            firing: self.course.firing.clone(),
-            markers: chart_markers(&self.course.target_events, period),
+            firing: self.check_history.firing.clone(),
+            markers: chart_markers(&self.check_history.target_events, period),
         }
         .render()
     }
 
     /// Returns the number of stored sessions in the last run.
     fn stored_sessions(&self) -> Option<u64> {
-        self.course.report.as_ref()?.document["stats"]["sessions"].as_u64()
+        self.check_history.report.as_ref()?.document["stats"]["sessions"].as_u64()
     }
 }
 

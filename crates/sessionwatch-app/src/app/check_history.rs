@@ -1,4 +1,4 @@
-//! The course of a check: its value, its results and its alert over time, and what else happened meanwhile.
+//! The history of a check: its value, its results and its alert over time, and what else happened meanwhile.
 
 use std::sync::Arc;
 
@@ -51,9 +51,9 @@ const CHECK_GAUGES: [(&str, &str); 9] = [
 /// Gauges that are usually zero, or stand for the worst user.
 const PEAK_GAUGES: [&str; 5] = ["duplicate_tokens", "reassigned", "reappeared", "orphaned", "max_per_user"];
 
-/// The course of a check on a target.
+/// The history of a check on a target.
 #[derive(Clone, Debug)]
-pub struct CheckCourse {
+pub struct CheckHistory {
     /// Values over the period, the oldest first, each `None` if unknown; empty if no gauge holds the check's value.
     pub values: Vec<(UtcTimestamp, Option<f64>)>,
     /// Periods during which the alert was firing.
@@ -74,21 +74,21 @@ pub fn gauge_for_check(check: &str) -> Option<&'static str> {
     CHECK_GAUGES.iter().find(|(id, _)| *id == check).map(|(_, gauge)| *gauge)
 }
 
-/// Loads the course of a check over a period.
+/// Loads the history of a check over a period.
 ///
 /// # Errors
 ///
 /// If the state store is unavailable.
-pub async fn load_check_course(
+pub async fn load_check_history(
     app: &Arc<AppState>,
     alert: &AlertRecord,
     period: Period,
-) -> Result<CheckCourse, AppError> {
+) -> Result<CheckHistory, AppError> {
     let (now, alert) = (app.clock.now(), alert.clone());
     app.read_store(move |db| {
         let check = CheckRef { target: &alert.target, check: &alert.check };
         let report = latest_reports::find_report(db, &alert.target)?;
-        Ok(CheckCourse {
+        Ok(CheckHistory {
             values: list_values(db, check, period, now)?,
             firing: list_firing_periods(db, &alert, period)?,
             results: events::list_verdicts(db, check, Period::ending_at(now, RESULTS_LOOKBACK))?,
@@ -205,12 +205,12 @@ mod tests {
         }
         let period = Period { from: at(60), to: now };
         let firing = AlertState::Firing { since: at(10), passing_runs: 0, notified_at: None };
-        let course = load_check_course(&app, &alert(firing), period).await.unwrap();
+        let history = load_check_history(&app, &alert(firing), period).await.unwrap();
         let expected = [(60, 50), (40, 30), (10, 0)].map(|(from, to)| Period { from: at(from), to: at(to) });
-        assert_eq!(course.firing, expected);
-        assert_eq!(course.target_events.len(), 1);
-        let course = load_check_course(&app, &alert(AlertState::Resolved), period).await.unwrap();
-        assert_eq!(course.firing.len(), 2);
+        assert_eq!(history.firing, expected);
+        assert_eq!(history.target_events.len(), 1);
+        let history = load_check_history(&app, &alert(AlertState::Resolved), period).await.unwrap();
+        assert_eq!(history.firing.len(), 2);
     }
 
     #[test]

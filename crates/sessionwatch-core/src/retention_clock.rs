@@ -44,9 +44,9 @@ pub struct RetentionClock {
 impl RetentionClock {
     /// Creates the clock from a first reading and a time known to have passed.
     #[must_use]
-    pub const fn new(confirmed: UtcTimestamp, now: ClockReading) -> Self {
-        let confirmed = ClockReading { wall: confirmed, elapsed: now.elapsed };
-        Self { confirmed, steady_since: now, last: now, agreed: None, disagreed: None }
+    pub const fn new(wall: UtcTimestamp, now: ClockReading) -> Self {
+        let wall = ClockReading { wall, elapsed: now.elapsed };
+        Self { confirmed: wall, steady_since: now, last: now, agreed: None, disagreed: None }
     }
 
     /// Records a reading. Returns the size of a clock jump since the last one, negative for a jump back;
