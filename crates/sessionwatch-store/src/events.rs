@@ -267,16 +267,18 @@ pub fn list_verdicts(
     Ok(found)
 }
 
-/// A kind of event of a target.
+/// A kind of event about a check of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetEventKind<'a> {
     /// The kind.
     pub kind: &'a str,
     /// The name of the target.
     pub target: &'a str,
+    /// Check that they are about.
+    pub check: &'a str,
 }
 
-/// Returns the time of a target's last event of a kind.
+/// Returns the time of the last event of a kind about a check of a target.
 ///
 /// # Errors
 ///
@@ -285,9 +287,10 @@ pub fn last_target_event_at(
     db: Tx<'_>,
     events: TargetEventKind<'_>,
 ) -> Result<Option<UtcTimestamp>, StoreError> {
-    let TargetEventKind { kind, target } = events;
-    let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
-    db.query_row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.read_optional_timestamp(0))
+    let TargetEventKind { kind, target, check } = events;
+    let query = "SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = $3";
+    db.query_row(query, &[target.into(), check.into(), kind.into()])?
+        .map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
 /// Returns the time of the last event of a kind.

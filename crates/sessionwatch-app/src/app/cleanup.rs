@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Kind of history event that records a cleanup on schedule.
-const CLEANUP_EVENT_KIND: &str = "cleanup";
+pub(crate) const CLEANUP_EVENT_KIND: &str = "cleanup";
 
 /// A kind of sessions that a cleanup removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +248,11 @@ pub async fn load_cleanup_overview(app: &Arc<AppState>, target: &str) -> Result<
         let plans = plans.map(ActionPlan::from_record).filter_map(Result::transpose);
         let mut archives = archive_batches::list_archive_summaries(db)?;
         archives.retain(|archive| archive.target == name);
-        let scheduled = events::TargetEventKind { kind: CLEANUP_EVENT_KIND, target: &name };
+        let scheduled = events::TargetEventKind {
+            kind: CLEANUP_EVENT_KIND,
+            target: &name,
+            check: EXPIRED_BACKLOG_CHECK.id,
+        };
         Ok::<_, StoreError>(CleanupOverview {
             candidates,
             plans: plans.collect::<Result<_, _>>()?,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sessionwatch_core::{
+    checks::expired_backlog::EXPIRED_BACKLOG_CHECK,
     plural::format_count,
     safety_limit::{LimitExceeded, SafetyLimit},
     timestamp::UtcTimestamp,
@@ -18,7 +19,7 @@ use super::{
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
-    app::leadership::target_lease_name,
+    app::{cleanup::CLEANUP_EVENT_KIND, leadership::target_lease_name},
     blocking,
     config::{CleanupConfig, Config, Target},
     remediation::{
@@ -29,19 +30,17 @@ use crate::{
 
 /// The actor in the audit log.
 const CLEANUP_ACTOR: &str = "sessionwatch";
-/// The kind of history event that records a cleanup.
-const CLEANUP_EVENT_KIND: &str = "cleanup";
 /// Delay before a failed store access is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// Starts a cleanup task for each target that configures one.
 pub(super) fn spawn_cleanups(tasks: &TaskGroup, state: &Arc<DaemonState>, config: &Arc<Config>) {
-    let cleaned =
+    let targets_with_cleanup =
         config.targets.iter().filter_map(|target| Some((target.clone(), target.auto_cleanup.clone()?)));
-    for (target, cleanup) in cleaned {
+    for (target, cleanup) in targets_with_cleanup {
         let (state, config) = (Arc::clone(state), Arc::clone(config));
-        let cleaning = CleanupTask { state, config, target, cleanup, stop: tasks.stop_token() };
-        tasks.spawn("automatic cleanup", cleaning.run());
+        let task = CleanupTask { state, config, target, cleanup, stop: tasks.stop_token() };
+        tasks.spawn("automatic cleanup", task.run());
     }
 }
 
@@ -65,11 +64,11 @@ impl CleanupTask {
     /// Runs due cleanups while this daemon leads the target.
     async fn run(self) {
         let lease = target_lease_name(&self.target.name);
-        while let Some(number) =
+        while let Some(epoch) =
             self.stop.run_until_cancelled(self.state.app.lease_manager.wait_for_lease(&lease)).await
         {
-            let store = self.state.app.lease_manager.fenced_store(&self.state.app.store, &lease, number);
-            self.run_while_leading(&FencedStore { epoch: number, store }).await;
+            let store = self.state.app.lease_manager.fenced_store(&self.state.app.store, &lease, epoch);
+            self.run_while_leading(&FencedStore { epoch, store }).await;
         }
     }
 
@@ -82,7 +81,11 @@ impl CleanupTask {
         let last = blocking::read_store(&fenced.store, move |db| {
             events::last_target_event_at(
                 db,
-                events::TargetEventKind { kind: CLEANUP_EVENT_KIND, target: &name },
+                events::TargetEventKind {
+                    kind: CLEANUP_EVENT_KIND,
+                    target: &name,
+                    check: EXPIRED_BACKLOG_CHECK.id,
+                },
             )
         })
         .await;
@@ -116,7 +119,7 @@ impl CleanupTask {
                 id: 0,
                 at: now,
                 target: self.target.name.clone(),
-                check: "expired-backlog".into(),
+                check: EXPIRED_BACKLOG_CHECK.id.into(),
                 kind: CLEANUP_EVENT_KIND.into(),
                 summary,
                 detail: detail.to_string(),
@@ -156,19 +159,19 @@ impl CleanupTask {
         }
         // The configuration already permits many rows; every other safety limit still needs a person to confirm.
         let limit = SafetyLimit { max_table_share: cleanup.max_share, ..context.safety_limit() };
-        let mut braked = plan.exceeded_limits(limit).map(|reason| reason.0).unwrap_or_default();
-        braked.retain(|braked| match braked {
+        let mut reasons = plan.exceeded_limits(limit).map(|reason| reason.0).unwrap_or_default();
+        reasons.retain(|reason| match reason {
             LimitExceeded::Rows(_) | LimitExceeded::CombinedRows { .. } => false,
             LimitExceeded::SideEffects(_) => !cleanup.allows_side_effects,
             _ => true,
         });
         // Counted against the cleanup's own limit instead of the one that asks a person.
         if plan.record.row_count > cleanup.max_rows {
-            braked.push(LimitExceeded::Rows(plan.record.row_count));
+            reasons.push(LimitExceeded::Rows(plan.record.row_count));
         }
-        if !braked.is_empty() {
+        if !reasons.is_empty() {
             return Err(ActionError::LimitExceeded(
-                remediation::error::ConfirmationReasons(braked),
+                remediation::error::ConfirmationReasons(reasons),
                 target.name.clone(),
             ));
         }
@@ -180,9 +183,9 @@ impl CleanupTask {
         // On shutdown, the executor stops after its current batch.
         let control = JobControl::stopped_by(&self.stop);
         // The configuration stands in for the person who would type the name.
-        let consent = Confirmation { typed_name: Some(&target.name), by_policy: true };
+        let confirmation = Confirmation { typed_name: Some(&target.name), by_policy: true };
         let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
-        let executor = PlanExecutor { context, keys, confirmation: consent, control: &control };
+        let executor = PlanExecutor { context, keys, confirmation, control: &control };
         executor.run(plan).await.map(Some)
     }
 }
@@ -198,18 +201,18 @@ fn describe_outcome(
     let name = &target.name;
     match outcome {
         Ok(None) => (format!("cleanup of {name}: no expired rows"), serde_json::json!({})),
-        Ok(Some(applied)) => {
+        Ok(Some(report)) => {
             let mut summary = format!(
                 "cleanup of {name}: deleted {}",
-                format_count(applied.done, "expired row", "expired rows")
+                format_count(report.done, "expired row", "expired rows")
             );
-            let left = applied.skipped + applied.remaining;
+            let left = report.skipped + report.remaining;
             if left > 0 {
                 summary.push_str(&format!(", left {left}"));
             }
             (
                 summary,
-                serde_json::json!({ "done": applied.done, "skipped": applied.skipped, "remaining": applied.remaining }),
+                serde_json::json!({ "done": report.done, "skipped": report.skipped, "remaining": report.remaining }),
             )
         }
         Err(error) => (format!("cleanup of {name} failed: {error}"), serde_json::json!({})),

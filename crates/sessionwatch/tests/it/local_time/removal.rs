@@ -199,7 +199,7 @@ fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
                 .read(|db| {
                     events::last_target_event_at(
                         db,
-                        events::TargetEventKind { kind: "cleanup", target: "app" },
+                        events::TargetEventKind { kind: "cleanup", target: "app", check: "expired-backlog" },
                     )
                 })
                 .unwrap()
