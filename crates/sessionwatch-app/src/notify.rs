@@ -120,7 +120,7 @@ pub(crate) mod tests {
             batch.text
         );
         let one = NotificationBatch::default_text(&messages[..1]);
-        assert_eq!(one, "2 tokens & <more>\n→ end <them>\nsince 2026-01-01 00:00:00 UTC");
+        assert_eq!(one, "2 tokens & <more>\n→ End <them>\nSince 2026-01-01 00:00:00 UTC");
     }
 
     /// A message with attacker-controlled content: long, full of markup, control characters and line breaks.

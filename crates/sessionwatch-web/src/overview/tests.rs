@@ -64,7 +64,8 @@ async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
 #[tokio::test]
 async fn a_target_without_alerts_passes_and_shows_its_figures() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"result": "passing", "stats": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
+    let report = r#"{"result": "passing", "stats": {"active": 1234, "expired": 2, "users_active": 3,
+        "sessions_per_user": 1.5,
         "created_last_hour": null, "duplicate_tokens": 0}, "profile": "authjs-prisma", "duration_ms": 12.4}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;

@@ -209,7 +209,7 @@ fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     ] {
         assert!(text.contains(&format!("{said}{reason}")), "{text}");
     }
-    emergency.says(&["close", "app"], 1, "`evidence` was skipped");
+    emergency.says(&["close", "app"], 1, "1 step was skipped: Freeze the evidence (evidence)");
     // Facts that cannot be known afterwards are not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["step", "done", "app", "--note", "the team knows"], 1, "Next: Verify");

@@ -82,7 +82,7 @@ impl Story {
     fn is_ready(&self, status: u16, targets: &str) {
         testkit::wait_until("readiness", || {
             let (found, text) = self.watch.answer("/readyz");
-            (found, text.split(" targets").next().unwrap()) == (status, targets)
+            (found, text.split(" target").next().unwrap()) == (status, targets)
         });
     }
 

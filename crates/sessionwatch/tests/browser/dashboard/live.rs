@@ -2,16 +2,11 @@
 
 use testkit::ACCOUNT_PASSWORD;
 
-use super::LEAK;
+use super::{LEAK, run_checks_now};
 use crate::{
     driver::{Browser, DESK},
     scene::{Scene, run},
 };
-
-/// Starts a check run now instead of at its scheduled time.
-fn run_checks_now(scene: &Scene) {
-    assert_eq!(testkit::http::post(&scene.daemon.address, "/targets/app/wake", &[], b"").status, 202);
-}
 
 #[test]
 fn the_overview_updates_after_a_leak_and_a_cleanup_even_if_its_connection_was_lost() {
