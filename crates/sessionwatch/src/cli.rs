@@ -246,6 +246,58 @@ impl CliCommand {
     }
 }
 
+impl Failure {
+    /// Prints the failure, and returns the exit code.
+    fn report(&self) -> ExitCode {
+        let hint = match self {
+            Self::Target(error) => Some(error.hint()),
+            Self::Store(error) | Self::Daemon(sessionwatch_app::daemon::DaemonError::Store(error)) => {
+                error.hint().map(str::to_owned)
+            }
+            Self::Act(error) => error.hint(),
+            Self::Logs(error) => error.hint().map(str::to_owned),
+            Self::UsageWithHint { hint, .. } => Some(hint.clone()),
+            _ => None,
+        };
+        let message = match self {
+            // On a terminal the affected lines of the file are shown; elsewhere one line for each problem.
+            // JSON lines must stay one object each, even on a terminal.
+            Self::Config(error)
+                if output::is_stderr_terminal() && !JSON_LOG_ENABLED.load(Ordering::Relaxed) =>
+            {
+                error.render(is_colored(true))
+            }
+            _ => self.to_string(),
+        };
+        print_error(&message, hint.as_deref());
+        if let Self::Act(error) = self {
+            // With stderr closed there is nowhere to report to.
+            let _ = output::masked_stderr().write_all(remediation::render_choices(error).as_bytes());
+        }
+        match self {
+            // A state of the incident, not an error of the command.
+            Self::Act(
+                sessionwatch_app::remediation::ActionError::NotClosable { .. }
+                | sessionwatch_app::remediation::ActionError::EvidenceRequired { .. },
+            ) => ExitCode::from(1),
+            Self::Act(error) if error.is_usage_error() => ExitCode::from(2),
+            Self::Target(error) if error.is_usage_error() => ExitCode::from(2),
+            Self::Address(_) | Self::Config(_) | Self::Usage(_) | Self::UsageWithHint { .. } => {
+                ExitCode::from(2)
+            }
+            Self::Bug(_) => ExitCode::from(BUG_EXIT_CODE),
+            Self::Target(_)
+            | Self::Store(_)
+            | Self::Act(_)
+            | Self::Delivery(_)
+            | Self::Logs(_)
+            | Self::Daemon(_)
+            | Self::Demo(_)
+            | Self::Output(_) => ExitCode::from(3),
+        }
+    }
+}
+
 /// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
 pub const BUG_EXIT_CODE: u8 = 70;
 
