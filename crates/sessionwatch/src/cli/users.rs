@@ -25,7 +25,7 @@ use super::{
     target::TargetArgs,
 };
 
-/// Find users, and show the sessions and the history of a user
+/// Find users, and show a user's sessions and history
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UsersCommand {
     /// Find users by a part of the ID, name, handle or email
