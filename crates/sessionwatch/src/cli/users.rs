@@ -28,7 +28,7 @@ use super::{
 /// Find users, and show a user's sessions and history
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UsersCommand {
-    /// Find users by a part of the ID, name, handle or email
+    /// Find users by ID, name, handle or email
     Find {
         /// Part of the ID, name, handle or email, in upper or lower case
         #[arg(value_name = "TEXT")]
