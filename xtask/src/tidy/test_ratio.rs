@@ -6,8 +6,8 @@ use syn::Item;
 use super::source::{self, SourceFile};
 
 /// Minimum number of test lines per 100 production lines.
-// The goal is 60: raise this with the ratio. Pages are mostly markup, which few lines test: a snapshot of every page, and
-// stories in a browser.
+// The goal is 60: raise this with the ratio. Pages are mostly markup, which few lines test: a snapshot of every page,
+// and stories in a browser.
 const MIN_TEST_PERCENT: usize = 54;
 /// The test helpers, which count as tests.
 const TESTKIT_FOLDER: &str = "crates/testkit/";
