@@ -153,9 +153,15 @@ impl<'g> FileTailer<'g> {
     fn resume_from(
         &mut self,
         place: LogPosition,
-        survey: FileSurvey,
+        mut survey: FileSurvey,
         step: &mut TailBatch,
     ) -> io::Result<()> {
+        // A file that is renamed or packed while the folder is listed is in neither place: the folder is listed again
+        // before a gap is recorded.
+        let is_gone = |checkpoint| matches!(locate_file(checkpoint, &survey), FileLocation::Nowhere);
+        if place.reading.iter().any(is_gone) {
+            survey = self.survey_files()?;
+        }
         (self.rotated_files.done, self.rotated_files.done_before) = (place.done, place.done_before);
         (self.files, self.gaps) = (vec![], vec![]);
         let mut wanted = vec![];
