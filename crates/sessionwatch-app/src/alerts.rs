@@ -88,6 +88,7 @@ pub(crate) fn record_channel_health(
         },
         summary,
         verdict,
+        unknown_reason: None,
         finding: json!({ "action": format!("sessionwatch notifications test {channel}") }),
         subjects: vec![],
     };

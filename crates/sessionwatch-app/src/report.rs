@@ -28,23 +28,36 @@ impl CheckReport {
     /// Returns the overall result: failing if a check fails, else unknown if one could not be decided.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        // A check about the run itself decides only where no other check was requested.
-        let all_aside = self.results.iter().all(|outcome| outcome.outcome.is_informational);
-        let decides = |outcome: &&CheckResult| all_aside || !outcome.outcome.is_informational;
-        let any = |name: &str| {
-            let mut deciding = self.results.iter().filter(decides);
-            deciding.any(|outcome| verdict_name(&outcome.outcome.verdict) == name)
-        };
-        // A report without checks proves nothing.
-        if self.results.is_empty() {
-            "unknown"
-        } else if any("failing") {
-            "failing"
-        } else if any("unknown") {
-            "unknown"
-        } else {
-            "passing"
+        combine_verdicts(self.results.iter().map(|result| SingleVerdict {
+            name: verdict_name(&result.outcome.verdict),
+            is_informational: result.outcome.is_informational,
+        }))
+    }
+
+    /// Returns the report as the document to store. Each check has the time of its last run: a check that did not run
+    /// this time, but still runs on a schedule, keeps the result that it has in the `previous` document.
+    pub(crate) fn to_stored_json(
+        &self,
+        previous: Option<&Value>,
+        now: UtcTimestamp,
+        is_scheduled: impl Fn(&str) -> bool,
+    ) -> Value {
+        let mut document = self.to_json();
+        let mut checks = list_checks(&document).to_vec();
+        for check in &mut checks {
+            check["checked_at"] = clock::format_rfc3339(now).into();
         }
+        let has_run = |id: &str| self.results.iter().any(|result| result.id == id);
+        let is_kept =
+            |check: &&Value| check["id"].as_str().is_some_and(|id| is_scheduled(id) && !has_run(id));
+        checks.extend(previous.map(list_checks).unwrap_or_default().iter().filter(is_kept).cloned());
+        document["result"] = combine_verdicts(checks.iter().map(|check| SingleVerdict {
+            name: check["result"].as_str().unwrap_or("unknown"),
+            is_informational: check["decides"] == false,
+        }))
+        .into();
+        document["checks"] = checks.into();
+        document
     }
 
     /// Returns the report as a JSON document of its own.
@@ -91,6 +104,37 @@ impl CheckReport {
         };
         self.results.iter().map(line).collect()
     }
+}
+
+/// Result of one check, as part of the overall result.
+#[derive(Clone, Copy)]
+struct SingleVerdict<'a> {
+    name: &'a str,
+    is_informational: bool,
+}
+
+/// Returns the overall result: failing if a check fails, else unknown if one could not be decided.
+fn combine_verdicts<'a>(all: impl Iterator<Item = SingleVerdict<'a>> + Clone) -> &'static str {
+    // A check about the run itself decides only where no other check was requested.
+    let all_aside = all.clone().all(|one| one.is_informational);
+    let any = |name: &str| {
+        let mut deciding = all.clone().filter(|one| all_aside || !one.is_informational);
+        deciding.any(|one| one.name == name)
+    };
+    // A report without checks proves nothing.
+    if all.clone().next().is_none() {
+        "unknown"
+    } else if any("failing") {
+        "failing"
+    } else if any("unknown") {
+        "unknown"
+    } else {
+        "passing"
+    }
+}
+
+fn list_checks(document: &Value) -> &[Value] {
+    document["checks"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Renders reports in a format. In JSON they are one document with a list of targets, however many there are.

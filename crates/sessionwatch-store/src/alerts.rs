@@ -1,5 +1,7 @@
 //! Alerts: one row per target and check.
 
+use std::collections::BTreeSet;
+
 use sessionwatch_core::{
     alert::{Alert, AlertState},
     severity::Severity,
@@ -31,13 +33,15 @@ pub struct AlertRecord {
     pub note: Option<String>,
     /// The name of the check's last result; `None` before the first one.
     pub verdict: Option<String>,
+    /// Why the last result is unknown; `None` if it is known, or if the check only describes the run.
+    pub unknown_reason: Option<String>,
     /// The last failing finding, as JSON.
     pub finding: Option<String>,
     /// Time of the last check run.
     pub updated_at: UtcTimestamp,
 }
 
-const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at";
+const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at, unknown_reason";
 
 /// Returns the alert of a check on a target.
 ///
@@ -113,6 +117,16 @@ pub fn count_alerts(db: Tx<'_>) -> Result<Vec<AlertCount>, StoreError> {
     db.query_rows(query, &[])?.iter().map(count).collect()
 }
 
+/// Returns the names of the targets with a check whose last result is unknown.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn list_targets_with_unknown_results(db: Tx<'_>) -> Result<BTreeSet<String>, StoreError> {
+    let query = "SELECT DISTINCT target FROM alerts WHERE unknown_reason IS NOT NULL";
+    db.query_rows(query, &[])?.iter().map(|row| row.read_text(0)).collect()
+}
+
 impl AlertRecord {
     /// Returns the last failing finding with its evidence, or JSON null if there was none.
     ///
@@ -127,7 +141,7 @@ impl AlertRecord {
     }
 }
 
-/// Most alerts per statement: 50 rows of 15 parameters stay below the limits of both databases.
+/// Most alerts per statement: 50 rows of 16 parameters stay below the limits of both databases.
 const MAX_ALERTS_PER_STATEMENT: usize = 50;
 
 /// Stores an alert.
@@ -155,13 +169,14 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
         };
         let rows: Vec<String> = (0..all.len()).map(|number| row(number * width + 1)).collect();
         let statement = format!(
-            "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at)
+            "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at, unknown_reason)
              VALUES {}
              ON CONFLICT (target, check_id) DO UPDATE SET
                state = excluded.state, looks = excluded.looks, clear = excluded.clear, since = excluded.since, told = excluded.told,
                stale = excluded.stale, severity = excluded.severity, summary = excluded.summary,
                acknowledged_by = excluded.acknowledged_by, note = excluded.note, verdict = excluded.verdict,
-               finding = excluded.finding, updated_at = excluded.updated_at",
+               finding = excluded.finding, updated_at = excluded.updated_at,
+               unknown_reason = excluded.unknown_reason",
             rows.join(", ")
         );
         db.execute(&statement, &values)?;
@@ -170,7 +185,7 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
 }
 
 /// Returns the parameters for an alert, in the order of the columns.
-fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
+fn alert_params(record: &AlertRecord) -> [Param<'_>; 16] {
     // States without a counter store zero, so that a later state does not inherit an old count.
     let (failing_runs, passing_runs, since, notified_at) = match record.alert.state {
         AlertState::Resolved => (0, 0, None, None),
@@ -195,6 +210,7 @@ fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
         (&record.verdict).into(),
         (&record.finding).into(),
         record.updated_at.into(),
+        (&record.unknown_reason).into(),
     ]
 }
 
@@ -235,6 +251,7 @@ fn alert_from_row(row: &StoreRow) -> Result<AlertRecord, StoreError> {
         verdict: row.read_optional_known_text(12, |name| VERDICT_NAMES.contains(&name))?,
         finding: row.read_optional_json_text(13)?,
         updated_at: row.read_timestamp(14)?,
+        unknown_reason: row.read_optional_text(15)?,
     })
 }
 
@@ -262,6 +279,7 @@ mod tests {
                     acknowledged_by: Some("ada".into()),
                     note: Some("on it".into()),
                     verdict: Some("failing".into()),
+                    unknown_reason: None,
                     finding: Some("{}".into()),
                     updated_at: at(77),
                 };

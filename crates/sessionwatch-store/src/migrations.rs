@@ -3,7 +3,7 @@
 use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
-pub(crate) const MIGRATIONS: [&str; 13] = [
+pub(crate) const MIGRATIONS: [&str; 14] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -17,6 +17,7 @@ pub(crate) const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/20261129103000_gaps.sql"),
     include_str!("../migrations/20261130120000_terms.sql"),
     include_str!("../migrations/20261130200000_tables.sql"),
+    include_str!("../migrations/20261201100000_unknown_results.sql"),
 ];
 /// What a migration does on PostgreSQL alone, by the number of the migration.
 const POSTGRES_PARTS: [(u32, &str); 1] =

@@ -39,6 +39,7 @@ const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261129103000_gaps.sql"),
     include_str!("../migrations/samples/20261130120000_terms.sql"),
     include_str!("../migrations/samples/20261130200000_tables.sql"),
+    include_str!("../migrations/samples/20261201100000_unknown_results.sql"),
 ];
 /// The numbers of migrations, by the feature they added.
 const HISTORY: usize = 2;
@@ -53,6 +54,7 @@ const CLOCKS: usize = 10;
 const GAPS: usize = 11;
 const TERMS: usize = 12;
 const TABLES_MIGRATION: usize = 13;
+const UNKNOWN_RESULTS: usize = 14;
 
 /// Asserts on the rows written by one migration's version.
 type Assertion = fn(Tx<'_>) -> Result<(), StoreError>;
@@ -101,12 +103,13 @@ fn assert_first(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
         AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(5)) }
     );
     assert_eq!((firing.acknowledged_by.as_deref(), firing.verdict.as_deref()), (Some("ada"), None));
-    assert_eq!(alerts.len(), if version < HISTORY { 2 } else { 3 });
+    let expected = 2 + usize::from(version >= HISTORY) + usize::from(version >= UNKNOWN_RESULTS);
+    assert_eq!(alerts.len(), expected);
     let reached = alerts::find_alert(db, "app", "target-unreachable")?.unwrap();
     assert_eq!(reached.alert.state, AlertState::Resolved);
     let due = outbox::count_messages(db)?;
     assert!(due.iter().any(|(channel, state, _)| channel == "chat" && state == "due"), "{due:?}");
-    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3][version - 1];
+    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3][version - 1];
     assert_eq!(silences::list_active_silences(db, UtcTimestamp::MIN)?.len(), expected, "active silences");
     assert_eq!(audit::verify_chain(db)?, audit::ChainStatus::Intact(1));
     Ok(())
@@ -257,6 +260,11 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     // For messages from before the column existed, the delay starts when the message was written.
     let set = db.query_row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.read_i64(0)?, 5);
+    if version >= UNKNOWN_RESULTS {
+        let reason =
+            alerts::find_alert(db, "shop", "orphaned-sessions")?.and_then(|alert| alert.unknown_reason);
+        assert_eq!(reason.as_deref(), Some("the users cannot be read"));
+    }
     if version >= TABLES_MIGRATION {
         let restored = restores::list_restored_sessions(db, "app")?;
         let expected = restores::RestoredSessions {

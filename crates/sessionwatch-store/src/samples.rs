@@ -18,8 +18,6 @@ use crate::{StoreError, transaction::Tx};
 /// The finer resolutions in seconds (0: every run), each with its retention.
 const FINE_RESOLUTIONS: [(i64, SignedDuration); 2] =
     [(0, SignedDuration::from_hours(2 * 24)), (300, SignedDuration::from_hours(14 * 24))];
-/// Gauge of whether the overall result of a run is unknown: 1 if so, otherwise 0.
-pub const UNKNOWN_RESULT_GAUGE: &str = "unknown";
 /// The coarsest resolution, in seconds. Retained as long as all history.
 const HOURLY_RESOLUTION_SECS: i64 = 3_600;
 
@@ -268,8 +266,6 @@ pub struct LastRun {
     pub at: UtcTimestamp,
     /// `true` if the session table could be read.
     pub succeeded: bool,
-    /// `true` if the overall result is unknown.
-    pub is_unknown: bool,
 }
 
 /// Returns the last check run of a target within two days.
@@ -279,16 +275,11 @@ pub struct LastRun {
 /// If the store cannot be read.
 pub fn find_last_run(db: Tx<'_>, target: &str) -> Result<Option<LastRun>, StoreError> {
     let row = db.query_row(
-        "SELECT at, looks, blind, gauges FROM samples
+        "SELECT at, CASE WHEN looks > blind THEN 1 ELSE 0 END FROM samples
          WHERE target = $1 AND resolution = 0 ORDER BY at DESC LIMIT 1",
         &[target.into()],
     )?;
-    let sample = row.as_ref().map(sample_from_row).transpose()?;
-    Ok(sample.map(|sample| LastRun {
-        at: sample.at,
-        succeeded: sample.runs > sample.failed_runs,
-        is_unknown: sample.gauges.get(UNKNOWN_RESULT_GAUGE).is_some_and(|[mean, ..]| *mean > 0.0),
-    }))
+    row.map(|row| Ok(LastRun { at: row.read_timestamp(0)?, succeeded: row.read_bool(1)? })).transpose()
 }
 
 /// Returns the time of a target's last successful check run: exact for two days, then to five minutes, then to the

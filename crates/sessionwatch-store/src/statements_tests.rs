@@ -16,7 +16,7 @@ const OF_FILES: [&str; 2] = ["pragma_page_count", "sqlite_schema"];
 const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "to_regclass("];
 /// Placeholders in statements: the file, the placeholder, and all its values.
 const INSERTED: [(&str, &str, &[&str]); 8] = [
-    ("alerts.rs", "{}", &["($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"]),
+    ("alerts.rs", "{}", &["($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"]),
     (
         "archive_batches.rs",
         "{passed}",

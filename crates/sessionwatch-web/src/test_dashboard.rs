@@ -65,6 +65,24 @@ impl TestDashboard {
         self.app.store.write(write).unwrap()
     }
 
+    /// Stores the alert of a check whose last result is unknown.
+    pub(super) fn insert_unknown_alert(&self, check: &str, reason: &str) {
+        let record = AlertRecord {
+            target: "app".into(),
+            check: check.into(),
+            alert: Alert::default(),
+            severity: "high".into(),
+            summary: format!("unknown: {reason}"),
+            acknowledged_by: None,
+            note: None,
+            verdict: Some("unknown".into()),
+            unknown_reason: Some(reason.into()),
+            finding: None,
+            updated_at: self.now(),
+        };
+        self.write_store(|db| alerts::upsert_alert(db, &record));
+    }
+
     /// Stores an alert that has been firing for a minute.
     pub(super) fn insert_firing_alert(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
         let updated_at = self.now() - SignedDuration::from_mins(1);
@@ -84,6 +102,7 @@ impl TestDashboard {
             acknowledged_by: None,
             note: None,
             verdict: Some("failing".into()),
+            unknown_reason: None,
             finding: None,
             updated_at,
         };

@@ -33,13 +33,11 @@ pub(super) fn render_unknown_callout(target: &str, status: &TargetStatus) -> Mar
             };
             (format!("{target} cannot be checked"), text)
         }
-        Some(report) => {
-            let checks = report["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let unknown = || checks.iter().filter(|check| check["result"] == "unknown");
-            let mut reasons: Vec<&str> = unknown().filter_map(|check| check["reason"].as_str()).collect();
+        Some(_) => {
+            let mut reasons: Vec<&str> = status.unknown_reasons().collect();
+            let count = format_count(reasons.len() as u64, "check", "checks");
             reasons.sort_unstable();
             reasons.dedup();
-            let count = format_count(unknown().count() as u64, "check", "checks");
             let text = html! {
                 @for reason in reasons.iter().take(MAX_REASONS) {
                     (render_sentence(&capitalize_first(reason))) ". "

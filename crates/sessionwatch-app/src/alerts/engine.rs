@@ -34,6 +34,8 @@ pub(crate) struct CheckObservation<'a> {
     pub(crate) summary: String,
     /// The name of the result.
     pub(crate) verdict: &'static str,
+    /// Why the result is unknown; `None` if it is known, or if the check only describes the run.
+    pub(crate) unknown_reason: Option<&'a str>,
     /// Value, threshold, action and evidence, as JSON.
     pub(crate) finding: Value,
     /// One entry for each affected user or session: the names that identify it (user ID, token prefix). Empty if the
@@ -242,6 +244,7 @@ fn build_next_record(
         acknowledged_by: owner.filter(|_| !over),
         note: note.filter(|_| !over),
         verdict: Some(observation.verdict.to_owned()),
+        unknown_reason: observation.unknown_reason.map(str::to_owned),
         finding: failing.or(finding),
         updated_at: now,
     }
@@ -282,6 +285,7 @@ mod tests {
             },
             summary: format!("now {verdict}"),
             verdict,
+            unknown_reason: None,
             finding: json!({ "value": 2 }),
             subjects: vec![vec!["u1"]],
         }

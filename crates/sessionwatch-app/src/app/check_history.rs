@@ -179,6 +179,7 @@ mod tests {
             acknowledged_by: None,
             note: None,
             verdict: None,
+            unknown_reason: None,
             finding: None,
             updated_at: UtcTimestamp::UNIX_EPOCH,
         }

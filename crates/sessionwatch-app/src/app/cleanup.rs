@@ -285,6 +285,7 @@ mod tests {
             acknowledged_by: acknowledged_by.map(Into::into),
             note: None,
             verdict: None,
+            unknown_reason: None,
             finding: None,
             updated_at: since,
         }

@@ -44,10 +44,11 @@ pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, A
     let config = app.config();
     app.read_store(move |db| {
         let counts = alerts::count_alerts(db)?;
+        let unknown_targets = alerts::list_targets_with_unknown_results(db)?;
         let targets = config.targets.iter().map(|target| {
             let last_run = samples::find_last_run(db, &target.name)?;
-            // Like the report of the run, which is not read.
-            let is_unknown = last_run.is_none_or(|run| !run.succeeded || run.is_unknown);
+            let is_unknown =
+                last_run.is_none_or(|run| !run.succeeded) || unknown_targets.contains(&target.name);
             let state = target_state(counts.iter().filter(|count| count.target == target.name), is_unknown);
             Ok::<_, StoreError>(TargetSummary {
                 name: target.name.clone(),

@@ -114,12 +114,17 @@ impl TargetStatus {
         }
     }
 
-    /// Returns `true` before the first check run, and if the last one could not read the table, or could not evaluate
-    /// a check.
+    /// Returns `true` before the first check run, if the last one could not read the table, and if the last result of
+    /// a table or log check is unknown.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        let result = self.report_document().and_then(|report| report["result"].as_str());
-        !matches!(result, Some("passing" | "failing"))
+        let has_figures = self.report_document().is_some_and(|report| !report["stats"].is_null());
+        !has_figures || self.unknown_reasons().next().is_some()
+    }
+
+    /// Returns why results are unknown: one reason for each such check, in the order of the alerts.
+    pub fn unknown_reasons(&self) -> impl Iterator<Item = &str> {
+        self.alerts.iter().filter_map(|alert| alert.unknown_reason.as_deref())
     }
 
     /// Returns the number of checks that fail, but not yet long enough to notify.

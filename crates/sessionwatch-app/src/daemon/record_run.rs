@@ -13,7 +13,7 @@ use sessionwatch_core::{
 };
 use sessionwatch_store::{
     StoreError, latest_reports,
-    samples::{self, GaugeSample, SampleRetention, UNKNOWN_RESULT_GAUGE},
+    samples::{self, GaugeSample, SampleRetention},
     transaction::Tx,
 };
 use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
@@ -47,11 +47,7 @@ pub(super) struct RunRecord<'a> {
 
 /// Returns the gauges of a run as a sample, which marks a failed run as such.
 pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample {
-    let gauges = metrics::collect_gauges(report).map(|mut gauges| {
-        gauges.push((UNKNOWN_RESULT_GAUGE, if report.verdict() == "unknown" { 1.0 } else { 0.0 }));
-        gauges
-    });
-    GaugeSample::from_run(now, gauges.as_deref())
+    GaugeSample::from_run(now, metrics::collect_gauges(report).as_deref())
 }
 
 /// Records a check run. Returns the number of queued notifications.
@@ -68,8 +64,11 @@ pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreErr
         run.sample,
         SampleRetention { max_age: serve.history_retention, confirmed_now: retention_now },
     )?;
+    let previous = latest_reports::find_report(db, &report.target)?.map(|(_, document)| document);
+    let is_scheduled = |check: &str| run.intervals.contains_key(check);
+    let document = report.to_stored_json(previous.as_ref(), now, is_scheduled);
     // Replaced, not appended: history is kept as samples and events.
-    latest_reports::upsert_report(db, &report.target, &report.to_json().to_string(), now)?;
+    latest_reports::upsert_report(db, &report.target, &document.to_string(), now)?;
     let interval = |check: &str| run.intervals.get(check).copied().unwrap_or_default();
     let checks = report.results.iter().map(|outcome| {
         observe_check(&report.target, outcome, alert_policy(run.rules, outcome, interval(&outcome.id)))
@@ -133,6 +132,7 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
         },
         summary,
         verdict,
+        unknown_reason: None,
         finding: json!({ "action": hint }),
         subjects: vec![],
     }
@@ -140,10 +140,10 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
 
 fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPolicy) -> CheckObservation<'a> {
     let finding = &outcome.outcome;
-    let (state, verdict) = match finding.verdict {
-        CheckVerdict::Passing => (CheckState::Passing, "passing"),
-        CheckVerdict::Failing => (CheckState::Failing, "failing"),
-        CheckVerdict::Unknown(_) => (CheckState::Unknown, "unknown"),
+    let (state, verdict, unknown_reason) = match &finding.verdict {
+        CheckVerdict::Passing => (CheckState::Passing, "passing", None),
+        CheckVerdict::Failing => (CheckState::Failing, "failing", None),
+        CheckVerdict::Unknown(reason) => (CheckState::Unknown, "unknown", Some(reason.as_str())),
     };
     // Evidence is capped: at the cap, other users may be affected, so a silence for the listed ones must not apply.
     let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < MAX_EVIDENCE_ROWS);
@@ -158,6 +158,7 @@ fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPol
         policy,
         summary: finding.summary.clone(),
         verdict,
+        unknown_reason: unknown_reason.filter(|_| !finding.is_informational),
         finding: json!({
             "value": finding.value, "threshold": finding.threshold, "action": outcome.action,
             "evidence": outcome.evidence.iter().map(report::evidence_json).collect::<Vec<_>>(),

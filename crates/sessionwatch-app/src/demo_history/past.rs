@@ -66,6 +66,7 @@ pub(super) fn record_result(
         },
         summary: result.summary.to_owned(),
         verdict: if result.state == CheckState::Failing { "failing" } else { "passing" },
+        unknown_reason: None,
         finding: result.finding,
         subjects: vec![],
     };

@@ -370,28 +370,13 @@ impl WindowedEvents {
         if let Some(first) = latest.first() {
             summary.push_str(&format!("; the latest: {}", summarize_event(first)));
         }
-        // Too many events fail the check even if others may be missing.
-        let verdict = match (count > limit.max, doubt) {
-            (true, _) => CheckVerdict::Failing,
-            (false, Some(why)) => CheckVerdict::Unknown(why.to_owned()),
-            (false, None) => CheckVerdict::Passing,
-        };
-        #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-        let value = Some(count as f64);
         let threshold = format!("> {} in {period}", limit.max);
-        (
-            CheckOutcome {
-                verdict,
-                value,
-                threshold,
-                summary,
-                proving_constraint: None,
-                user_limit: None,
-                evidence_total: Some(count),
-                is_informational: false,
-            },
-            latest,
-        )
+        // Too many events fail the check even if others may be missing.
+        let outcome = match (count > limit.max, doubt) {
+            (false, Some(why)) => CheckOutcome::unknown(threshold, why),
+            (is_failing, _) => CheckOutcome::from_listed_count(is_failing, count, threshold, summary),
+        };
+        (outcome, latest)
     }
 }
 
@@ -468,25 +453,15 @@ fn evaluate_idle_sources(states: &[SourceState<'_>]) -> CheckOutcome {
             format!("`{name}` has been idle since {since}, though it is usually active at this time")
         })
         .collect();
-    let verdict = match (idle.is_empty(), idle_reason(states)) {
-        (false, _) => CheckVerdict::Failing,
-        (true, Some(why)) => CheckVerdict::Unknown(why),
-        (true, None) => CheckVerdict::Passing,
-    };
-    let summary =
-        if idle.is_empty() { "all log sources are as active as usual".to_owned() } else { idle.join("; ") };
-    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    let value = Some(idle.len() as f64);
     let threshold = "idle at a time of usual activity".to_owned();
-    CheckOutcome {
-        verdict,
-        value,
-        threshold,
-        summary,
-        proving_constraint: None,
-        user_limit: None,
-        evidence_total: None,
-        is_informational: false,
+    let count = idle.len() as u64;
+    match (count, idle_reason(states)) {
+        (0, Some(why)) => CheckOutcome::unknown(threshold, &why),
+        (0, None) => {
+            let summary = "all log sources are as active as usual".to_owned();
+            CheckOutcome::from_count(false, count, threshold, summary)
+        }
+        _ => CheckOutcome::from_count(true, count, threshold, idle.join("; ")),
     }
 }
 
@@ -504,18 +479,6 @@ fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimes
         let bytes = bytes.unwrap_or_default();
         summary.push_str(&format!("; the latest, in `{}`: {}{bytes}", source.name, gap.cause.description()));
     }
-    let verdict = if count > limit.max { CheckVerdict::Failing } else { CheckVerdict::Passing };
-    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    let value = Some(count as f64);
     let threshold = format!("> {} in {period}", limit.max);
-    CheckOutcome {
-        verdict,
-        value,
-        threshold,
-        summary,
-        proving_constraint: None,
-        user_limit: None,
-        evidence_total: None,
-        is_informational: false,
-    }
+    CheckOutcome::from_count(count > limit.max, count, threshold, summary)
 }

@@ -74,17 +74,14 @@ impl<'a> CheckInput<'a> {
 impl CheckOutcome {
     /// Creates the outcome of a count.
     #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
-    pub(super) fn from_count(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
+    #[must_use]
+    pub fn from_count(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
         Self::from_value(is_failing, value as f64, threshold, summary)
     }
 
     /// Creates the outcome of a count of all rows that the evidence could list.
-    pub(super) fn from_listed_count(
-        is_failing: bool,
-        value: u64,
-        threshold: String,
-        summary: String,
-    ) -> Self {
+    #[must_use]
+    pub fn from_listed_count(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
         Self { evidence_total: Some(value), ..Self::from_count(is_failing, value, threshold, summary) }
     }
 

@@ -72,7 +72,8 @@ pub(super) struct TargetDetails {
     /// The schedule of the checks, as text.
     schedule: Vec<String>,
     checks: Vec<AlertDto>,
-    /// The report of the last check run, as in `sessionwatch check --format json`; null before the first one.
+    /// The report of the last check run, as in `sessionwatch check --format json`; null before the first one. Each
+    /// check also has `checked_at`: one that did not run this time keeps its last result.
     report: Value,
 }
 

@@ -130,8 +130,9 @@ impl CheckView<'_> {
         if self.alert.verdict.as_deref() != Some("unknown") {
             return html! {};
         }
-        let reason =
-            self.last_result()["reason"].as_str().map(|reason| capitalize_first(&sanitize_text(reason)));
+        // The check may be informational: then only the report has the reason.
+        let reason = self.alert.unknown_reason.as_deref().or(self.last_result()["reason"].as_str());
+        let reason = reason.map(|reason| capitalize_first(&sanitize_text(reason)));
         let since =
             self.check_history.results.last().filter(|(_, name)| name == "unknown").map(|(at, _)| *at);
         let text = html! {

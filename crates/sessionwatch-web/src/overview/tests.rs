@@ -2,7 +2,7 @@ use sessionwatch_app::app::{accounts::AccountRole, status_summary::load_status_s
 use sessionwatch_core::{alert::AlertState, duration::DAY};
 use sessionwatch_store::{
     alerts, latest_reports,
-    samples::{self, GaugeSample, SampleRetention, UNKNOWN_RESULT_GAUGE},
+    samples::{self, GaugeSample, SampleRetention},
 };
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
@@ -39,11 +39,15 @@ async fn a_target_whose_last_run_failed_is_unknown() {
 #[tokio::test]
 async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"result": "unknown", "stats": {"active": 0}, "checks": [
-        {"id": "duplicate-tokens", "result": "unknown", "reason": "the session table is empty"},
-        {"id": "orphaned-sessions", "result": "unknown", "reason": "the session table is empty"},
-        {"id": "slow-check-run", "result": "passing"}]}"#;
-    let run = GaugeSample::from_run(dashboard.now(), Some(&[("active", 0.0), (UNKNOWN_RESULT_GAUGE, 1.0)]));
+    let report = r#"{"result": "unknown", "stats": {"active": 0}}"#;
+    let run = GaugeSample::from_run(dashboard.now(), Some(&[("active", 0.0)]));
+    for (check, reason) in [
+        ("duplicate-tokens", "the session table is empty"),
+        ("orphaned-sessions", "the session table is empty"),
+        ("log-user-mismatch", "no line of `web` has been read yet"),
+    ] {
+        dashboard.insert_unknown_alert(check, reason);
+    }
     dashboard.write_store(|db| {
         latest_reports::upsert_report(db, "app", report, dashboard.now())?;
         let retention = SampleRetention { max_age: DAY, confirmed_now: dashboard.now() };
@@ -53,8 +57,11 @@ async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
     for path in ["/", "/targets/app"] {
         let page = viewer.get(path).await;
         assert!(!page.select_text("h1").contains("healthy"), "{path}");
-        assert_eq!(page.select_text(".callout b"), "2 checks on app could not be evaluated");
-        assert_eq!(page.select_text(".callout p"), "The session table is empty.");
+        assert_eq!(page.select_text(".callout b"), "3 checks on app could not be evaluated");
+        assert_eq!(
+            page.select_text(".callout p"),
+            "No line of web has been read yet. The session table is empty."
+        );
     }
     // The frame of every page agrees, although it reads no report.
     let summary = load_status_summary(&dashboard.app).await.unwrap();

@@ -28,6 +28,7 @@ fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
         acknowledged_by: None,
         note: None,
         verdict: Some("failing".into()),
+        unknown_reason: None,
         finding: None,
         updated_at: scene.clock.now(),
     };

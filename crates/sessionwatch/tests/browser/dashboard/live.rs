@@ -14,6 +14,7 @@ fn the_overview_updates_after_a_leak_and_a_cleanup_even_if_its_connection_was_lo
     run(async {
         let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
+        scene.logged("GET / 200\n");
         browser.shows("app is healthy").await;
         // The daemon restarts. The page reconnects to the event stream without being reloaded.
         let port = scene.daemon.address.rsplit(':').next().unwrap().to_owned();

@@ -1,10 +1,13 @@
 //! Checks that only the daemon can evaluate: comparisons of two check runs, and checks of logs. Each has changes that
 //! pass it and changes that fail it; a new check that has neither fails here.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use serde_json::Value;
-use sessionwatch_app::checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS};
+use serde_json::{Value, json};
+use sessionwatch_app::{
+    app::status_summary::load_status_summary,
+    checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS},
+};
 use sessionwatch_core::{
     duration::{HOUR, SECOND},
     timestamp::UtcTimestamp,
@@ -82,6 +85,54 @@ fn each_comparing_check_passes_on_ordinary_changes_and_fails_for_its_own_reason(
     }
 }
 
+#[test]
+fn a_check_that_is_not_due_keeps_its_result_in_the_report_and_the_state() {
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
+    let shared_token = "INSERT INTO sessions
+        SELECT 'x' || n, 'one-token', n, now() + interval '1 day' FROM generate_series(1, 2) AS n";
+    database.psql(shared_token).unwrap();
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [checks.duplicate-tokens]\ninterval = \"1h\"\n[alerts.critical]\nsuccess_threshold = 1\n",
+        database.url("postgres")
+    );
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    let report = |watch: &Watch| {
+        watch.shared.app.store.read(|db| latest_reports::find_report(db, "app")).unwrap().unwrap().1
+    };
+    let checked_at = |watch: &Watch, id| testkit::find_check_result(&report(watch), id)["checked_at"].clone();
+    let first_run = checked_at(&watch, "duplicate-tokens");
+    watch.to(monday() + MINUTE);
+    assert_eq!(
+        (verdict(&watch, "duplicate-tokens"), &report(&watch)["result"]),
+        ("failing".into(), &json!("failing"))
+    );
+    assert_eq!(checked_at(&watch, "duplicate-tokens"), first_run);
+    assert_ne!(checked_at(&watch, "orphaned-sessions"), first_run);
+    database.psql("DELETE FROM sessions WHERE id = 'x2'").unwrap();
+    watch.to(monday() + HOUR);
+    assert_eq!(
+        (verdict(&watch, "duplicate-tokens"), &report(&watch)["result"]),
+        ("passing".into(), &json!("passing"))
+    );
+    // The table is emptied: the hourly check is not due and still passes, all others are unknown.
+    database.psql("DELETE FROM sessions").unwrap();
+    watch.to(monday() + HOUR + MINUTE);
+    assert_eq!(
+        (verdict(&watch, "duplicate-tokens"), &report(&watch)["result"]),
+        ("passing".into(), &json!("unknown"))
+    );
+    assert!(watch.stop());
+}
+
+/// Returns the state of the target, as all pages show it.
+fn state(watch: &Watch) -> &'static str {
+    let shared = Arc::clone(&watch.shared.app);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let summary = runtime.block_on(load_status_summary(&shared)).unwrap();
+    summary.targets[0].state
+}
+
 /// Sends log lines of the application.
 fn send(watch: &Watch, lines: &str) {
     let headers = [("authorization", "Bearer a-token-for-lines")];
@@ -141,6 +192,9 @@ fn each_log_check_passes_on_ordinary_lines_and_fails_for_its_own_reason() {
         };
         let text = crate::logs::configuration(&database.url("postgres"), &sink.url(), sources);
         let mut watch = Watch::start(folder.path(), &text, monday());
+        // A log that has never delivered a line proves nothing: the target is not healthy.
+        comes_to(&watch, monday(), "log-user-mismatch", "unknown");
+        assert_eq!(state(&watch), "unknown");
         for hour in 0..6 {
             watch.to(monday() + hour * HOUR + MINUTE);
             if is_of_file {
@@ -150,6 +204,8 @@ fn each_log_check_passes_on_ordinary_lines_and_fails_for_its_own_reason() {
             }
         }
         comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "passing");
+        comes_to(&watch, monday() + 5 * HOUR + 3 * MINUTE, "log-user-mismatch", "passing");
+        assert_eq!(state(&watch), "passing");
         trip(check.id, &watch, folder.path());
         let later = if check.kind == LogCheckKind::IdleSource { 7 } else { 6 };
         comes_to(&watch, monday() + later * HOUR, check.id, "failing");
