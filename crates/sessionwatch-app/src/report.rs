@@ -229,8 +229,27 @@ fn result_json(result: &CheckResult, target: &str) -> Value {
 pub fn evidence_json(evidence: &EvidenceRow) -> Value {
     json!({
         "token_prefix": evidence.token_prefix, "id": evidence.id, "user": evidence.user,
+        "created_at": evidence.created_at.map(clock::format_rfc3339),
         "expires_at": evidence.expires_at.map(clock::format_rfc3339), "rows": evidence.rows, "display": evidence.display,
     })
+}
+
+/// Returns a row of evidence as JSON, with the address and user agent of the client. Only for an alert, which the
+/// dashboard shows: reports, notifications and the history are read by more people, and kept for longer.
+#[must_use]
+pub(crate) fn evidence_with_client_json(evidence: &EvidenceRow) -> Value {
+    let mut row = evidence_json(evidence);
+    row["ip"] = evidence.ip.clone().into();
+    row["user_agent"] = evidence.agent.clone().into();
+    row
+}
+
+/// Removes from a finding what only [`evidence_with_client_json`] has.
+pub(crate) fn without_client(mut finding: Value) -> Value {
+    for row in finding["evidence"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        row.retain(|key, _| key != "ip" && key != "user_agent");
+    }
+    finding
 }
 
 /// Describes a row that [`evidence_json`] wrote, in one line as in reports.
@@ -245,6 +264,7 @@ pub fn describe_evidence_json(row: &Value, now: UtcTimestamp) -> String {
         expires_at: text("expires_at").and_then(|at| clock::parse_rfc3339(&at)),
         rows: row["rows"].as_u64().unwrap_or_default(),
         display: display.map(|name| name.as_str().map(str::to_owned)).collect(),
+        ..EvidenceRow::default()
     };
     EvidenceWords::new(&evidence, now).to_line()
 }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// One row behind a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceRow {
     /// Token prefix.
     pub token_prefix: Option<String>,
@@ -23,6 +23,12 @@ pub struct EvidenceRow {
     pub user: Option<String>,
     /// Expiry time.
     pub expires_at: Option<UtcTimestamp>,
+    /// Creation time.
+    pub created_at: Option<UtcTimestamp>,
+    /// IP address of the client.
+    pub ip: Option<String>,
+    /// User agent of the client.
+    pub agent: Option<String>,
     /// Number of rows that this one stands for.
     pub rows: u64,
     /// Columns that help people recognize the user.
@@ -130,7 +136,10 @@ fn parse_evidence_row(row: &[Option<String>]) -> Result<EvidenceRow, TargetError
         user: text(2),
         expires_at: parse_timestamp(row, 3)?,
         rows: parse_count(row, 4)?,
-        display: row.get(5..).unwrap_or_default().to_vec(),
+        created_at: parse_timestamp(row, 5)?,
+        ip: text(6),
+        agent: text(7),
+        display: row.get(8..).unwrap_or_default().to_vec(),
     })
 }
 
@@ -140,13 +149,14 @@ mod tests {
 
     #[test]
     fn an_undecodable_cell_is_an_error() {
-        let row = |expires: &str, rows: &str| {
-            [None, None, None, Some(expires.to_owned()), Some(rows.to_owned())].to_vec()
+        let row = |cells: [&str; 3]| {
+            let [expires, rows, created] = cells.map(|cell| Some(cell.to_owned()));
+            [None, None, None, expires, rows, created].to_vec()
         };
-        assert_eq!(parse_evidence_row(&row("5", "2")).unwrap().rows, 2);
-        for (expires, rows) in [("soon", "2"), ("5", "two")] {
-            let parsed = parse_evidence_row(&row(expires, rows));
-            assert!(matches!(parsed, Err(TargetError::Undecodable(_))), "{expires} {rows}");
+        assert_eq!(parse_evidence_row(&row(["5", "2", "3"])).unwrap().rows, 2);
+        for cells in [["soon", "2", "3"], ["5", "two", "3"], ["5", "2", "then"]] {
+            let parsed = parse_evidence_row(&row(cells));
+            assert!(matches!(parsed, Err(TargetError::Undecodable(_))), "{cells:?}");
         }
     }
 }

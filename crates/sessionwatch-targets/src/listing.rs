@@ -171,12 +171,10 @@ impl ReadSession {
             row.and_then(|row| row.get(1..)).unwrap_or_default().to_vec()
         };
         let evidence = |holder: &UserTotal| EvidenceRow {
-            token_prefix: None,
-            id: None,
             user: Some(holder.user.clone()),
-            expires_at: None,
             rows: holder.sessions,
             display: display(&holder.user),
+            ..EvidenceRow::default()
         };
         Ok(users.iter().map(evidence).collect())
     }

@@ -17,6 +17,7 @@ use crate::{
         NotificationMessage,
         queue::{QueuedMessage, messages_for_channel},
     },
+    report::without_client,
 };
 
 /// Delay before a notification to people is sent, so that several alerts share one message. Critical alerts are sent at
@@ -77,15 +78,17 @@ pub(crate) fn advance_alert(
     let alert = before.as_ref().map_or_else(Alert::default, |record| record.alert);
     let (alert, notice) = alert.advance(observation.state, now, silenced, observation.policy);
     let verdict_before = before.as_ref().and_then(|record| record.verdict.as_deref());
+    // History and notifications have other readers than the alert, and live longer.
+    let finding = without_client(observation.finding.clone());
     let mut events = vec![];
     // The history records changes only: a check that fails all day is one event.
     if verdict_before != Some(observation.verdict) {
-        events.push(build_verdict_event(observation, verdict_before, now));
+        events.push(build_verdict_event(observation, &finding, verdict_before, now));
     }
     let alert = build_next_record(before, observation, alert, now);
     let mut transition = AlertTransition { alert, events, messages: vec![] };
     if let Some(notice) = notice {
-        add_notifications(&mut transition, notice, observation.severity, &observation.finding, context);
+        add_notifications(&mut transition, notice, observation.severity, &finding, context);
     }
     transition
 }
@@ -131,11 +134,11 @@ fn reopen_if_escalated(mut record: AlertRecord, observation: &CheckObservation<'
 
 fn build_verdict_event(
     observation: &CheckObservation<'_>,
+    finding: &Value,
     before: Option<&str>,
     now: UtcTimestamp,
 ) -> EventRecord {
-    let detail =
-        json!({ "before": before, "after": observation.verdict, "finding": observation.finding }).to_string();
+    let detail = json!({ "before": before, "after": observation.verdict, "finding": finding }).to_string();
     EventRecord {
         id: 0,
         at: now,
@@ -297,6 +300,25 @@ mod tests {
 
     fn channels(transition: &AlertTransition) -> Vec<(&str, UtcTimestamp)> {
         transition.messages.iter().map(|message| (message.channel.as_str(), message.send_at)).collect()
+    }
+
+    #[test]
+    fn only_the_alert_itself_keeps_the_address_and_user_agent_of_a_client() {
+        let serve = serve();
+        let evidence = json!([{ "user": "u1", "ip": "203.0.113.7", "user_agent": "curl/8" }]);
+        let seen = CheckObservation {
+            finding: json!({ "value": 1, "evidence": evidence }),
+            ..observation(CheckState::Failing, Severity::Critical)
+        };
+        let context = AlertContext { serve: &serve, silences: &[], skip_channel: None, now: at(1) };
+        let transition = advance_alert(None, &seen, context);
+        assert!(transition.alert.finding.unwrap().contains("203.0.113.7"));
+        assert_eq!((transition.events.len(), transition.messages.len()), (2, 2));
+        let details = transition.events.iter().map(|event| event.detail.clone());
+        let messages = transition.messages.iter().map(|message| format!("{:?}", message.message));
+        for text in details.chain(messages) {
+            assert!(text.contains("u1") && !text.contains("203.0.113.7") && !text.contains("curl"), "{text}");
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPol
         unknown_reason: unknown_reason.filter(|_| !finding.is_informational),
         finding: json!({
             "value": finding.value, "threshold": finding.threshold, "action": outcome.action,
-            "evidence": outcome.evidence.iter().map(report::evidence_json).collect::<Vec<_>>(),
+            "evidence": outcome.evidence.iter().map(report::evidence_with_client_json).collect::<Vec<_>>(),
             "evidence_total": finding.evidence_total,
         }),
         subjects: subjects.collect(),

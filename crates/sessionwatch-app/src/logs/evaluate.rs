@@ -249,6 +249,7 @@ fn event_evidence(event: &LogEventRecord) -> EvidenceRow {
         expires_at: expires.and_then(|at| UtcTimestamp::try_from(at).ok()),
         rows: correlation["sessions"].as_array().map_or(0, |all| all.len() as u64),
         display: display.unwrap_or_default(),
+        ..EvidenceRow::default()
     }
 }
 
@@ -435,7 +436,9 @@ fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceS
 fn idle_reason(states: &[SourceState<'_>]) -> Option<String> {
     // The first reason is enough: one silent source makes the result unknown.
     states.iter().find_map(|SourceState { source, status, last_line_at, .. }| match (status, last_line_at) {
-        (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
+        (SourceStatus::NeverActive, _) => {
+            Some(format!("no line of log source `{}` has been read yet", source.name))
+        }
         (SourceStatus::Idle, Some(at)) => {
             Some(format!("`{}` has been idle since {}", source.name, clock::format_utc(*at)))
         }

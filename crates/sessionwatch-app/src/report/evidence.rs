@@ -111,6 +111,7 @@ mod tests {
             expires_at: Some(now + HOUR / 2),
             rows: 1,
             display: vec![Some("Ada\u{202e}".into()), None, Some("ada@example.org".into())],
+            ..EvidenceRow::default()
         };
         let line = |row: &EvidenceRow| EvidenceWords::new(row, now).to_line();
         assert_eq!(

@@ -114,6 +114,7 @@ fn hostile_text_cannot_break_a_format() {
         expires_at: None,
         rows: 1,
         display: vec![Some("<b>&\"|{0}\u{1b}".into())],
+        ..EvidenceRow::default()
     });
     let reports = [CheckReport { target: "a]]>'b".into(), ..report(vec![hostile]) }];
     let markdown = render_reports(&reports, ReportFormat::Markdown);
@@ -211,6 +212,7 @@ fn stored_evidence_reads_as_in_a_report() {
         expires_at: Some(now + 3 * HOUR),
         rows: 1,
         display: vec![Some("Ada".into()), None, Some("ada@example.org".into())],
+        ..EvidenceRow::default()
     };
     assert_eq!(
         describe_evidence_json(&evidence_json(&row), now),

@@ -3,8 +3,9 @@
 use super::{EvidenceQuery, EvidenceRowKind, QueryBuilder, quote_identifier, timestamps::TimestampExpr};
 
 impl QueryBuilder<'_> {
-    /// Returns the query for rows of evidence: token prefix, row id, user, expiry in microseconds, number of
-    /// rows, then the display columns.
+    /// Returns the query for rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows,
+    /// creation in microseconds, IP address, user agent, then the display columns. A query for people lacks what is
+    /// known about the client.
     #[must_use]
     pub fn evidence_query(&self, rows: EvidenceQuery<'_>, limit: usize) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -26,11 +27,12 @@ impl QueryBuilder<'_> {
             EvidenceRowKind::BeyondPolicy => format!("{} DESC, {by_address}", expiry.sort_expr()),
         };
         format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{client}{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
             prefix = self.token_prefix_expr(),
             id = self.id_text_expr(),
             user = self.cast_to_text(&user),
             end = self.expiry_columns(&expiry),
+            client = if self.standalone { String::new() } else { format!(",\n  {}", self.client_columns()) },
             sessions = self.sessions_source(),
         )
     }

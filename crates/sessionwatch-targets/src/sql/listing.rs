@@ -23,26 +23,15 @@ impl QueryBuilder<'_> {
                 |name| self.cast_to_text(&self.session_column(name)),
             )
         };
-        let shown = |column: &Option<String>| {
-            column.as_deref().map_or_else(
-                || "CAST(NULL AS text)".into(),
-                |name| self.display_text(&self.session_column(name)),
-            )
-        };
         let by = created.as_ref().filter(|_| list.sort == SessionSort::Created).unwrap_or(&expiry);
         let (display, users) = self.display_columns_and_join();
         let select = format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
-             {began},\n  {ip} AS ip,\n  {agent} AS agent{display}",
-            began = created
-                .as_ref()
-                .map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros_expr(&created.value)),
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  {client}{display}",
             prefix = self.token_prefix_expr(),
             id = text(&self.mapping.id),
             user = self.cast_to_text(&self.user_column()),
             expires = self.expiry_columns(&expiry),
-            ip = shown(&self.mapping.ip),
-            agent = shown(&self.mapping.agent),
+            client = self.client_columns(),
         );
         let mut conditions = self.list_conditions(list, &expiry, created.as_ref());
         let direction = if list.ascending { "" } else { " DESC" };
@@ -72,6 +61,25 @@ impl QueryBuilder<'_> {
             conditions = where_clause(&conditions),
             limit = list.limit,
         )
+    }
+
+    /// Returns the columns about the client of a session: creation in microseconds, IP address and user agent.
+    pub(super) fn client_columns(&self) -> String {
+        let text = |column: &Option<String>| {
+            column.as_deref().map_or_else(
+                || "CAST(NULL AS text)".into(),
+                |name| self.display_text(&self.session_column(name)),
+            )
+        };
+        let created = self.mapping.created.as_ref().map_or_else(
+            || "CAST(NULL AS bigint)".into(),
+            |created| {
+                let created = self.timestamp_expr(created);
+                created.micros_expr(&created.value)
+            },
+        );
+        let (ip, agent) = (text(&self.mapping.ip), text(&self.mapping.agent));
+        format!("{created},\n  {ip} AS ip,\n  {agent} AS agent")
     }
 
     /// Returns the query for the number of sessions in a list, counted up to `most`. Page and limit of the list do

@@ -1,22 +1,31 @@
 //! The sessions and users that the check found, and the log events about them.
 
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde_json::Value;
 use sessionwatch_app::{checks::TABLE_CHECKS, report::truncation_note};
 use sessionwatch_clock as clock;
-use sessionwatch_core::{checks::EvidenceKind, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    checks::EvidenceKind, duration::SECOND, plural::format_count, timestamp::UtcTimestamp,
+};
 
 use super::CheckView;
 use crate::{
     components::{Card, Column, DataTable, render_user},
-    format::{percent_encode, render_moment, render_relative_time, sanitize_text},
+    device::Device,
+    format::{format_length, percent_encode, render_moment, render_relative_time, sanitize_text},
 };
 
 /// A row of evidence, with foreign text sanitized.
 #[derive(Clone, Debug)]
 struct EvidenceRow {
     token_prefix: Option<String>,
+    /// Row id of the session, as it is stored.
+    id: Option<String>,
     user: Option<EvidenceUser>,
+    device: Option<String>,
+    ip: Option<String>,
+    created_at: Option<UtcTimestamp>,
     expires_at: Option<UtcTimestamp>,
     /// Number of sessions that the row stands for.
     sessions: u64,
@@ -49,7 +58,11 @@ impl EvidenceRow {
         });
         Self {
             token_prefix: text("token_prefix").map(sanitize_text),
+            id: text("id").map(str::to_owned),
             user,
+            device: text("user_agent").map(|agent| Device::from_agent(agent).name),
+            ip: text("ip").map(sanitize_text),
+            created_at: text("created_at").and_then(clock::parse_rfc3339),
             expires_at: text("expires_at").and_then(clock::parse_rfc3339),
             sessions: row["rows"].as_u64().unwrap_or(0),
         }
@@ -161,6 +174,36 @@ fn count_evidence(rows: &[EvidenceRow]) -> String {
     text
 }
 
+/// Says how the sessions of a token began, where that suggests one cause: `created within 3 s, from 2 addresses`.
+fn describe_origin(group: RowGroup<'_>) -> Option<String> {
+    /// Sessions that began further apart have nothing in common.
+    const MAX_SPREAD: SignedDuration = SignedDuration::from_mins(10);
+    if group.len() < 2 {
+        return None;
+    }
+    let created: Option<Vec<UtcTimestamp>> = group.iter().map(|row| row.created_at).collect();
+    let created = created.and_then(|times| Some(times.iter().max()?.duration_since(*times.iter().min()?)));
+    let created = match created {
+        Some(spread) if spread < SECOND => Some("created at the same time".to_owned()),
+        Some(spread) if spread <= MAX_SPREAD => Some(format!("created within {}", format_length(spread))),
+        _ => None,
+    };
+    let mut addresses: Vec<&str> = group.iter().filter_map(|row| row.ip.as_deref()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let addresses = (addresses.len() > 1).then(|| format!("from {} addresses", addresses.len()));
+    let parts: Vec<String> = [created, addresses].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Which columns about the client of a session the evidence has.
+#[derive(Clone, Copy, Debug)]
+struct ClientColumns {
+    device: bool,
+    ip: bool,
+    created: bool,
+}
+
 /// The evidence as a table.
 #[derive(Clone, Copy, Debug)]
 struct EvidenceTable<'a> {
@@ -173,6 +216,10 @@ impl EvidenceTable<'_> {
     fn render(self) -> Markup {
         let is_grouped = self.is_grouped();
         let mut columns = vec![Column::fill("User")];
+        let client = self.client_columns();
+        columns.extend(client.device.then_some(Column::text("Device")));
+        columns.extend(client.ip.then_some(Column::text("IP address")));
+        columns.extend(client.created.then_some(Column::number("Created")));
         if self.has_tokens {
             columns.push(Column::number("Expires"));
         }
@@ -192,6 +239,15 @@ impl EvidenceTable<'_> {
             }
         };
         DataTable { label: "Evidence", class: "table-cards table-dense", columns: &columns, rows }.render()
+    }
+
+    fn client_columns(self) -> ClientColumns {
+        let any = |has: fn(&EvidenceRow) -> bool| self.rows.iter().any(has);
+        ClientColumns {
+            device: any(|row| row.device.is_some()),
+            ip: any(|row| row.ip.is_some()),
+            created: any(|row| row.created_at.is_some()),
+        }
     }
 
     /// Returns `true` if a token is on several rows, which then follow each other.
@@ -219,6 +275,7 @@ impl EvidenceTable<'_> {
             tr.group { td.span colspan=(width) { span.row {
                 @if let Some(prefix) = prefix { code.mono.strong { (prefix) "…" } } @else { "No token" }
                 " " span { (owners) }
+                @if let Some(origin) = describe_origin(group) { " " span.muted.hide-s { "· " (origin) } }
             } } }
         }
     }
@@ -228,6 +285,7 @@ impl EvidenceTable<'_> {
         html! {
             tr {
                 td.fill { (self.render_user_cell(row)) }
+                (self.render_client_cells(row))
                 @if self.has_tokens {
                     td.num.muted.span data-l="Expires" {
                         @match row.expires_at { Some(at) => (render_relative_time(at, now)), None => "never" }
@@ -237,6 +295,24 @@ impl EvidenceTable<'_> {
                 @if self.has_tokens && !self.is_grouped() {
                     td.span { @if let Some(prefix) = &row.token_prefix { code.mono { (prefix) "…" } } }
                 }
+            }
+        }
+    }
+
+    fn render_client_cells(self, row: &EvidenceRow) -> Markup {
+        let (shown, now) = (self.client_columns(), self.view.shell.now);
+        // The side panel of the sessions page has all that is known about the session.
+        let session = row.id.as_ref().map(|id| {
+            let target = percent_encode(&self.view.alert.target);
+            format!("/targets/{target}/sessions?open={}", percent_encode(id))
+        });
+        html! {
+            @if shown.device {
+                td.span { @if let Some(device) = &row.device { a href=[session] { (device) } } }
+            }
+            @if shown.ip { td.mono.hide-s { @if let Some(ip) = &row.ip { (ip) } } }
+            @if shown.created {
+                td.num.muted.hide-s { @if let Some(at) = row.created_at { (render_moment(at, now)) } }
             }
         }
     }
@@ -262,6 +338,27 @@ mod tests {
 
     fn row(token: &str, user: &str) -> EvidenceRow {
         EvidenceRow::parse(&serde_json::json!({ "token_prefix": token, "user": user, "rows": 1 }))
+    }
+
+    #[test]
+    fn sessions_of_one_token_are_said_to_begin_together() {
+        let session = |seconds: i64, ip: Option<&str>| EvidenceRow {
+            created_at: Some(UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)),
+            ip: ip.map(str::to_owned),
+            ..row("a", "1")
+        };
+        let (here, there) = (Some("192.0.2.1"), Some("192.0.2.2"));
+        for (group, text) in [
+            ([session(0, here), session(0, here)], Some("created at the same time")),
+            ([session(0, here), session(3, there)], Some("created within 3 s, from 2 addresses")),
+            ([session(600, None), session(0, None)], Some("created within 10 min")),
+            ([session(601, here), session(0, there)], Some("from 2 addresses")),
+            ([session(601, here), session(0, None)], None),
+            ([session(1, here), row("a", "2")], None),
+        ] {
+            assert_eq!(describe_origin(&group).as_deref(), text);
+        }
+        assert_eq!(describe_origin(&[session(0, here)]), None);
     }
 
     #[test]
