@@ -91,32 +91,39 @@ pub(super) async fn show_overview(
 fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
     let open = firing.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
     let acknowledged = firing.len() as u64 - open;
-    let with_state = |state: &str| rows.iter().filter(|row| row.status.state() == state).count() as u64;
+    let with_state = |state: &str| -> Vec<&str> {
+        let some = rows.iter().filter(|row| row.status.state() == state);
+        some.map(|row| row.target.name.as_str()).collect()
+    };
     let (unknown, pending) = (with_state("unknown"), with_state("pending"));
-    let targets = targets_text;
+    // One target is named, more are counted.
+    let targets = |some: &[&str]| match some {
+        [name] => (*name).to_owned(),
+        _ => targets_text(some.len() as u64),
+    };
     let headline = if rows.is_empty() {
         "No targets yet".to_owned()
     } else if open > 0 {
         format!("{} attention", format_count(open, "problem needs", "problems need"))
-    } else if unknown > 0 {
-        format!("The state of {} is unknown", targets(unknown))
-    } else if pending > 0 {
-        format!("{} may have a problem", targets(pending))
+    } else if !unknown.is_empty() {
+        format!("The state of {} is unknown", targets(&unknown))
+    } else if !pending.is_empty() {
+        format!("{} may have a problem", targets(&pending))
     } else if acknowledged > 0 {
         format!("{}, acknowledged", format_count(acknowledged, "problem", "problems"))
     } else if let [row] = rows {
         format!("{} is healthy", row.target.name)
     } else {
-        format!("All {} are healthy", targets(rows.len() as u64))
+        format!("All {} are healthy", targets_text(rows.len() as u64))
     };
     let lead = html! {
         @if open > 0 && rows.len() > 1 { (render_problem_targets(rows)) " " }
         @if open > 0 && acknowledged > 0 {
             (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. "
         }
-        @if open > 0 && unknown > 0 { "The state of " (targets(unknown)) " is unknown. " }
-        @if !rows.is_empty() && open + unknown == 0 {
-            @if pending > 0 {
+        @if open > 0 && !unknown.is_empty() { "The state of " (targets(&unknown)) " is unknown. " }
+        @if !rows.is_empty() && open == 0 && unknown.is_empty() {
+            @if !pending.is_empty() {
                 "A check failed for the first time. "
                 "It is confirmed by the next runs before anybody is notified."
             } @else if acknowledged == 0 { "No check fails." }

@@ -20,7 +20,7 @@ async fn without_targets_the_page_shows_how_to_configure_one_and_no_status() {
 async fn a_target_that_was_never_checked_is_unknown() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("h1"), "The state of 1 target is unknown");
+    assert_eq!(page.select_text("h1"), "The state of app is unknown");
     assert_eq!(page.select_text(".callout b"), "app has not been checked yet");
     assert_eq!(page.select_texts(".stat-value"), ["–"; 6]);
     assert_eq!(page.select_text("main .pill-unknown"), "Unknown");
@@ -44,7 +44,7 @@ async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
     for (check, reason) in [
         ("duplicate-tokens", "the session table is empty"),
         ("orphaned-sessions", "the session table is empty"),
-        ("log-user-mismatch", "no line of `web` has been read yet"),
+        ("log-user-mismatch", "no line of log source `web` has been read yet"),
     ] {
         dashboard.insert_unknown_alert(check, reason);
     }
@@ -60,7 +60,7 @@ async fn a_target_whose_checks_could_not_be_evaluated_is_not_healthy() {
         assert_eq!(page.select_text(".callout b"), "3 checks on app could not be evaluated");
         assert_eq!(
             page.select_text(".callout p"),
-            "No line of web has been read yet. The session table is empty."
+            "No line of log source web has been read yet. The session table is empty."
         );
     }
     // The frame of every page agrees, although it reads no report.
@@ -130,7 +130,7 @@ async fn a_check_that_fails_but_does_not_notify_yet_is_not_passing() {
     pending.alert.state = AlertState::Pending { failing_runs: 1, since: dashboard.now() };
     dashboard.write_store(|db| alerts::upsert_alert(db, &pending));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("h1"), "1 target may have a problem");
+    assert_eq!(page.select_text("h1"), "app may have a problem");
 }
 
 #[tokio::test]

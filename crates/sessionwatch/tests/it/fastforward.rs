@@ -264,6 +264,8 @@ impl Apart {
 
     /// Host and port of its listener.
     pub(crate) fn address(&self) -> &str {
+        // With a limit: a daemon that never prints its address must fail the test rather than hang it.
+        testkit::wait_until("the daemon prints its address", || self.address.get().is_some());
         self.address.wait()
     }
 
@@ -274,7 +276,7 @@ impl Apart {
 
     /// Returns the status and the body of a page.
     pub(crate) fn answer(&self, path: &str) -> (u16, String) {
-        let answer = testkit::http::get(self.address.wait(), path);
+        let answer = testkit::http::get(self.address(), path);
         (answer.status, answer.body)
     }
 
