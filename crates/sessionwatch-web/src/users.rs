@@ -1,5 +1,6 @@
 //! Users of a target: those with the most sessions, the search, and the page of one user.
 
+mod logins_per_day;
 mod timeline;
 mod user;
 

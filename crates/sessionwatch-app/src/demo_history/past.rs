@@ -1,10 +1,11 @@
 //! Alerts and events of the past, written as a daemon would have written them.
 
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     alert::{AlertPolicy, CheckState},
     checks::TABLE_CHECKS,
-    duration::{HOUR, MINUTE},
+    duration::{DAY, HOUR, MINUTE, SECOND},
     severity::Severity,
     timestamp::UtcTimestamp,
 };
@@ -173,8 +174,19 @@ pub(super) fn record_shared_tokens(
     serve: &ServeConfig,
     past: &Milestones,
 ) -> Result<(), StoreError> {
-    let evidence =
-        INCIDENT_PAIRS.iter().flatten().map(|customer| json!({ "user": people::customer_id(*customer) }));
+    let evidence = INCIDENT_PAIRS.iter().zip(1..).flat_map(|(pair, number)| {
+        let session = move |customer: &u64| {
+            let (person, device) = (people::invent_customer(*customer), people::invent_device(*customer, 0));
+            json!({
+                "token_prefix": format!("5e1{number}c07a"), "user": person.id, "rows": 1,
+                "created_at": clock::format_rfc3339(past.leak - SECOND * 8 * number),
+                "expires_at": clock::format_rfc3339(past.leak + DAY * 30),
+                "ip": device.ip_address, "user_agent": device.user_agent,
+                "display": [person.name, person.email],
+            })
+        };
+        pair.iter().map(session)
+    });
     let found = PastResult {
         target: SHOP_TARGET,
         check: "duplicate-tokens",
@@ -238,14 +250,16 @@ pub(super) fn record_test_account(
     serve: &ServeConfig,
     past: &Milestones,
 ) -> Result<(), StoreError> {
-    let check = "user-session-excess";
+    let (check, person) = ("user-session-excess", people::invent_customer(TEST_ACCOUNT));
     let found = PastResult {
         target: SHOP_TARGET,
         check,
         state: CheckState::Failing,
         summary: "1 user has more than 12 active sessions (highest: 37)",
         finding: json!({
-            "value": 37, "threshold": "> 12", "evidence": [{ "user": people::customer_id(TEST_ACCOUNT) }],
+            "value": 37, "threshold": "> 12", "evidence": [{
+                "user": person.id, "rows": 37, "display": [person.name, person.email],
+            }],
         }),
         at: past.test_account,
     };

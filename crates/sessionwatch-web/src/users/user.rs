@@ -20,7 +20,7 @@ use sessionwatch_core::{
     plural::{format_count, format_number},
 };
 
-use super::timeline::render_user_timeline;
+use super::{logins_per_day::LoginsPerDay, timeline::render_user_timeline};
 use crate::{
     PageResult,
     components::{
@@ -93,7 +93,7 @@ impl UserPage<'_> {
             (self.render_callouts())
             (self.render_tiles())
             div.cols {
-                div.stack { (self.render_sessions()) }
+                div.stack { (self.render_sessions()) (self.logins_per_day().render()) }
                 (render_user_timeline(self.target, self.listed_rows(), &self.activity, self.shell.now))
             }
             @if self.shell.can_respond() { (self.render_dialogs()) }
@@ -108,6 +108,10 @@ impl UserPage<'_> {
         let Ok(found) = &self.sessions else { return vec![] };
         let is_active = |row: &&SessionRow| report::session_status(row.expires_at, found.now) != "expired";
         found.rows.iter().filter(is_active).collect()
+    }
+
+    fn logins_per_day(&self) -> LoginsPerDay {
+        LoginsPerDay::count(self.listed_rows().iter().filter_map(|row| row.created_at), self.shell.now)
     }
 
     fn session_mark(&self, row: &SessionRow) -> SessionMark {
