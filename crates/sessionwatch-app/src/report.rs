@@ -220,7 +220,7 @@ fn result_json(result: &CheckResult, target: &str) -> Value {
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
         "proof": finding.proving_constraint, "action": result.action, "fix": fix, "decides": !finding.is_informational,
         "evidence": result.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
-        "evidence_total": finding.evidence_total,
+        "evidence_total": finding.evidence_total, "user_limit": finding.user_limit,
     })
 }
 

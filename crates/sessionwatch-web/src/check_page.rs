@@ -153,6 +153,13 @@ impl CheckView<'_> {
         self.results().into_iter().find_map(|result| result[key].as_str()).unwrap_or_default()
     }
 
+    /// Returns the number of sessions that the check permits per user: in the result that applies now, which may be
+    /// stricter than the configuration.
+    fn user_limit(&self) -> u64 {
+        let found = self.results().into_iter().find_map(|result| result["user_limit"].as_u64());
+        found.unwrap_or(self.config.checks.thresholds.user_session_excess.max)
+    }
+
     /// Returns the last failing result and that of the last run, the one that applies now first.
     fn results(&self) -> [&Value; 2] {
         let [finding, last] = [&self.details.finding, self.last_result()];

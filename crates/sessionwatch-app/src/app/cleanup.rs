@@ -142,7 +142,7 @@ impl CleanupCandidate {
         let result = find_result(report, kind);
         let alert = alerts.iter().find(|alert| alert.check == kind.check_id());
         let stats = &report["stats"];
-        let user_limit = (kind == CleanupKind::Excess).then(|| limit_from_threshold(result)).flatten();
+        let user_limit = (kind == CleanupKind::Excess).then(|| read_user_limit(result)).flatten();
         let excess_users = count_users_above(result, user_limit);
         let count = match kind {
             CleanupKind::Duplicates => stats["duplicate_tokens"].as_u64(),
@@ -196,9 +196,9 @@ fn find_result(report: &Value, kind: CleanupKind) -> &Value {
     checks.iter().find(|check| check["id"] == kind.check_id()).unwrap_or(&Value::Null)
 }
 
-/// Returns the number of a threshold such as `> 5 (outlier)`.
-fn limit_from_threshold(result: &Value) -> Option<u64> {
-    result["threshold"].as_str()?.trim_start_matches("> ").split(' ').next()?.parse().ok()
+/// Returns the number of sessions that the check permits per user.
+fn read_user_limit(result: &Value) -> Option<u64> {
+    result["user_limit"].as_u64()
 }
 
 /// Counts the users in the evidence who have more sessions than the limit; zero if the check passes.
@@ -224,8 +224,7 @@ pub async fn find_user_limit(app: &Arc<AppState>, target: &str) -> Result<u64, A
     let (name, max) = (app.target(target)?.name, app.config().checks.thresholds.user_session_excess.max);
     app.read_store(move |db| {
         let report = latest_reports::find_report(db, &name)?;
-        let limit =
-            report.and_then(|(_, report)| limit_from_threshold(find_result(&report, CleanupKind::Excess)));
+        let limit = report.and_then(|(_, report)| read_user_limit(find_result(&report, CleanupKind::Excess)));
         Ok::<_, StoreError>(limit.unwrap_or(max))
     })
     .await
@@ -301,7 +300,7 @@ mod tests {
                 { "id": "expired-backlog", "severity": "low", "result": "failing" },
                 { "id": "orphaned-sessions", "severity": "high", "result": "unknown", "reason": "no users" },
                 { "id": "user-session-excess", "severity": "medium", "result": "failing",
-                  "threshold": "> 5 (outlier)", "evidence": [{ "rows": 9 }, { "rows": 6 }, { "rows": 5 }] },
+                  "threshold": "> 5 (outlier)", "user_limit": 5, "evidence": [{ "rows": 9 }, { "rows": 6 }, { "rows": 5 }] },
             ],
         });
         let alerts = [alert("duplicate-tokens", None), alert("expired-backlog", Some("ada"))];

@@ -162,7 +162,7 @@ fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPol
         finding: json!({
             "value": finding.value, "threshold": finding.threshold, "action": outcome.action,
             "evidence": outcome.evidence.iter().map(report::evidence_with_client_json).collect::<Vec<_>>(),
-            "evidence_total": finding.evidence_total,
+            "evidence_total": finding.evidence_total, "user_limit": finding.user_limit,
         }),
         subjects: subjects.collect(),
     }

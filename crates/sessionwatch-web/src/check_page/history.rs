@@ -40,11 +40,13 @@ impl CheckView<'_> {
 
     fn render_chart(&self, gauge: &str) -> Markup {
         let period = self.range.period(self.shell.now);
+        let mut thresholds = self.config.checks.thresholds.clone();
+        thresholds.user_session_excess.max = self.user_limit();
         Chart {
             period,
             line: ChartSeries { label: gauge_title(gauge), points: self.check_history.values.clone() },
             bars: None,
-            limits: check_limits(&self.alert.check, &self.config.checks.thresholds, self.stored_sessions()),
+            limits: check_limits(&self.alert.check, &thresholds, self.stored_sessions()),
             firing: self.check_history.firing.clone(),
             markers: chart_markers(&self.check_history.target_events, period),
         }

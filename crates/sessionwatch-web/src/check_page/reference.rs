@@ -21,8 +21,7 @@ impl CheckView<'_> {
     /// Renders the next step in words, and the commands that do it.
     pub(super) fn render_what_to_do(&self) -> Markup {
         let action = capitalize_first(self.result_text("action"));
-        let keep = self.config.checks.thresholds.user_session_excess.max;
-        let commands = fix_commands(&self.alert.check, &self.alert.target, Some(keep));
+        let commands = fix_commands(&self.alert.check, &self.alert.target, Some(self.user_limit()));
         if self.failing_since().is_none() || action.is_empty() && commands.is_empty() {
             return html! {};
         }

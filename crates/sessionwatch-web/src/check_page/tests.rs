@@ -1,8 +1,11 @@
 use axum::http::StatusCode;
 use jiff::SignedDuration;
 use sessionwatch_app::app::accounts::AccountRole;
-use sessionwatch_core::alert::AlertState;
-use sessionwatch_store::{alerts, latest_reports};
+use sessionwatch_core::{alert::AlertState, duration::DAY};
+use sessionwatch_store::{
+    alerts, latest_reports,
+    samples::{self, GaugeSample, SampleRetention},
+};
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
@@ -23,8 +26,11 @@ async fn everything_about_a_check_is_shown_as_text() {
     let mut record = dashboard.insert_firing_alert("duplicate-tokens", "critical", "2 shared tokens");
     let evidence = serde_json::json!([{
         "token_prefix": "abcdefgh",
+        "id": "a b",
         "user": HOSTILE_TEXT,
         "rows": 1,
+        "ip": HOSTILE_TEXT,
+        "user_agent": HOSTILE_TEXT,
         "display": [HOSTILE_TEXT, "ada@example.org"],
     }]);
     let log_events = serde_json::json!([{
@@ -49,6 +55,9 @@ async fn everything_about_a_check_is_shown_as_text() {
     assert_eq!(page.select_texts("div.pills .pill"), ["Critical", "Firing for 60 s"]);
     assert_eq!(page.select_texts("section[aria-labelledby=evidence] td code"), ["abcdefgh…"]);
     page.assert_shows_hostile_text("section[aria-labelledby=evidence] td.fill");
+    page.assert_shows_hostile_text("section[aria-labelledby=evidence] td.mono");
+    let links = page.select_attributes("section[aria-labelledby=evidence] td.span a", "href");
+    assert_eq!(links, ["/targets/app/sessions?open=a%20b"]);
     page.assert_shows_hostile_text("section[aria-labelledby=log-events] li");
     page.assert_shows_hostile_text("section[aria-labelledby=what-to-do] p");
     page.assert_shows_hostile_text("section[aria-labelledby=timeline] li");
@@ -193,4 +202,23 @@ async fn a_check_without_a_gauge_shows_its_results() {
     assert_eq!(page.count_elements("svg.strip rect"), 84);
     assert_eq!(page.count_elements("nav.seg"), 0);
     assert_eq!(page.count_elements("section[aria-labelledby=runbook], section[aria-labelledby=query]"), 0);
+}
+
+#[tokio::test]
+async fn the_fix_and_the_chart_use_the_limit_of_the_last_run() {
+    let dashboard = TestDashboard::new();
+    let mut record = dashboard.insert_firing_alert("user-session-excess", "medium", "2 users have too many");
+    let finding = serde_json::json!({ "value": 9, "threshold": "> 5 (outlier)", "user_limit": 5 });
+    record.finding = Some(finding.to_string());
+    let run = GaugeSample::from_run(dashboard.now(), Some(&[("max_per_user", 9.0)]));
+    dashboard.write_store(|db| {
+        alerts::upsert_alert(db, &record)?;
+        let retention = SampleRetention { max_age: DAY, confirmed_now: dashboard.now() };
+        samples::record_sample(db, "app", &run, retention)
+    });
+    let page =
+        dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app/checks/user-session-excess").await;
+    let commands = page.select_texts("section[aria-labelledby=what-to-do] pre");
+    assert_eq!(commands, ["sessionwatch cleanup excess app --keep 5"]);
+    assert!(page.body.contains("Fails above 5"), "{}", page.body);
 }
