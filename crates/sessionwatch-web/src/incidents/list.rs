@@ -182,14 +182,14 @@ fn render_closed_incidents(closed: &[IncidentRecord], now: UtcTimestamp) -> Mark
         @for incident in closed {
             @let path = incident_path(&incident.id);
             tr {
-                td.up { (render_severity(incident)) }
-                td.fill.span { a href=(path) { (incident_headline(incident)) } " " span.mono.muted { (incident.id) } }
+                td.first { (render_severity(incident)) }
+                td.fill.span.below { a href=(path) { (incident_headline(incident)) } " " span.mono.muted { (incident.id) } }
                 td.hide-s {
                     a.link href={ "/targets/" (percent_encode(&incident.target)) } { (sanitize_text(&incident.target)) }
                 }
                 td.num.hide-s { (after(incident, incident.contained_at)) }
                 td.num.end.span data-l="Closed after" { (after(incident, incident.closed_at)) }
-                td.num.hide-s { @if let Some(at) = incident.closed_at { (render_relative_time(at, now)) } }
+                td.num.up { @if let Some(at) = incident.closed_at { (render_relative_time(at, now)) } }
                 td.end.span { a.link href={ (path) "/report" } { "Report" } }
             }
         }

@@ -119,7 +119,7 @@ fn render_event(event: &LogEventRecord, list: &EventList<'_>) -> Markup {
             td.up { (render_moment(event.at.unwrap_or(event.read_at), list.now)) }
             td.level.hide-s[event.severity.is_none()] { (render_level(event.severity.as_deref())) }
             td.first title=(event.kind) { (render_pill(PillTone::Quiet, kind_icon(&event.kind), name)) }
-            td { (render_users(event, base.as_deref())) }
+            td.users { (render_users(event, base.as_deref())) }
             td.session.span[event.severity.is_some()] { (render_session(event, base.as_deref())) }
             td.reason.span.muted title=[event.reason.as_deref().map(sanitize_text)] {
                 @if let Some(reason) = &event.reason { (sanitize_text(reason)) }
