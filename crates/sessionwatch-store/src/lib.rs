@@ -17,7 +17,11 @@ pub mod latest_reports;
 pub mod layouts;
 pub mod leases;
 pub mod log_events;
+#[cfg(test)]
+mod log_events_tests;
 pub mod log_sources;
+#[cfg(test)]
+mod log_sources_tests;
 pub mod outbox;
 pub mod plans;
 pub mod restores;
