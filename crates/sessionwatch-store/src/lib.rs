@@ -15,6 +15,8 @@ pub mod events;
 pub mod incidents;
 pub mod latest_reports;
 pub mod layouts;
+#[cfg(test)]
+mod layouts_tests;
 pub mod leases;
 pub mod log_events;
 #[cfg(test)]
