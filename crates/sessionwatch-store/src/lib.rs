@@ -43,6 +43,8 @@ mod error;
 mod file_creation;
 mod file_identity;
 mod health;
+#[cfg(test)]
+mod hostile_text_tests;
 mod migrations;
 #[cfg(test)]
 mod migrations_tests;
