@@ -48,6 +48,8 @@ mod hostile_text_tests;
 mod migrations;
 #[cfg(test)]
 mod migrations_tests;
+#[cfg(test)]
+mod permission_tests;
 mod postgres;
 mod read_only;
 mod read_pool;
