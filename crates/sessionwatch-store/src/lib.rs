@@ -36,6 +36,8 @@ pub mod snapshots;
 pub mod transaction;
 
 mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod database_copy;
 #[cfg(test)]
 mod decoding_tests;
