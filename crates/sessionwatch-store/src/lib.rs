@@ -54,6 +54,8 @@ mod migrations_tests;
 mod permission_tests;
 mod postgres;
 mod read_only;
+#[cfg(test)]
+mod read_only_tests;
 mod read_pool;
 mod sqlite;
 mod sqlite_store;
