@@ -94,8 +94,11 @@ pub(super) fn dashboard_with_sessions(sessions: &[TestSession<'_>]) -> (tempfile
         })
         .unwrap();
     drop(database);
+    let key = folder.path().join("archive.key");
     let config = format!(
-        "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n[target.mapping]\n{MAPPING}\n",
+        "[actions]\narchive_identity = \"{}\"\n
+        [[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n[target.mapping]\n{MAPPING}\n",
+        key.display(),
         path.display()
     );
     (folder, TestDashboard::with_config(&config))

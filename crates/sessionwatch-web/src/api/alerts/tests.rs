@@ -140,6 +140,7 @@ async fn the_pages_of_a_list_hold_every_event_once_and_latest_first() {
                 page.items().into_iter().map(|event| event["summary"].as_str().unwrap().to_owned());
             found.extend(summaries);
             pages += 1;
+            assert!(found.len() <= expected.len(), "{limit}: an event is listed twice");
             match page.json()["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,

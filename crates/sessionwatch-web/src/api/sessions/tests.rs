@@ -65,6 +65,7 @@ async fn list_ids(client: &ApiClient<'_>, query: &str) -> Vec<String> {
     loop {
         let page = client.get(&format!("/api/v1/targets/app/sessions?{query}{cursor}")).await;
         ids.extend(page.items().iter().map(|session| session["id"].as_str().unwrap().to_owned()));
+        assert!(ids.len() < 10_000, "{query}: a session is listed twice");
         match page.json()["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return ids,
