@@ -202,3 +202,6 @@ pub(crate) fn find_cause<T: std::error::Error + 'static>(error: &tokio_postgres:
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

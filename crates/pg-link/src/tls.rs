@@ -154,3 +154,6 @@ impl ServerCertVerifier for LenientVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

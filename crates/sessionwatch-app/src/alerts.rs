@@ -161,3 +161,6 @@ fn write_effects(db: Tx<'_>, transition: &AlertTransition, now: UtcTimestamp) ->
     }
     enqueue_messages(db, &transition.messages, now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,8 @@ mod passwords;
 mod pooled_queries;
 
 #[cfg(test)]
+mod shop_tests;
+#[cfg(test)]
 mod test_app;
 
 use self::pooled_queries::with_pooled_connection;

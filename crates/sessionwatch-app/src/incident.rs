@@ -254,3 +254,6 @@ pub fn timeline_entry(event: &LogEventRecord, now: UtcTimestamp) -> Result<Timel
     let detail = logs::log_event_json(event)?.to_string();
     Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message, detail })
 }
+
+#[cfg(test)]
+mod tests;

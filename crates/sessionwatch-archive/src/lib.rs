@@ -256,3 +256,6 @@ mod tests {
         assert!(matches!(Recipient::parse("age1x"), Err(SealError::InvalidRecipient(_))));
     }
 }
+
+#[cfg(test)]
+mod key_tests;

@@ -127,3 +127,71 @@ fn rfc3339_round_trips_and_other_text_is_rejected() {
         assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn every_format_covers_the_whole_range_of_years() {
+    for (at, texts) in [
+        (
+            UtcTimestamp::MIN,
+            [
+                "0001-01-01T00:00:00.000000Z",
+                "0001-01-01 00:00:00 UTC",
+                "Jan 1",
+                "0001-01-01",
+                "Monday",
+                "00:00:00",
+            ],
+        ),
+        (
+            UtcTimestamp::MAX,
+            [
+                "9999-12-31T23:59:59.999999Z",
+                "9999-12-31 23:59:59 UTC",
+                "Dec 31",
+                "9999-12-31",
+                "Friday",
+                "23:59:59",
+            ],
+        ),
+        (
+            UtcTimestamp::from_micros(1_772_323_199_999_999).unwrap(),
+            [
+                "2026-02-28T23:59:59.999999Z",
+                "2026-02-28 23:59:59 UTC",
+                "Feb 28",
+                "2026-02-28",
+                "Saturday",
+                "23:59:59",
+            ],
+        ),
+    ] {
+        let formats =
+            [format_rfc3339, format_utc, format_day, format_date, format_weekday, format_time_of_day];
+        assert_eq!(formats.map(|format| format(at)), texts);
+    }
+}
+
+#[test]
+fn malformed_times_are_rejected_without_a_panic() {
+    for wrong in [
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00Z ",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2026-01-01T00:00:00+99:00",
+        "10000-01-01T00:00:00Z",
+        "-000001-01-01T00:00:00Z",
+        "0000-12-31T23:59:59Z",
+        "２０２６-01-01T00:00:00Z",
+        "2026-01-01T00:00:00Z\0",
+    ] {
+        assert_eq!(parse_rfc3339(wrong), None, "{wrong:?}");
+    }
+    assert_eq!(parse_rfc3339(&"9".repeat(100_000)), None);
+}
+
+#[test]
+fn a_long_duration_saturates() {
+    assert_eq!(to_signed_duration(Duration::MAX), SignedDuration::MAX);
+    assert_eq!(to_signed_duration(Duration::from_micros(7)), SignedDuration::from_micros(7));
+}

@@ -57,3 +57,6 @@ pub mod as_micros {
         i64::deserialize(deserializer).map(SignedDuration::from_micros)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub fn token_prefix(token: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -34,6 +36,18 @@ mod tests {
             ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b"),
         ] {
             assert_eq!(token_prefix(token), expected, "{token}");
+        }
+    }
+
+    proptest! {
+        /// Two thirds of a token stay secret, whatever its characters.
+        #[test]
+        fn a_prefix_begins_the_token_and_reveals_at_most_a_third(token in any::<String>()) {
+            let prefix = token_prefix(&token);
+            let (shown, all) = (prefix.chars().count(), token.chars().count());
+            prop_assert!(token.starts_with(prefix));
+            prop_assert!(shown * PREFIX_DIVISOR <= all && shown <= MAX_PREFIX_CHARS);
+            prop_assert_eq!(shown, prefix_length(all));
         }
     }
 }

@@ -115,3 +115,6 @@ fn explain_no_match(matchers: &Matchers, message: &[u8]) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -506,3 +506,6 @@ impl<'g> LogReader<'g> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

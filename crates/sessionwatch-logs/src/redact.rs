@@ -449,3 +449,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod property_tests;

@@ -248,3 +248,6 @@ mod tests {
         assert_eq!(days_since_epoch(1, 1, 1), Some(-719_162));
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;

@@ -15,9 +15,15 @@ pub mod events;
 pub mod incidents;
 pub mod latest_reports;
 pub mod layouts;
+#[cfg(test)]
+mod layouts_tests;
 pub mod leases;
 pub mod log_events;
+#[cfg(test)]
+mod log_events_tests;
 pub mod log_sources;
+#[cfg(test)]
+mod log_sources_tests;
 pub mod outbox;
 pub mod plans;
 pub mod restores;
@@ -30,6 +36,8 @@ pub mod snapshots;
 pub mod transaction;
 
 mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod database_copy;
 #[cfg(test)]
 mod decoding_tests;
@@ -37,11 +45,17 @@ mod error;
 mod file_creation;
 mod file_identity;
 mod health;
+#[cfg(test)]
+mod hostile_text_tests;
 mod migrations;
 #[cfg(test)]
 mod migrations_tests;
+#[cfg(test)]
+mod permission_tests;
 mod postgres;
 mod read_only;
+#[cfg(test)]
+mod read_only_tests;
 mod read_pool;
 mod sqlite;
 mod sqlite_store;

@@ -24,6 +24,8 @@ mod postgres;
 pub mod printed_queries;
 mod quoting;
 pub mod read_session;
+#[cfg(test)]
+pub(crate) mod round_trip;
 pub mod row_selection;
 pub mod scan_progress;
 pub mod scope;

@@ -342,3 +342,6 @@ fn parse_planned_row(row: &[Option<String>]) -> Result<RowRef, TargetError> {
         active: text(7).as_deref() == Some("1"),
     })
 }
+
+#[cfg(test)]
+mod tests;

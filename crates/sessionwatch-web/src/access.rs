@@ -57,3 +57,6 @@ impl RouteTable {
         here.map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

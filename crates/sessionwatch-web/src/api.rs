@@ -16,6 +16,8 @@ mod problem;
 pub(super) mod routes;
 mod sessions;
 mod targets;
+#[cfg(test)]
+mod test_client;
 
 use std::sync::Arc;
 
@@ -175,3 +177,6 @@ async fn authenticate_token(
     let found = app_tokens::authenticate_token(app, token.trim()).await?;
     Ok(found.map(|found| ApiCaller { token: found.token, role: found.role }))
 }
+
+#[cfg(test)]
+mod tests;

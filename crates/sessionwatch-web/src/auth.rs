@@ -90,3 +90,6 @@ impl<S: Sync> FromRequestParts<S> for LoggedIn {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| AppError::NotLoggedIn.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,24 +126,4 @@ impl<S: Sync> FromRequest<S> for CsrfForm {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_kept_as_typed_and_texts_are_trimmed() {
-        let fields = FormFields::parse(b"name=+ada+&password=+a+sentence+&new=%09x%09");
-        assert_eq!(fields.text("name"), "ada");
-        assert_eq!(fields.password("password").expose(), " a sentence ");
-        assert_eq!(fields.password("new").expose(), "\tx\t");
-        assert!(fields.text("password").is_empty() && fields.password("name").expose().is_empty());
-        let fields = FormFields::parse(b"id=a&id=+b&id=");
-        assert_eq!(fields.texts("id").collect::<Vec<_>>(), ["a", " b", ""]);
-        assert_eq!((fields.text("id"), fields.texts("none").count()), ("", 0));
-    }
-
-    #[test]
-    fn debug_output_shows_field_names_only() {
-        let shown = format!("{:?}", FormFields::parse(b"name=ada&password=sentence"));
-        assert_eq!(shown, r#"{"name", "password"}"#);
-    }
-}
+mod tests;

@@ -40,6 +40,8 @@ mod sse;
 mod target;
 #[cfg(test)]
 mod test_dashboard;
+#[cfg(test)]
+mod test_database;
 mod unknown_callout;
 mod users;
 

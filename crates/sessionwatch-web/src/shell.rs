@@ -420,3 +420,6 @@ fn render_foot() -> Markup {
 pub(super) fn render_csrf_field(user: &CurrentUser) -> Markup {
     html! { input type="hidden" name="form" value=(user.csrf_token.expose()); }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ pub(super) async fn stream_events(
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
 }
+
+#[cfg(test)]
+mod tests;

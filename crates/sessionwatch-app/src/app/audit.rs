@@ -127,3 +127,6 @@ pub async fn verify_audit_chain(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

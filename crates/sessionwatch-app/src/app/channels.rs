@@ -158,3 +158,6 @@ pub async fn retry_failed_messages(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ pub async fn record_attestation(
     };
     app.write_store(move |db| checklist::insert_attestation(db, &attestation)).await
 }
+
+#[cfg(test)]
+mod tests;

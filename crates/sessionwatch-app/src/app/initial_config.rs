@@ -178,3 +178,6 @@ fn toml_string(text: &str) -> String {
     // JSON escapes are valid TOML, but JSON leaves DEL unescaped, which TOML forbids.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
+
+#[cfg(test)]
+mod tests;

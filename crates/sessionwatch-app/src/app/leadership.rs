@@ -147,3 +147,6 @@ impl LeaseManager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

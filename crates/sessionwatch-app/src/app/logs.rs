@@ -165,3 +165,6 @@ pub async fn correlate_with_table(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,6 @@ impl Drop for NetworkPermit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -430,3 +430,6 @@ pub fn approver_name(actor: &Actor) -> &str {
 pub fn safety_limit_text(ops: &TargetOps, plan: &ActionPlan) -> Option<String> {
     plan.exceeded_limits(ops.action_context().safety_limit()).map(|exceeded| exceeded.to_string())
 }
+
+#[cfg(test)]
+mod tests;

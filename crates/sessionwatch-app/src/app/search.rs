@@ -135,3 +135,6 @@ async fn query_target(
     let users = users::query_users(opened, config, &search).await?;
     Ok(TargetResults { target: String::new(), users, sessions, gap })
 }
+
+#[cfg(test)]
+mod tests;

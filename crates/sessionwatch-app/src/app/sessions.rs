@@ -341,3 +341,6 @@ fn event_from_plan(plan: &ActionPlan) -> UserEvent {
     let subject = UserEventSubject::Plan(plan.record.id.clone());
     UserEvent { at: plan.record.updated_at, summary, subject }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ fn target_state<'a>(counts: impl Iterator<Item = &'a AlertCount> + Clone, is_unk
         "passing"
     }
 }
+
+#[cfg(test)]
+mod tests;

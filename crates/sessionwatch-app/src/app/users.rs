@@ -189,3 +189,6 @@ async fn count_sessions(
     let query = SelectionQuery { selection, revoke: &RevokeMethod::Delete, row_key: RowKeyKind::Id };
     opened.session.count_selected(scope, query).await
 }
+
+#[cfg(test)]
+mod tests;

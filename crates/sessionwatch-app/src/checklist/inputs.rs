@@ -280,3 +280,6 @@ fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreEr
         unreadable: count("undecodable")?,
     }))
 }
+
+#[cfg(test)]
+mod tests;

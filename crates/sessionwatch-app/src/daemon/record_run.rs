@@ -167,3 +167,6 @@ fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPol
         subjects: subjects.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

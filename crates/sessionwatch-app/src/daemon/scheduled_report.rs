@@ -115,3 +115,6 @@ fn enqueue_reports(
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ fn was_failing(db: Tx<'_>, incident: &IncidentRecord, reason: &ReopenReason) -> 
     let has_grown = reason.value.zip(before).is_some_and(|(now, before)| now > before);
     Ok(after && alert.verdict.as_deref() == Some("failing") && !has_grown)
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,3 +50,6 @@ pub fn render_draft(incident: &IncidentRecord, template: &str) -> Result<String,
     // The template engine drops the last newline.
     Ok(format!("{}\n", rendered.trim_end()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -492,3 +492,6 @@ fn step_entry<'a>(kind: &'a str, step: &'a IncidentStep, text: &'a str) -> NewTi
 pub fn can_confirm_step(step: &IncidentStep) -> bool {
     !step.is_automatic || step.id == "confirm"
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ impl CorrelationReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -485,3 +485,6 @@ fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimes
     let threshold = format!("> {} in {period}", limit.max);
     CheckOutcome::from_count(count > limit.max, count, threshold, summary)
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,6 @@ fn check_repeated_request(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Re
         log_events::delete_drain_entry(db, &batch.source, digest)
     }
 }
+
+#[cfg(test)]
+mod tests;

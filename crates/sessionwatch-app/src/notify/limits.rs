@@ -52,3 +52,6 @@ pub(super) fn escape_markdown(text: &str, marks: &str) -> String {
     let mark = |letter: char| marks.contains(letter).then_some('\\');
     text.chars().flat_map(|letter| mark(letter).into_iter().chain([letter])).collect()
 }
+
+#[cfg(test)]
+mod tests;

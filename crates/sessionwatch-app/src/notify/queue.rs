@@ -84,3 +84,6 @@ fn message_key<'a>(parts: impl Iterator<Item = &'a str>, now: UtcTimestamp) -> S
     let parts: Vec<String> = parts.map(plain).collect();
     bounded_key(&format!("{}/{}", parts.join("/"), now.micros()), MAX_KEY_LEN)
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,3 +131,6 @@ pub struct DependentCounts {
     /// Rows that their table rejected on restore.
     pub refused: u64,
 }
+
+#[cfg(test)]
+mod tests;

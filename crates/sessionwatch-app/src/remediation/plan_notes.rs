@@ -95,3 +95,6 @@ fn user_impact_note(plan: &ActionPlan) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -468,3 +468,6 @@ fn user_label(user: &UserMatch) -> String {
     let cells = user.id.iter().chain(user.display.iter().flatten());
     cells.filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,3 +249,6 @@ fn join_names(names: &BTreeSet<String>) -> String {
     }
     shown.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

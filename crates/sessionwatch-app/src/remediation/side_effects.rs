@@ -127,3 +127,6 @@ fn describe_side_effect(effect: &SideEffect) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,23 @@ fn a_clock_that_jumps_ahead_and_back_forgets_nothing() {
 }
 
 #[test]
+fn the_latest_ended_sessions_are_remembered_up_to_the_limit() {
+    let last = 1_000 + MAX_ENDED_SESSIONS as u64 - 1;
+    let many: Vec<(u64, &str)> = (1_000..=last).map(|token| (token, "a")).collect();
+    let all = [&[(1, "a"), (2, "a")], &many[..]].concat();
+    // Two sessions end first, then as many as are remembered.
+    let all_changes = compare_runs(&[
+        (START, &all),
+        (MINUTE, &many),
+        (2 * MINUTE, &[]),
+        (3 * MINUTE, &[(1, "a"), (2, "a"), (1_000, "a"), (last, "a")]),
+    ]);
+    let ended: Vec<u64> = all_changes.iter().map(|changes| changes.ended).collect();
+    assert_eq!(ended, [2, MAX_ENDED_SESSIONS as u64, 0]);
+    assert_eq!((all_changes[2].created, all_changes[2].reappeared.as_slice()), (4, &[1_000, last][..]));
+}
+
+#[test]
 fn another_layout_starts_a_new_history_and_a_lagging_replica_changes_nothing() {
     let history = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "a")]), time_after(START), None);
     let less = build_snapshot(&[(2, "b")]);

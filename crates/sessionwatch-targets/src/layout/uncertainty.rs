@@ -131,3 +131,6 @@ fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCan
         || called(other) && !called(chosen);
     plausible && (is_view(chosen) || !is_view(other))
 }
+
+#[cfg(test)]
+mod tests;

@@ -315,3 +315,6 @@ mod tests {
         assert_eq!(TupleFields(&[0xff, 0xff, 0xff, 0xff]).next_field(), Some(None));
     }
 }
+
+#[cfg(test)]
+mod tuple_tests;

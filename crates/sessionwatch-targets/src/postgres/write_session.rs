@@ -485,3 +485,6 @@ impl WriteBackend for PostgresWrite {
         self.connection.is_closed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,3 +298,6 @@ impl QueryBuilder<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

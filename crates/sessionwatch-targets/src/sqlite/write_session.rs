@@ -307,3 +307,6 @@ fn cell_json(value: ValueRef<'_>) -> Value {
         ValueRef::Blob(bytes) => json!({ "blob": bytes }),
     }
 }
+
+#[cfg(test)]
+mod tests;

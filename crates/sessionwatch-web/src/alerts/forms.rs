@@ -112,3 +112,6 @@ pub(crate) async fn expire_silence(
     silences::expire_silence(&app, &user.actor(), id).await?;
     Ok(redirect_back(&form))
 }
+
+#[cfg(test)]
+mod tests;

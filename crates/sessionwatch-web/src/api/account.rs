@@ -355,3 +355,6 @@ pub(super) async fn get_config(
         sources: config.logs.sources.iter().map(|source| source.name.clone()).collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ pub(super) async fn list_events(
         event.id.to_string()
     })?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -375,16 +375,4 @@ pub(super) async fn close_incident(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn report_sections_match_those_of_the_application() {
-        let names = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
-        assert_eq!(incidents::REPORT_FIELDS, names);
-        for name in names {
-            let part: ReportFieldName = serde_json::from_value(name.into()).unwrap();
-            assert_eq!(part.name(), name);
-        }
-    }
-}
+mod tests;

@@ -97,3 +97,6 @@ pub(super) async fn list_log_sources(
     let of = |LogSourceStatus { config, record }| LogSourceDto::from_config(&config, record, now);
     Ok(Json(ListPage::from_all(sources.map(of).collect())))
 }
+
+#[cfg(test)]
+mod tests;

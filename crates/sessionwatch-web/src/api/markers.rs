@@ -70,3 +70,6 @@ pub(super) async fn create_marker(
     let at = markers::create_marker(&app, &caller.actor(), new).await?;
     Ok((StatusCode::CREATED, Json(CreateMarkerResponse { at: Rfc3339(at) })))
 }
+
+#[cfg(test)]
+mod tests;

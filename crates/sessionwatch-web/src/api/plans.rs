@@ -273,3 +273,6 @@ pub(super) async fn create_restore_plan(
     let plan = app_plans::create_restore_plan(ops, wanted).await?;
     Ok((StatusCode::CREATED, Json(PlanDetails::from_plan(&app, &plan)?)))
 }
+
+#[cfg(test)]
+mod tests;

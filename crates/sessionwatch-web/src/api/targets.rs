@@ -281,3 +281,6 @@ pub(super) async fn create_attestation(
     checklists::record_attestation(&app, &caller.actor(), new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+#[cfg(test)]
+mod tests;

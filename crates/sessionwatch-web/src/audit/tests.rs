@@ -55,3 +55,56 @@ async fn a_broken_log_says_where() {
     assert_eq!(page.select_text("main .callout-bad b"), "The audit log is broken at entry 1");
     assert_eq!(page.count_elements("main .pills .pill-failing"), 1);
 }
+
+#[tokio::test]
+async fn any_parameter_shows_a_page_and_its_text() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    for (query, shown) in [
+        ("days=0", 1),
+        ("days=-5", 1),
+        ("days=99999999999999999999", 1),
+        ("days=x", 1),
+        ("before=-1", 0),
+        ("before=9223372036854775807", 1),
+        ("q=%25", 0),
+        ("q=_", 0),
+        ("q=%27%20OR%201=1--", 0),
+        ("q=%20%20", 1),
+        ("q=192.0.2.1", 1),
+        ("actor=VIEWER", 0),
+        ("actor=viewer&action=login.succeeded&q=192", 1),
+    ] {
+        let page = viewer.get(&format!("/audit?{query}")).await;
+        assert_eq!(page.count_elements("main h1"), 1, "{query}");
+        assert_eq!(page.count_elements("main tbody tr"), shown, "{query}");
+    }
+    let hostile = crate::format::percent_encode(HOSTILE_TEXT);
+    let page = viewer.get(&format!("/audit?actor={hostile}&action={hostile}&q={hostile}")).await;
+    assert_eq!(page.select_attributes("main input[name=q]", "value"), [HOSTILE_TEXT]);
+    page.assert_shows_hostile_text("main select option[selected]");
+}
+
+#[tokio::test]
+async fn a_hostile_entry_is_shown_as_text_and_links_stay_on_this_host() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let insert = |detail: &str| {
+        let entry = NewAuditEntry { actor: HOSTILE_TEXT, action: HOSTILE_TEXT, detail };
+        dashboard.write_store(|db| audit::insert_audit_entry(db, entry, dashboard.now()));
+    };
+    for name in ["plan", "incident", "check", "target", "label", "channel", "account", "note", "ip"] {
+        insert(&serde_json::json!({ name: HOSTILE_TEXT, "x": "//evil.example/\"'" }).to_string());
+    }
+    for detail in ["null", "[1]", "\"<b>\"", "{\"plan\": \"../../settings?x\"}", "{\"ip\": {}}"] {
+        insert(detail);
+    }
+    let page = viewer.get("/audit").await;
+    assert_eq!(page.count_elements("main tbody tr"), 15);
+    for column in ["td:nth-child(2)", "td.first", "td.object", "td.from", "td.detail"] {
+        page.assert_shows_hostile_text(&format!("main tbody {column}"));
+    }
+    let links = page.select_attributes("main tbody a", "href");
+    assert!(links.iter().all(|link| link.starts_with('/') && !link.contains("..")), "{links:?}");
+    assert!(links.contains(&"/plans/%2E%2E%2F%2E%2E%2Fsettings%3Fx".to_owned()), "{links:?}");
+}

@@ -143,3 +143,6 @@ pub(crate) async fn apply_plan(
     app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,3 +283,65 @@ async fn the_documents_can_be_previewed_and_copied() {
     assert_eq!(page.select_text("#documents [aria-current]"), "Message to users");
     assert!(page.select_texts("#documents mark").contains(&"[the name of the application]".to_owned()));
 }
+
+#[tokio::test]
+async fn an_incident_is_opened_only_with_a_severity_a_summary_and_a_target() {
+    let dashboard = TestDashboard::new();
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    for (fields, status) in [
+        ([("target", "app"), ("severity", "P4"), ("summary", "x")], StatusCode::BAD_REQUEST),
+        ([("target", "app"), ("severity", ""), ("summary", "x")], StatusCode::BAD_REQUEST),
+        ([("target", "app"), ("severity", HOSTILE_TEXT), ("summary", "x")], StatusCode::BAD_REQUEST),
+        ([("target", "app"), ("severity", "P1"), ("summary", " \r\n ")], StatusCode::BAD_REQUEST),
+        ([("target", "nowhere"), ("severity", "P1"), ("summary", "x")], StatusCode::NOT_FOUND),
+        ([("target", HOSTILE_TEXT), ("severity", "P1"), ("summary", "x")], StatusCode::NOT_FOUND),
+    ] {
+        let page = responder.post("/incidents", &fields).await;
+        assert_eq!((page.status, page.count_elements("main script")), (status, 0), "{fields:?}");
+    }
+    assert_eq!(responder.get("/incidents").await.select_text("main h1"), "No open incidents");
+    // The database of the target is down, which must not delay the response.
+    let fields = [("target", "app"), ("severity", "p0"), ("summary", "a\r\nleak")];
+    assert_eq!(responder.post("/incidents", &fields).await.status, StatusCode::SEE_OTHER);
+    let page = responder.get("/incidents").await;
+    assert_eq!(page.select_text("main h1"), "1 open incident");
+    assert!(page.select_text(".attn a.attn-title").ends_with("a leak"));
+}
+
+#[tokio::test]
+async fn texts_of_a_report_are_one_bounded_line_without_credentials() {
+    let dashboard = TestDashboard::new();
+    opened(&dashboard, "INC-1", IncidentState::Open);
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let set = async |name: &str, text: &str| {
+        responder.post("/incidents/INC-1/fields", &[("name", name), ("text", text)]).await
+    };
+    for (name, text) in [("conclusion", "x"), ("", "x"), ("root-cause", ""), ("root-cause", " \r\n ")] {
+        assert_eq!(set(name, text).await.status, StatusCode::BAD_REQUEST, "{name} {text:?}");
+    }
+    let long = format!(" a\r\n\r\n| b \n{}", "ä".repeat(3_000));
+    assert_eq!(set("root-cause", &long).await.status, StatusCode::SEE_OTHER);
+    set("lessons", "see postgres://watch:hunter2@db/app").await;
+    let report = responder.get("/incidents/INC-1/report?format=markdown").await.body;
+    let line = report.lines().find(|line| line.contains("ää")).unwrap();
+    assert!(line.starts_with("| ") || line.starts_with("a "), "{line}");
+    assert!(report.lines().all(|line| line.chars().count() < 2_100));
+    assert!(report.contains("postgres://watch:") && !report.contains("hunter2"), "{report}");
+}
+
+#[tokio::test]
+async fn an_incident_is_closed_without_a_reason_only_once_its_steps_are_done() {
+    let dashboard = TestDashboard::new();
+    opened(&dashboard, "INC-1", IncidentState::Open);
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let close = async |reason: &str| responder.post("/incidents/INC-1/close", &[("reason", reason)]).await;
+    for blank in ["", " ", "\r\n"] {
+        assert_eq!(close(blank).await.status, StatusCode::CONFLICT, "{blank:?}");
+    }
+    assert_eq!(responder.get("/incidents").await.select_text("main h1"), "1 open incident");
+    assert_eq!(close(HOSTILE_TEXT).await.status, StatusCode::SEE_OTHER);
+    let page = responder.get(PAGE).await;
+    assert_eq!(page.select_text("#next"), "Closed");
+    assert_shows_hostile_text(&page, "section[aria-labelledby=timeline] li");
+    assert_eq!(close("again").await.status, StatusCode::CONFLICT);
+}

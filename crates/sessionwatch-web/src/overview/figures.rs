@@ -202,3 +202,6 @@ fn thin_out(points: &[ChartPoint]) -> Vec<Option<f64>> {
     values.reverse();
     values
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ async fn list_exported_sessions(
 fn export_headers(found: &SessionList) -> [(HeaderName, &'static str); 1] {
     [(TRUNCATED_HEADER, if found.has_more { "true" } else { "false" })]
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,3 +137,130 @@ async fn a_test_message_that_fails_shows_the_reply() {
     let missing = admin.post("/settings/channels/test", &[("channel", "x")]).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn an_account_needs_a_valid_name_role_and_password() {
+    let dashboard = TestDashboard::new();
+    let admin = dashboard.log_in_as(AccountRole::Admin).await;
+    let create = async |name: &str, role: &str, password: &str| {
+        admin.post("/settings/accounts", &[("name", name), ("role", role), ("password", password)]).await
+    };
+    let (good, long) = ("a sentence is a good one", "a".repeat(65));
+    for (name, role, password, message) in [
+        (HOSTILE_TEXT, "viewer", good, "Invalid account name"),
+        ("аdmin", "viewer", good, "Invalid account name"),
+        ("", "viewer", good, "Invalid account name"),
+        (&*long, "viewer", good, "Invalid account name"),
+        ("ada", "owner", good, "Unknown role. Use viewer, responder or admin."),
+        ("ada", "", good, "Unknown role."),
+        ("ada", "viewer", "short", "password"),
+        ("ada", "viewer", "", "password"),
+    ] {
+        let page = create(name, role, password).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{name} {role}");
+        let text = page.select_text("main p.error-text");
+        assert!(text.contains(message), "{name} {role}: {text}");
+        assert_eq!(page.count_elements("main script"), 0);
+    }
+    let created = create("ada", "responder", good).await;
+    assert_eq!(created.location.as_deref(), Some("/settings?done=account-created#accounts"));
+    assert_eq!(create("ada", "admin", good).await.status, StatusCode::CONFLICT);
+    let page = admin.get("/settings").await;
+    let roles = page.select_texts("section[aria-labelledby=accounts] tbody td:nth-child(2)");
+    assert_eq!(roles, ["Responder", "Admin"]);
+    assert!(!page.body.contains("$argon2"));
+}
+
+#[tokio::test]
+async fn an_admin_can_delete_every_account_but_the_own() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let admin = dashboard.log_in_as(AccountRole::Admin).await;
+    let delete = async |name: &str| admin.post("/settings/accounts/delete", &[("name", name)]).await;
+    assert_eq!(delete("admin").await.status, StatusCode::CONFLICT);
+    for name in ["", "nobody", "Viewer", HOSTILE_TEXT] {
+        assert_eq!(delete(name).await.status, StatusCode::NOT_FOUND, "{name}");
+    }
+    assert_eq!(viewer.get("/").await.status, StatusCode::OK);
+    let deleted = delete("viewer").await;
+    assert_eq!(deleted.location.as_deref(), Some("/settings?done=account-deleted#accounts"));
+    assert_eq!(viewer.get("/").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(admin.get("/").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nobody_ends_the_login_sessions_or_revokes_the_tokens_of_others() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let fields = [("label", "script"), ("days", "7"), ("read", "yes")];
+    viewer.post("/settings/tokens", &fields).await;
+    let second = dashboard.log_in_as(AccountRole::Viewer).await;
+    let page = viewer.get("/settings").await;
+    let login = page.select_attributes("input[name=login]", "value").remove(0);
+    let token = page.select_attributes("input[name=token]", "value").remove(0);
+    let revoke =
+        [("/settings/login-sessions/revoke", "login", &login), ("/settings/tokens/revoke", "token", &token)];
+    let admin = dashboard.log_in_as(AccountRole::Admin).await;
+    for (path, name, id) in revoke {
+        assert_eq!(admin.post(path, &[(name, id)]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let page = second.get("/settings").await;
+    assert_eq!(page.select_attributes("input[name=token]", "value"), [&*token]);
+    for (path, name, id) in revoke {
+        assert_eq!(viewer.post(path, &[(name, id)]).await.status, StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(viewer.post(path, &[(name, id)]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(second.get("/").await.status, StatusCode::SEE_OTHER, "its login session has ended");
+    assert_eq!(viewer.get("/settings").await.count_elements("input[name=token]"), 0);
+}
+
+#[tokio::test]
+async fn a_token_needs_a_name_a_scope_and_a_bounded_lifetime() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let long = "ä".repeat(65);
+    for (label, days, scope) in [
+        ("", "7", "read"),
+        (" ", "7", "read"),
+        ("a\nb", "7", "read"),
+        ("a\u{85}b", "7", "read"),
+        (&*long, "7", "read"),
+        ("x", "0", "read"),
+        ("x", "367", "read"),
+        ("x", "-1", "read"),
+        ("x", "1.5", "read"),
+        ("x", "", "read"),
+        ("x", "7", "everything"),
+        ("x", "7", "Read"),
+    ] {
+        let page = viewer.post("/settings/tokens", &[("label", label), ("days", days), (scope, "yes")]).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{label:?} {days} {scope}");
+    }
+    assert_eq!(viewer.get("/settings").await.count_elements("input[name=token]"), 0);
+    let longest = "ä".repeat(64);
+    let fields = [("label", &*longest), ("days", "366"), ("account", "yes"), ("read", "yes")];
+    let made = viewer.post("/settings/tokens", &fields).await;
+    assert_eq!(
+        (made.status, made.select_text("main .lead").ends_with(" in 366 days.")),
+        (StatusCode::OK, true)
+    );
+    let tags = viewer.get("/settings").await.select_texts("section[aria-labelledby=tokens] .tag");
+    assert_eq!(tags, ["read", "account"]);
+}
+
+#[tokio::test]
+async fn a_wrong_current_password_changes_nothing() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    for fields in [
+        [("password", "wrong"), ("new", "a sentence is a good one")],
+        [("password", ""), ("new", "a sentence is a good one")],
+        [("password", "no hash"), ("new", "a sentence is a good one")],
+    ] {
+        let page = viewer.post("/settings/password", &fields).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST);
+        assert_eq!(page.select_text("main p.error-text"), "The current password is incorrect.");
+    }
+    let stored = dashboard.write_store(|db| store::accounts::find_account(db, "viewer")).unwrap();
+    assert_eq!(stored.password_hash.expose(), "no hash");
+}

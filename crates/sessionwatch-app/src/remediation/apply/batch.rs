@@ -379,3 +379,6 @@ fn match_by_version(rows: &[RowRef], heads: Vec<RowHeader>) -> MatchedRows<'_> {
     }
     (found, again)
 }
+
+#[cfg(test)]
+mod tests;

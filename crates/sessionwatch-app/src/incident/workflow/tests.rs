@@ -1,0 +1,328 @@
+//! Tests of the workflow on a store, for a target that cannot be reached.
+
+use jiff::SignedDuration;
+use sessionwatch_clock::Clock;
+use sessionwatch_core::{incident::IncidentSeverity, safety_limit::RecentImpact};
+use sessionwatch_store::{
+    Store,
+    plans::{PlanRecord, PlanState},
+};
+
+use super::*;
+use crate::{config::Config, remediation::PlanSummary};
+
+const ID: &str = "INC-20260131-001";
+
+struct Scene {
+    _folder: tempfile::TempDir,
+    config: Config,
+    store: Store,
+    clock: Clock,
+}
+
+impl Scene {
+    /// Stores an open incident.
+    fn new(severity: IncidentSeverity) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[[target]]\nname = \"shop\"\nurl = \"sqlite:missing.db\"\n";
+        let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
+        let (clock, _) = Clock::manual(UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(24));
+        let store = Store::open_in_memory().unwrap();
+        let incident = IncidentRecord {
+            id: ID.into(),
+            target: "shop".into(),
+            severity,
+            state: IncidentState::Open,
+            opened_at: clock.now(),
+            opened_by: "ada".into(),
+            contained_at: None,
+            closed_at: None,
+            report_fields: "{}".into(),
+        };
+        store.write(|db| incidents::upsert_incident(db, &incident)).unwrap();
+        Self { _folder: folder, config, store, clock }
+    }
+
+    fn context(&self) -> ActionContext<'_> {
+        let target = &self.config.targets[0];
+        ActionContext { config: &self.config, target, store: &self.store, clock: &self.clock, actor: "ada" }
+    }
+
+    fn load(&self) -> IncidentWorkflow {
+        self.store.read(|db| IncidentWorkflow::load(db, ID)).unwrap().unwrap()
+    }
+
+    /// Adds entries of that kind and step.
+    fn record(&self, entries: &[(&str, &str)]) {
+        for (kind, step) in entries {
+            let entry = NewTimelineEntry { kind, step, text: "by hand", detail: None };
+            self.load().add_entry(self.context(), entry).unwrap();
+        }
+    }
+
+    /// Returns kind, step and message of the stored timeline.
+    fn timeline(&self) -> Vec<[String; 3]> {
+        let entries = self.load().timeline.into_iter();
+        entries.map(|entry| [entry.kind, entry.step, entry.message]).collect()
+    }
+}
+
+fn gap() -> EvidenceGap {
+    EvidenceGap { part: "rows.ndjson".into(), why: "the target did not answer".into() }
+}
+
+fn packed(gaps: Vec<EvidenceGap>) -> PackedEvidence {
+    PackedEvidence { bytes: vec![0; 3], gaps }
+}
+
+/// Plan that revokes the sessions of two users.
+fn plan() -> ActionPlan {
+    let record = PlanRecord {
+        id: "p-1".into(),
+        target: "shop".into(),
+        address: "sqlite:missing.db".into(),
+        request: String::new(),
+        created_at: UtcTimestamp::UNIX_EPOCH,
+        created_by: "ada".into(),
+        updated_at: UtcTimestamp::UNIX_EPOCH,
+        state: PlanState::Done,
+        row_count: 7,
+        active_sessions: 7,
+        summary: String::new(),
+        approved_by: None,
+    };
+    let summary = PlanSummary { users: 2, ..PlanSummary::default() };
+    ActionPlan { record, selection: Selection::Duplicates, summary, recently_ended: RecentImpact::default() }
+}
+
+#[test]
+fn a_containment_of_users_needs_at_least_one_user() {
+    let users = ["7".to_owned()];
+    for (name, with_users, without_users) in [
+        ("all", Some(Selection::All), Some(Selection::All)),
+        ("users", Some(Selection::Users(users.to_vec())), None),
+        ("duplicates", Some(Selection::Duplicates), Some(Selection::Duplicates)),
+        ("orphaned", Some(Selection::Orphaned), Some(Selection::Orphaned)),
+    ] {
+        let scope = ContainmentScope::parse(name).unwrap();
+        assert_eq!((scope.selection(&users), scope.selection(&[])), (with_users, without_users), "{name}");
+    }
+    for name in ["", "ALL", "everybody", "orphans", " users"] {
+        assert_eq!(ContainmentScope::parse(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_needs_a_note_is_not_done_without_one() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    for note in ["", " \t\u{a0}\n"] {
+        let refused = scene.load().advance(scene.context(), StepAnswer::Done(note)).await;
+        assert!(matches!(refused, Err(ActionError::NoteRequired("Confirm the incident", _))), "{refused:?}");
+    }
+    assert!(scene.timeline().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_applies_to_one_step_and_a_finding_is_recorded_once() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    let mut workflow = scene.load();
+    let advanced = workflow.advance(scene.context(), StepAnswer::Done("two tickets")).await.unwrap();
+    let completed: Vec<_> = advanced.completed.iter().map(|(step, by)| (step.id, by.clone())).collect();
+    assert_eq!(completed, [("confirm", StepCompletion::Confirmed)]);
+    let (waiting, finding) = advanced.waiting_step.unwrap();
+    assert_eq!(waiting.id, "rollback");
+    assert!(finding.starts_with("cannot open the SQLite file: no such file"), "{finding}");
+    // The same finding again is not worth another entry.
+    workflow.advance(scene.context(), StepAnswer::Unanswered).await.unwrap();
+    assert_eq!(
+        scene.timeline(),
+        [["done", "confirm", "two tickets"], ["detected", "rollback", &finding]]
+            .map(|row| row.map(String::from))
+    );
+    assert_eq!(scene.load().latest_finding(waiting), Some(finding.as_str()));
+    scene.record(&[("reopened", "")]);
+    assert_eq!(scene.load().latest_finding(waiting), None, "a finding from before does not count");
+}
+
+#[tokio::test]
+async fn a_detected_step_can_be_skipped_but_not_marked_as_done() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm")]);
+    let refused = scene.load().advance(scene.context(), StepAnswer::Done("trust me")).await;
+    assert!(matches!(refused, Err(ActionError::CheckedAutomatically("Prepare the rollback"))), "{refused:?}");
+    let skipped = scene.load().advance(scene.context(), StepAnswer::Skipped("no write role")).await.unwrap();
+    assert_eq!(skipped.completed[0].1, StepCompletion::Skipped);
+    assert_eq!(skipped.waiting_step.unwrap().0.id, "contain");
+    assert_eq!(scene.timeline()[1..], [["skipped", "rollback", "no write role"].map(String::from)]);
+}
+
+#[tokio::test]
+async fn a_step_is_finished_by_the_first_of_two_people() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    let (mut first, mut second) = (scene.load(), scene.load());
+    first.advance(scene.context(), StepAnswer::Done("ada saw it")).await.unwrap();
+    let refused = second.advance(scene.context(), StepAnswer::Done("bob saw it")).await;
+    assert!(matches!(refused, Err(ActionError::StepAlreadyDone("Confirm the incident"))), "{refused:?}");
+    assert!(!scene.timeline().iter().any(|entry| entry[2] == "bob saw it"));
+}
+
+#[test]
+fn only_a_finished_step_is_reopened_and_then_comes_next() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm"), ("skipped", "rollback")]);
+    let mut workflow = scene.load();
+    for step in ["contain", "affected", "", "CONFIRM"] {
+        let refused = workflow.reopen_step(scene.context(), step, "by mistake");
+        assert!(matches!(refused, Err(ActionError::StepNotDone(named)) if named == step), "{step}");
+    }
+    workflow.reopen_step(scene.context(), "confirm", "by mistake").unwrap();
+    assert_eq!(workflow.next_step().map(|step| step.id), Some("confirm"));
+    assert_eq!(scene.load().next_step().map(|step| step.id), Some("confirm"));
+}
+
+#[test]
+fn sessions_are_not_revoked_before_the_evidence_is_complete() {
+    let scene = Scene::new(IncidentSeverity::P2);
+    let missing = || scene.load().missing_evidence().unwrap();
+    assert_eq!(missing().as_deref(), Some("no evidence has been written yet"));
+    let write = |gaps| {
+        scene.load().record_evidence(scene.context(), "written", "e.tar.age", &packed(gaps)).unwrap();
+    };
+    write(vec![gap()]);
+    let reason = missing().unwrap();
+    assert!(reason.starts_with("written; INCOMPLETE: rows.ndjson: "), "{reason}");
+    write(vec![]);
+    assert_eq!(missing(), None);
+    // What happened after the reopening is not in the old file.
+    scene.record(&[("reopened", "")]);
+    assert_eq!(missing().as_deref(), Some("no evidence has been written yet"));
+    scene.record(&[("skipped", "evidence")]);
+    assert_eq!(missing(), None);
+    assert_eq!(Scene::new(IncidentSeverity::P3).load().missing_evidence().unwrap(), None);
+}
+
+#[test]
+fn revoking_without_evidence_needs_a_reason_that_is_recorded() {
+    let scene = Scene::new(IncidentSeverity::P0);
+    for reason in [None, Some(""), Some(" \n\t")] {
+        let refused = scene.load().require_evidence(scene.context(), reason);
+        assert!(
+            matches!(&refused, Err(ActionError::EvidenceRequired { id, .. }) if id == ID),
+            "{reason:?}: {refused:?}"
+        );
+    }
+    assert!(scene.timeline().is_empty());
+    scene.load().require_evidence(scene.context(), Some("  the attacker is active ")).unwrap();
+    let text = "sessions are revoked without complete evidence (no evidence has been written yet): \
+                the attacker is active";
+    assert_eq!(scene.timeline(), [["skipped", "evidence", text].map(String::from)]);
+    let recorded = scene.load();
+    assert_eq!(recorded.timeline[0].parse_detail().unwrap()["reason"], "the attacker is active");
+    // The skipped step still keeps the incident from being closed without a reason.
+    assert!(matches!(recorded.close(scene.context(), None), Err(ActionError::NotClosable { .. })));
+}
+
+#[test]
+fn damaged_evidence_is_an_error_and_not_missing_or_complete() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    let detail = json!({ "complete": "yes" });
+    let entry = NewTimelineEntry { kind: "evidence", step: "evidence", text: "x", detail: Some(&detail) };
+    scene.load().add_entry(scene.context(), entry).unwrap();
+    assert!(matches!(scene.load().missing_evidence(), Err(StoreError::Undecodable { .. })));
+    let tried = scene.load().require_evidence(scene.context(), Some("urgent"));
+    assert!(matches!(tried, Err(ActionError::Store(StoreError::Undecodable { .. }))), "{tried:?}");
+}
+
+#[test]
+fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
+    for (remaining, state, kind, text) in [
+        (0, IncidentState::Contained, "contained", "revoked 6 sessions of 2 users, 1 skipped"),
+        (3, IncidentState::Open, "note", "revoked 6 sessions of 2 users, 1 skipped, 3 remaining"),
+    ] {
+        let scene = Scene::new(IncidentSeverity::P1);
+        let applied =
+            ApplyReport { done: 4, done_earlier: 2, skipped: 1, remaining, ..ApplyReport::default() };
+        scene.load().record_plan(scene.context(), &plan(), &applied).unwrap();
+        let recorded = scene.load();
+        assert_eq!(recorded.incident.state, state);
+        let contained_at = (state == IncidentState::Contained).then(|| scene.clock.now());
+        assert_eq!(recorded.incident.contained_at, contained_at);
+        let message = format!("cleanup duplicates {text}");
+        assert_eq!(scene.timeline(), [[kind, "contain", &message].map(String::from)]);
+        let detail = recorded.timeline[0].parse_detail().unwrap();
+        assert_eq!((&detail["plan"], &detail["done"]), (&json!("p-1"), &json!(6)));
+    }
+}
+
+#[test]
+fn an_incident_with_open_points_is_closed_only_with_a_recorded_reason() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm"), ("done", "rollback"), ("skipped", "contain")]);
+    for reason in [None, Some("")] {
+        match scene.load().close(scene.context(), reason) {
+            Err(ActionError::NotClosable { id, points }) => {
+                assert_eq!(id, ID);
+                assert_eq!(
+                    points,
+                    [
+                        "1 step is not done: Verify the containment (verify)",
+                        "1 step was skipped: Revoke the sessions (contain)"
+                    ]
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(scene.load().incident.state, IncidentState::Open);
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let closed = scene.load();
+    assert_eq!(closed.incident.state, IncidentState::Closed);
+    assert_eq!(closed.incident.closed_at, Some(scene.clock.now()));
+    let message = &closed.timeline.last().unwrap().message;
+    assert!(message.starts_with("overridden despite open points (`contain` was skipped"), "{message}");
+    assert!(message.ends_with("): a false alarm"), "{message}");
+    let again = closed.close(scene.context(), Some("again"));
+    assert!(matches!(again, Err(ActionError::Closed(id)) if id == ID));
+}
+
+#[test]
+fn an_incident_without_open_points_is_closed_without_a_reason() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm"), ("done", "rollback"), ("done", "contain"), ("done", "verify")]);
+    scene.load().close(scene.context(), None).unwrap();
+    let closed = scene.load();
+    assert_eq!(closed.incident.state, IncidentState::Closed);
+    let detail = closed.timeline.last().unwrap().parse_detail().unwrap();
+    assert_eq!(detail, json!({ "open_points": [], "override": null }));
+}
+
+#[test]
+fn a_report_field_keeps_what_others_wrote_meanwhile() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    let (ada, bob) = (scene.load(), scene.load());
+    ada.set_report_field(scene.context(), "summary", "<b>\u{1b}[31m two\nlines").unwrap();
+    bob.set_report_field(scene.context(), "lessons", "rotate keys").unwrap();
+    bob.set_report_field(scene.context(), "lessons", "rotate secrets").unwrap();
+    let stored = scene.load().incident;
+    assert_eq!(stored.report_field("summary").as_deref(), Some("<b>\u{1b}[31m two\nlines"));
+    assert_eq!(stored.report_field("lessons").as_deref(), Some("rotate secrets"));
+}
+
+#[test]
+fn the_name_of_incomplete_evidence_says_so() {
+    let workflow = Scene::new(IncidentSeverity::P1).load();
+    let now = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(1_795_564_800);
+    assert_eq!(workflow.evidence_file_name(now, &packed(vec![])), format!("{ID}-1795564800.tar.age"));
+    assert_eq!(
+        workflow.evidence_file_name(now, &packed(vec![gap()])),
+        format!("{ID}-1795564800-incomplete.tar.age")
+    );
+}
+
+#[test]
+fn an_unknown_incident_is_not_loaded() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    for id in ["", "INC-1", "INC-20260131-002", "inc-20260131-001"] {
+        assert!(scene.store.read(|db| IncidentWorkflow::load(db, id)).unwrap().is_none(), "{id}");
+    }
+}
