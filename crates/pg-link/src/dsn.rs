@@ -11,7 +11,8 @@ use tokio_postgres::config::Host;
 use credentials::PERCENT_ENCODING_HINT;
 
 /// TLS mode, with libpq's names and meanings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// From the weakest to the strictest, which decides their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// No encryption.
     Disable,
@@ -32,8 +33,10 @@ pub enum SslMode {
 pub struct Dsn {
     /// Driver configuration, including the password.
     pub config: tokio_postgres::Config,
-    /// TLS mode.
+    /// TLS mode: the strictest of all parameters, in any order.
     pub ssl_mode: SslMode,
+    /// Strictest mode that a parameter other than `sslmode` asks for.
+    min_ssl_mode: SslMode,
     /// File of trusted certificates; `None` for those of the system.
     pub root_cert: Option<PathBuf>,
     /// Value of the `schema` parameter of object-relational mappers.
@@ -206,6 +209,7 @@ impl Dsn {
         let mut dsn = Self {
             config: tokio_postgres::Config::new(),
             ssl_mode: SslMode::Prefer,
+            min_ssl_mode: SslMode::Disable,
             root_cert: None,
             schema: None,
             search_path: Vec::new(),
@@ -249,7 +253,7 @@ impl Dsn {
         match (name, value) {
             _ if POOL_TUNING_PARAMETERS.contains(&name) => {}
             ("sslmode", _) => self.ssl_mode = parse_ssl_mode(value)?,
-            ("sslrootcert", "system") => self.ssl_mode = SslMode::VerifyFull,
+            ("sslrootcert", "system") => self.raise_ssl_mode(SslMode::VerifyFull),
             ("sslrootcert", path) => self.root_cert = Some(path.into()),
             ("schema" | "currentSchema", "") => return Err(DsnError::NoSchema(name.to_owned())),
             ("schema", _) => {
@@ -258,8 +262,10 @@ impl Dsn {
             }
             ("currentSchema", _) => self.search_path = parse_name_list(value),
             ("pgbouncer", "true") => self.pooled = true,
-            ("sslaccept", "strict") => self.ssl_mode = SslMode::VerifyFull,
-            ("sslaccept", "accept_invalid_certs") | ("ssl", "true" | "1") => self.ssl_mode = SslMode::Require,
+            ("sslaccept", "strict") => self.raise_ssl_mode(SslMode::VerifyFull),
+            ("sslaccept", "accept_invalid_certs") | ("ssl", "true" | "1") => {
+                self.raise_ssl_mode(SslMode::Require);
+            }
             _ if IGNORED_PARAMETERS.contains(&name) => {}
             _ if is_parameter_name(name) => return Err(DsnError::UnknownParameter(name.to_owned())),
             _ => return Err(DsnError::Unreadable),
@@ -267,10 +273,16 @@ impl Dsn {
         Ok(())
     }
 
+    fn raise_ssl_mode(&mut self, mode: SslMode) {
+        self.min_ssl_mode = self.min_ssl_mode.max(mode);
+    }
+
     fn apply_defaults(mut self) -> Result<Self, DsnError> {
         if self.config.get_user().is_none() {
             return Err(DsnError::NoUser);
         }
+        // A parameter that is written later must not turn off what an earlier one protects.
+        self.ssl_mode = self.ssl_mode.max(self.min_ssl_mode);
         // As in libpq: `require` with a root certificate behaves like `verify-ca`.
         if self.root_cert.is_some() && self.ssl_mode == SslMode::Require {
             self.ssl_mode = SslMode::VerifyCa;

@@ -171,7 +171,8 @@ fn classify_unreachable(error: &tokio_postgres::Error) -> ConnectFailure {
         Some(ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => {
             ConnectFailure::Closed
         }
-        Some(ErrorKind::InvalidData) => ConnectFailure::NotPostgres,
+        // An answer of absurd length is no answer of PostgreSQL.
+        Some(ErrorKind::InvalidData | ErrorKind::FileTooLarge) => ConnectFailure::NotPostgres,
         Some(_) => ConnectFailure::UnknownHost,
         None if error.is_closed() => ConnectFailure::Closed,
         None if error.to_string().contains("authentication") => ConnectFailure::UnsupportedAuthentication,

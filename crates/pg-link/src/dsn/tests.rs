@@ -206,6 +206,13 @@ fn the_protection_is_what_the_parameters_ask_for() {
         ("sslaccept=strict", SslMode::VerifyFull),
         ("sslaccept=accept_invalid_certs", SslMode::Require),
         ("sslmode=require&sslaccept=strict", SslMode::VerifyFull),
+        // A later parameter never turns off what an earlier one protects.
+        ("sslmode=verify-full&ssl=true", SslMode::VerifyFull),
+        ("sslmode=verify-full&sslaccept=accept_invalid_certs", SslMode::VerifyFull),
+        ("sslrootcert=system&sslmode=require", SslMode::VerifyFull),
+        ("sslaccept=strict&sslmode=require", SslMode::VerifyFull),
+        ("sslaccept=strict&sslmode=disable", SslMode::VerifyFull),
+        ("sslmode=disable&sslmode=require", SslMode::Require),
     ] {
         let dsn = Dsn::parse(&format!("postgres://watch@db.example/app?{query}")).unwrap();
         assert_eq!(dsn.ssl_mode, mode, "{query}");
