@@ -47,6 +47,18 @@ fn only_a_recipient_is_accepted_as_one() {
 }
 
 #[test]
+fn a_private_key_given_as_recipient_is_refused_and_not_repeated() {
+    let secret = secret_text(&Identity::generate().unwrap());
+    for text in
+        [secret.clone(), secret.to_lowercase(), format!("recipient = {secret}"), secret[..40].to_owned()]
+    {
+        let error = Recipient::parse(&text).err().unwrap();
+        assert!(matches!(error, SealError::PrivateKeyAsRecipient), "{error}");
+        assert!(!error.to_string().to_lowercase().contains("age-secret-key"), "{error}");
+    }
+}
+
+#[test]
 fn an_identity_file_is_read_like_those_of_age_keygen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");

@@ -27,6 +27,12 @@ pub enum SealError {
     /// The text is not a recipient.
     #[error("`{0}` is not an age recipient: expected `age1…`, as printed by `age-keygen -y`")]
     InvalidRecipient(String),
+    /// The text is a private key, which no message repeats.
+    #[error(
+        "this is a private key, not a recipient: keep it out of the configuration, \
+         and write its `age1…` as printed by `age-keygen -y`"
+    )]
+    PrivateKeyAsRecipient,
     /// The identity file exists already.
     #[error("cannot create the identity file {0}: it already exists")]
     IdentityExists(PathBuf),
@@ -73,6 +79,9 @@ impl Recipient {
     /// If the text is not a recipient.
     pub fn parse(text: &str) -> Result<Self, SealError> {
         let text = text.trim();
+        if text.to_ascii_lowercase().contains(IDENTITY_PREFIX.as_str()) {
+            return Err(SealError::PrivateKeyAsRecipient);
+        }
         let key = parse_key(text, RECIPIENT_PREFIX).filter(|_| text.starts_with("age1"));
         key.map(|key| Self(*key)).ok_or_else(|| SealError::InvalidRecipient(text.to_owned()))
     }
