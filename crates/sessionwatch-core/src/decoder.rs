@@ -105,6 +105,9 @@ impl Decoder {
     pub fn decode(self, raw: RawValue<'_>) -> DecodedTime {
         let number = match raw {
             RawValue::Integer(value) => Some(value),
+            // Every number in a REAL column of SQLite.
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and only the range matters")]
+            RawValue::Real(value) => Some(value as i64),
             RawValue::Text(text) if self != Self::EpochMillisOrIso => parse_integer(text),
             _ => None,
         };
@@ -114,10 +117,10 @@ impl Decoder {
             (Self::EpochMillis | Self::EpochMillisOrIso, Some(value))
                 if EPOCH_SECONDS_RANGE.contains(&value) =>
             {
-                decode_integer(value, MICROS_PER_SECOND)
+                decode_number(raw, value, MICROS_PER_SECOND)
             }
             (Self::EpochSeconds, Some(value)) if EPOCH_MILLIS_RANGE.contains(&value) => {
-                decode_integer(value, 1_000)
+                decode_number(raw, value, 1_000)
             }
             _ => self.decode_strict(raw),
         }
@@ -173,6 +176,15 @@ fn decode_since_2000(micros: i64, zone: Option<Zone>) -> DecodedTime {
         .map(|wall| zone.map_or(wall, |zone| zone.wall_to_utc_us(wall)))
         .and_then(UtcTimestamp::from_micros)
         .map_or(DecodedTime::Undecodable, DecodedTime::At)
+}
+
+/// Decodes a number in units of `micros_each`: the fraction of a real number counts.
+#[expect(clippy::cast_precision_loss, reason = "the units are small")]
+fn decode_number(raw: RawValue<'_>, whole: i64, micros_each: i64) -> DecodedTime {
+    match raw {
+        RawValue::Real(value) => decode_real(value, micros_each as f64),
+        _ => decode_integer(whole, micros_each),
+    }
 }
 
 fn decode_integer(value: i64, micros_each: i64) -> DecodedTime {
@@ -388,12 +400,22 @@ mod tests {
             RawValue::Integer(1_769_860_800),
             RawValue::Text(b"1769860800"),
             RawValue::Integer(1_769_860_800_000),
+            // A column of type REAL turns every number into one.
+            RawValue::Real(1_769_860_800.0),
+            RawValue::Real(1_769_860_800_000.0),
         ] {
             for decoder in [Decoder::EpochSeconds, Decoder::EpochMillis] {
                 assert_eq!(decoder.decode(raw), noon, "{decoder:?} {raw:?}");
             }
         }
         assert_eq!(Decoder::EpochMillisOrIso.decode(RawValue::Integer(1_769_860_800)), noon);
+        assert_eq!(
+            Decoder::EpochMillis.decode(RawValue::Real(1_769_860_800.25)),
+            at(1_769_860_800 * MICROS_PER_SECOND + 250_000)
+        );
+        for extreme in [f64::NAN, f64::INFINITY, f64::MAX, f64::MIN] {
+            assert_eq!(Decoder::EpochMillis.decode(RawValue::Real(extreme)), DecodedTime::Undecodable);
+        }
         // A number that makes sense in neither unit keeps the unit of the decoder.
         assert_eq!(Decoder::EpochMillis.decode(RawValue::Integer(0)), at(0));
         assert_eq!(Decoder::EpochMillis.decode(RawValue::Integer(999_999_999)), at(999_999_999_000));
