@@ -343,10 +343,12 @@ impl RecentHistory {
         let (mut count, mut users) = (0.0, BTreeMap::<&str, f64>::new());
         for arrivals in &self.new_sessions {
             // After a longer interval the sessions are assumed to be spread evenly over it.
-            let share = HOUR.div_duration_f64(arrivals.interval.max(HOUR));
-            count += arrivals.count as f64 * share;
+            let interval = arrivals.interval.max(HOUR).as_micros() as f64;
+            // Multiplied first: 49 sessions in 49 hours are one an hour, but 49 * (1 / 49) is less than 1.
+            let in_hour = |created: u64| created as f64 * HOUR.as_micros() as f64 / interval;
+            count += in_hour(arrivals.count);
             for (user, created) in &arrivals.users {
-                *users.entry(user).or_default() += *created as f64 * share;
+                *users.entry(user).or_default() += in_hour(*created);
             }
         }
         let counted = users.into_iter().map(|(user, created)| (user.to_owned(), round_down(created)));

@@ -41,7 +41,7 @@ pub fn parse_locator(text: &str) -> Option<u64> {
     match text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
         Some(pair) => {
             let (block, line) = pair.split_once(',')?;
-            Some(block.parse::<u64>().ok()? << 16 | line.parse::<u64>().ok()? & 0xffff)
+            Some(u64::from(block.parse::<u32>().ok()?) << 16 | u64::from(line.parse::<u16>().ok()?))
         }
         None => Some(text.parse::<i64>().ok()?.cast_unsigned()),
     }
@@ -102,6 +102,9 @@ mod tests {
             assert_eq!(parse_locator(&format_ctid(at)), Some(at));
         }
         assert_eq!(parse_locator("-3"), Some((-3i64).cast_unsigned()));
+        for too_large in ["(1,65536)", "(4294967296,1)", "(281474976710656,1)"] {
+            assert_eq!(parse_locator(too_large), None, "{too_large}");
+        }
         for wrong in ["", "(1)", "(1,2", "(,)", "x"] {
             assert_eq!(parse_locator(wrong), None, "{wrong}");
         }

@@ -95,6 +95,10 @@ impl fmt::Display for CustomThreshold {
 /// Evaluates the number that the query returned.
 #[must_use]
 pub fn evaluate_value(value: f64, threshold: CustomThreshold) -> CheckOutcome {
+    // Every comparison with NaN is false, which would pass.
+    if value.is_nan() {
+        return CheckOutcome::unknown(threshold.to_string(), "the query returned NaN, which is not a number");
+    }
     let summary = format!("the query returned {value}");
     CheckOutcome::from_value(threshold.is_met_by(value), value, threshold.to_string(), summary)
 }
@@ -113,6 +117,8 @@ mod tests {
             (CheckVerdict::Failing, "the query returned 3")
         );
         assert_eq!(evaluate_value(2.0, threshold).verdict, CheckVerdict::Passing);
+        let outcome = evaluate_value(f64::NAN, threshold);
+        assert!(matches!(outcome.verdict, CheckVerdict::Unknown(_)), "{outcome:?}");
     }
 
     #[test]

@@ -77,6 +77,13 @@ fn sessions_created_over_a_day_count_for_an_hourly_share() {
     assert_eq!((all_changes[0].created, all_changes[0].created_last_hour), (48, 2));
     assert_eq!(all_changes[0].created_per_user, Histogram::from([(2, 1)]));
     assert_eq!(all_changes[1].busiest_hour, Some(2));
+    // For every number of hours, not only those whose share is exact.
+    for hours in 1..200 {
+        let many: Vec<(u64, &str)> = (0..hours).map(|token| (token, "a")).collect();
+        let gap = HOUR * i32::try_from(hours).unwrap();
+        let all_changes = compare_runs(&[(START, &[]), (gap, &many)]);
+        assert_eq!(all_changes[0].created_last_hour, 1, "{hours} hours");
+    }
 }
 
 #[test]
