@@ -196,6 +196,9 @@ pub fn now() -> UtcTimestamp {
     jiff::Timestamp::now().try_into().unwrap_or(UtcTimestamp::MIN)
 }
 
+/// 1970-01-01 00:00:00.
+const UNIX_EPOCH_CIVIL: jiff::civil::DateTime = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// Formats a timestamp in UTC without a zone: `2026-01-31 12:00:00.123456`.
 #[must_use]
 pub fn format_timestamp(at: UtcTimestamp) -> String {
@@ -211,7 +214,15 @@ pub fn format_rfc3339(at: UtcTimestamp) -> String {
 /// Parses an RFC 3339 timestamp; `None` if the text is malformed.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<UtcTimestamp> {
-    text.parse::<jiff::Timestamp>().ok()?.try_into().ok()
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return at.try_into().ok();
+    }
+    // jiff's range ends a day before the years do, and applications write 9999-12-31 for "never".
+    let last_day =
+        text.strip_suffix('Z').filter(|text| text.starts_with("9999-12-3") && text.contains('T'))?;
+    let civil: jiff::civil::DateTime = last_day.parse().ok()?;
+    let micros = civil.duration_since(UNIX_EPOCH_CIVIL).as_micros();
+    UtcTimestamp::from_micros(i64::try_from(micros).ok()?)
 }
 
 /// Formats a timestamp for people: `2026-01-31 12:00:00 UTC`.
@@ -245,8 +256,7 @@ pub fn format_time_of_day(at: UtcTimestamp) -> String {
 }
 
 fn to_civil(at: UtcTimestamp) -> jiff::civil::DateTime {
-    let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    epoch.saturating_add(at.duration_since(UtcTimestamp::UNIX_EPOCH))
+    UNIX_EPOCH_CIVIL.saturating_add(at.duration_since(UtcTimestamp::UNIX_EPOCH))
 }
 
 #[cfg(test)]

@@ -122,6 +122,14 @@ fn rfc3339_round_trips_and_other_text_is_rejected() {
         let instant = UtcTimestamp::from_micros(micros).unwrap();
         assert_eq!(parse_rfc3339(&format_rfc3339(instant)), Some(instant), "{micros}");
     }
+    // What applications write for "never".
+    for never in ["9999-12-30T23:00:00.000000Z", "9999-12-31T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"]
+    {
+        assert_eq!(parse_rfc3339(never).map(format_rfc3339).as_deref(), Some(never));
+    }
+    for wrong in ["9999-12-31Z", "9999-12-31T25:00:00Z", "9999-12-32T00:00:00Z", "9999-12-31T00:00:00"] {
+        assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+    }
     assert_eq!(parse_rfc3339("2026-01-01T02:00:00+02:00"), UtcTimestamp::from_micros(1_767_225_600_000_000));
     for wrong in ["", "now", "2026-01-01", "2026-01-01 00:00:00", "2026-02-30T00:00:00Z", "1767225600"] {
         assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
