@@ -38,10 +38,16 @@ impl<P: DeserializeOwned> StoredLogSource<P> {
                 .transpose()?,
             last_line_at: row.read_optional_timestamp(3)?,
             activity: row.decode_text(4, ActivityProfile::from_text)?,
-            counters: row.decode_text(5, |text| serde_json::from_str(text).ok())?,
+            counters: row.decode_text(5, parse_counters)?,
             gaps: row.decode_text(6, |text| serde_json::from_str(text).ok())?,
         })
     }
+}
+
+/// Parses the counters of a source: a damaged one must not start again at zero.
+fn parse_counters(text: &str) -> Option<Map<String, Value>> {
+    let counters: Map<String, Value> = serde_json::from_str(text).ok()?;
+    counters.values().all(Value::is_u64).then_some(counters)
 }
 
 impl<P> StoredLogSource<P> {
