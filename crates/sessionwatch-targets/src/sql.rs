@@ -208,7 +208,7 @@ impl<'a> QueryBuilder<'a> {
 }
 
 impl QueryBuilder<'_> {
-    fn dialect(&self) -> &'static dyn SqlDialect {
+    pub(crate) fn dialect(&self) -> &'static dyn SqlDialect {
         self.schema.dialect.sql_dialect()
     }
 

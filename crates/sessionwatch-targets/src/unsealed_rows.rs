@@ -77,6 +77,8 @@ pub enum ArchivedValue {
     Null,
     /// Text, the form of every PostgreSQL value.
     Text(Zeroizing<String>),
+    /// Text from SQLite that is not valid UTF-8.
+    RawText(Zeroizing<Vec<u8>>),
     /// Integer from SQLite.
     Integer(i64),
     /// Floating-point number from SQLite.
@@ -251,8 +253,8 @@ fn parse_json_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
             match kind.as_str() {
                 // Floats are stored as their bits, since JSON numbers may lose precision.
                 "real" => value.as_u64().map(|bits| ArchivedValue::Real(f64::from_bits(bits))),
-                // Text that is not valid UTF-8 is archived as bytes.
-                "text" | "blob" => bytes(value).map(ArchivedValue::Blob),
+                "text" => bytes(value).map(ArchivedValue::RawText),
+                "blob" => bytes(value).map(ArchivedValue::Blob),
                 _ => None,
             }
         }

@@ -189,14 +189,22 @@ impl CopyLayout {
 
     #[inline]
     fn insert_row(&self, fields: &mut TupleFields<'_>, builder: &mut SnapshotBuilder) -> Option<()> {
-        let fingerprint = fields.next_field()?.and_then(parse_integer).map(i64::cast_unsigned);
+        let fingerprint = match fields.next_field()? {
+            Some(field) => Some(parse_integer(field)?.cast_unsigned()),
+            None => None,
+        };
         let user = parse_user(self.has_integer_user, fields.next_field()?)?;
         let expiry = decode_timestamp(self.expires, fields.next_field()?);
         let created = match self.created {
             Some(column) => decode_timestamp(column, fields.next_field()?),
             None => DecodedTime::Never,
         };
-        let orphan = self.has_orphan && fields.next_field()? == Some(&[1]);
+        let orphan = self.has_orphan
+            && match fields.next_field()? {
+                Some([1]) => true,
+                Some([0]) | None => false,
+                Some(_) => return None,
+            };
         let address = match self.addressing {
             RowAddressing::Position => Some(RowAddressRef::Position(parse_tid(fields.next_field()??)?)),
             RowAddressing::HeapAndPosition => {

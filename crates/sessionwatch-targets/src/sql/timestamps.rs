@@ -18,7 +18,11 @@ pub fn encode_timestamp(decoder: Decoder, at: UtcTimestamp) -> String {
         Decoder::Timestamptz => format!("{}+00", sessionwatch_clock::format_timestamp(at)),
         Decoder::TimestampUtc => sessionwatch_clock::format_timestamp(at),
         Decoder::TimestampLocal(zone) => {
-            sessionwatch_clock::format_timestamp(at.saturating_add_micros(zone.offset_us_at(at)))
+            let wall = at.saturating_add_micros(zone.offset_us_at(at));
+            // The hour that the clocks repeat in autumn is read back as its second occurrence, which is later. An
+            // earlier wall time ends the session in time.
+            let lateness = (zone.wall_to_utc_us(wall.micros()) - at.micros()).max(0);
+            sessionwatch_clock::format_timestamp(wall.saturating_add_micros(-lateness))
         }
         Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
         Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),

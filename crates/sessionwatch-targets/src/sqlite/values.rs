@@ -12,6 +12,7 @@ impl ToSql for ArchivedValue {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::RawText(bytes) => ValueRef::Text(bytes),
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Real(number) => ValueRef::Real(*number),
             Self::Blob(bytes) => ValueRef::Blob(bytes),

@@ -219,7 +219,11 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn hash_columns_expr(&self, columns: &[String], _: i64) -> String {
-        let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
+        // `quote` ends a text at its first NUL, and a change behind it would go unnoticed.
+        let quote = |column: &String| {
+            format!("CASE typeof({column}) WHEN 'text' THEN 't' || hex({column}) ELSE quote({column}) END")
+        };
+        let quoted: Vec<String> = columns.iter().map(quote).collect();
         format!("sw_fingerprint({})", quoted.join(" || ',' || "))
     }
 

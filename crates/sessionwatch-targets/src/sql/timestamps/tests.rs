@@ -101,6 +101,14 @@ fn a_wall_time_is_that_of_its_zone_except_while_clocks_are_set_back() {
         assert!(ambiguous < 20, "{name}: {ambiguous}");
     }
     let berlin = Decoder::parse("timestamp-local:Europe/Berlin").unwrap();
+    // In the hour that the clocks repeat, an earlier time is written: a session must not stay active for an hour more.
+    let midnight = sessionwatch_clock::parse_rfc3339("2026-10-25T00:00:00Z").unwrap();
+    for minutes in -5..125 {
+        let at = UtcTimestamp::from_micros(midnight.micros() + minutes * 60 * MICROS_PER_SECOND).unwrap();
+        let written = read_back(berlin, &encode_timestamp(berlin, at));
+        let early = at.micros() - written.micros();
+        assert!((0..=3_600 * MICROS_PER_SECOND).contains(&early), "{minutes} {early}");
+    }
     let summer = UtcTimestamp::from_micros(1_795_953_600_000_001 - 150 * 86_400 * MICROS_PER_SECOND).unwrap();
     assert_eq!(encode_timestamp(berlin, summer), "2026-07-02 14:00:00.000001");
 }

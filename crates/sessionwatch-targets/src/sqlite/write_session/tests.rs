@@ -21,7 +21,7 @@ INSERT INTO "us'ers" VALUES ('ada"; --', 'Ada');
 "#;
 
 /// Every kind of value, as literals of SQLite.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "NULL",
     "''",
     "'text'",
@@ -29,6 +29,7 @@ const VALUES: [&str; 22] = [
     "'it''s \"quoted\" \\ \\N \\.'",
     "'line' || char(10) || 'tab' || char(9) || 'return' || char(13) || 'bell' || char(7)",
     "'a' || char(0) || 'b'",
+    "CAST(x'66ff' AS TEXT)",
     "'ünï 漢字 ' || char(128273, 8238, 65279)",
     "0",
     "-1",
@@ -103,6 +104,33 @@ async fn every_value_is_restored_with_its_type_and_its_bits() {
     let again = restore(&mut session, &target, &archived).await.unwrap();
     assert_eq!(again, vec![Some(RestoreObstacle::Id); VALUES.len()], "nothing is restored twice");
     assert_eq!(table_content(&mut session), before);
+}
+
+#[test]
+fn the_hash_of_a_row_covers_every_byte_and_the_type_of_a_value() {
+    let session = open_session("");
+    let target = SampleTarget::in_file();
+    let expression = target.query_builder().dialect().hash_columns_expr(&["v".to_owned()], 7);
+    let hash = |value: &str| {
+        let query = format!("SELECT {expression} FROM (SELECT {value} AS v)");
+        session.connection.query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let values = [
+        "'a'",
+        "'a' || char(0) || 'b'",
+        "'a' || char(0) || 'c'",
+        "1",
+        "'1'",
+        "1.0",
+        "x'31'",
+        "NULL",
+        "''",
+        "x''",
+    ];
+    let mut hashes: Vec<i64> = values.map(hash).into();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), values.len());
 }
 
 #[tokio::test]
