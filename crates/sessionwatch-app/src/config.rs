@@ -24,6 +24,8 @@ mod serve;
 mod target;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod section_tests;
 #[cfg(test)]
 mod tests;
