@@ -50,11 +50,13 @@ impl SourceFile {
         Ok(Self { path: path.to_owned(), text: text.to_owned(), tokens, syntax, test_lines: tests.lines })
     }
 
-    /// Returns `true` if a line is compiled for tests only: by an attribute in this file, or because the file is in a
-    /// test folder. Line 0 asks about the file as a whole.
+    /// Returns `true` if a line is compiled for tests only: by an attribute in this file, or because of the name of the
+    /// file or folder. Line 0 asks about the file as a whole.
     pub(crate) fn is_test(&self, line: usize) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
         self.path.contains("/tests/")
-            || self.path.ends_with("tests.rs")
+            || name.ends_with("tests.rs")
+            || name.starts_with("test_") && !self.path.starts_with("xtask/")
             || self.test_lines.iter().any(|lines| lines.contains(&line))
     }
 

@@ -95,6 +95,7 @@ mod tests {
         assert_eq!(count("crates/sessionwatch-targets/src/sql.rs", sql), 0);
         assert_eq!(count("crates/sessionwatch-store/src/alerts.rs", sql), 0);
         assert_eq!(count("crates/sessionwatch/tests/it/a.rs", sql), 0);
+        assert_eq!(count("crates/sessionwatch-web/src/test_database.rs", sql), 0);
         let tests = format!("#[cfg(test)]\nmod tests {{\n    {sql}\n}}");
         assert_eq!(count("crates/sessionwatch-app/src/doctor.rs", &tests), 0);
         let words = r#"const P: [&str; 2] = ["SELECT", "Update the file"]; fn f() -> Postgres { Postgres }"#;

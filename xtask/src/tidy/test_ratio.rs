@@ -6,9 +6,8 @@ use syn::Item;
 use super::source::{self, SourceFile};
 
 /// Minimum number of test lines per 100 production lines.
-// The goal is 60: raise this with the ratio. Pages are mostly markup, which few lines test: a snapshot of every page,
-// and stories in a browser.
-const MIN_TEST_PERCENT: usize = 54;
+// Below the ratio, so that a change of markup does not fail: raise this with the ratio.
+const MIN_TEST_PERCENT: usize = 64;
 /// The test helpers, which count as tests.
 const TESTKIT_FOLDER: &str = "crates/testkit/";
 /// Developer tools, which are neither tests nor part of the product.

@@ -300,7 +300,8 @@ mod tests {
                 { "id": "expired-backlog", "severity": "low", "result": "failing" },
                 { "id": "orphaned-sessions", "severity": "high", "result": "unknown", "reason": "no users" },
                 { "id": "user-session-excess", "severity": "medium", "result": "failing",
-                  "threshold": "> 5 (outlier)", "user_limit": 5, "evidence": [{ "rows": 9 }, { "rows": 6 }, { "rows": 5 }] },
+                  "threshold": "> 5 (outlier)", "user_limit": 5,
+                  "evidence": [{ "rows": 9 }, { "rows": 6 }, { "rows": 5 }] },
             ],
         });
         let alerts = [alert("duplicate-tokens", None), alert("expired-backlog", Some("ada"))];

@@ -77,7 +77,7 @@ proptest! {
 }
 
 #[test]
-fn numbers_are_read_in_the_unit_that_their_length_tells() {
+fn numbers_are_read_in_the_unit_that_their_length_shows() {
     let at = |micros| UtcTimestamp::from_micros(micros);
     for (text, expected) in [
         ("100000000", at(100_000_000_000_000)),

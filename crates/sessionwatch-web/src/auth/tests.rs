@@ -142,7 +142,7 @@ async fn the_tenth_wrong_password_is_the_last_that_is_checked() {
         let page = stranger.post("/login", &[("name", "ada"), ("password", "wrong")]).await;
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{attempt}");
     }
-    // The right one too, or the limit would tell when the guess was right.
+    // The right one too, or the limit would show when the guess was right.
     let page = stranger.post("/login", &[("name", "ada"), ("password", PASSWORD)]).await;
     assert_eq!((page.status, page.cookie.is_none()), (StatusCode::TOO_MANY_REQUESTS, true));
     assert_eq!(page.select_text("h1"), "Too many attempts");

@@ -183,7 +183,9 @@ fn render_closed_incidents(closed: &[IncidentRecord], now: UtcTimestamp) -> Mark
             @let path = incident_path(&incident.id);
             tr {
                 td.first { (render_severity(incident)) }
-                td.fill.span.below { a href=(path) { (incident_headline(incident)) } " " span.mono.muted { (incident.id) } }
+                td.fill.span.below {
+                    a href=(path) { (incident_headline(incident)) } " " span.mono.muted { (incident.id) }
+                }
                 td.hide-s {
                     a.link href={ "/targets/" (percent_encode(&incident.target)) } { (sanitize_text(&incident.target)) }
                 }

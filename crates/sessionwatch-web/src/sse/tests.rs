@@ -87,7 +87,7 @@ async fn missed_events_make_an_open_page_refresh_and_end_a_stream_whose_login_se
     flood();
     assert!(next_event(&mut stream).await.unwrap().starts_with("event: run_finished\n"));
     flood();
-    // The event that tells about the end is among those that were missed.
+    // The event about the end is among those that were missed.
     dashboard.write_store(|db| db.execute("DELETE FROM login_sessions", &[]));
     let mut received = 0;
     while next_event(&mut stream).await.is_some() {

@@ -61,7 +61,7 @@ async fn a_change_is_measured_against_the_same_hour_a_week_ago() {
         (Some(300.0), "−50.0 % vs. last"),
         (Some(150.0), "Same as last"),
         (Some(150.04), "Same as last"),
-        // From nothing, no change can be told.
+        // From nothing, no change can be stated.
         (Some(0.0), ""),
         (None, ""),
     ] {
