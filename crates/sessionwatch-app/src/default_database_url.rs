@@ -7,14 +7,12 @@ use std::{
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sessionwatch_targets::address::{AddressError, TargetAddress};
+use sessionwatch_targets::address::{AddressError, TargetAddress, is_prisma_proxy_url};
 
 use crate::environment::read_variable;
 
 /// Variables that hold an address, the most usual first. Prisma has the direct one in `DIRECT_URL`.
 const ADDRESS_VARIABLES: [&str; 3] = ["DATABASE_URL", "DIRECT_URL", "POSTGRES_URL"];
-/// Schemes of Prisma Accelerate and of `prisma dev`, which only Prisma's client speaks.
-const PRISMA_PROXY_SCHEMES: [&str; 2] = ["prisma://", "prisma+postgres://"];
 /// Files of variables in the current folder. What frameworks call the local one overrides the other.
 const VARIABLE_FILES: [&str; 2] = [".env.local", ".env"];
 /// Variables of libpq that name a server or a database.
@@ -56,7 +54,7 @@ fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, No
             Ok(address) => return Ok(address),
             Err(error) => {
                 let invalid = NoAddress::Invalid { source, error };
-                if !PRISMA_PROXY_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+                if !is_prisma_proxy_url(&text) {
                     return Err(proxy.unwrap_or(invalid));
                 }
                 proxy.get_or_insert(invalid);

@@ -9,6 +9,7 @@ use super::{
 };
 pub use super::{
     backend::{AddressError, CertificateCheck, TransportSecurity},
+    postgres::is_prisma_proxy_url,
     supported_databases::TargetAddress,
 };
 

@@ -22,6 +22,7 @@ use futures_util::TryStreamExt as _;
 use pg_link::{Dsn, MAX_MESSAGE_BYTES, PgConnection, RowSink, RowSinkSlot, log_refusal};
 use tokio_postgres::{SimpleQueryMessage, config::Host, error::SqlState};
 
+pub use self::address::is_prisma_proxy_url;
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
     read_session::IdlePostgres, read_transaction::PostgresRead, write_session::PostgresWrite,

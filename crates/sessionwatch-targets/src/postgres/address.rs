@@ -21,13 +21,19 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<Dsn, AddressError>> {
     if is_server_url(text) {
         return Some(parse_dsn(text));
     }
-    ["prisma://", "prisma+postgres://"].iter().any(|scheme| text.starts_with(scheme)).then(|| {
+    is_prisma_proxy_url(text).then(|| {
         let direct = prisma_direct_url(text).ok_or(AddressError::NotSupported {
             problem: "prisma+postgres:// is not a PostgreSQL connection",
             advice: "use the direct connection URL of the database (postgres://…)",
         });
         parse_dsn(&direct?)
     })
+}
+
+/// Returns `true` for an address of Prisma Accelerate or of `prisma dev`, which only Prisma's client speaks.
+#[must_use]
+pub fn is_prisma_proxy_url(text: &str) -> bool {
+    ["prisma://", "prisma+postgres://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 fn is_server_url(text: &str) -> bool {
