@@ -40,7 +40,7 @@ const LOG_EVENT_LOOKBACK: SignedDuration = SignedDuration::from_hours(30 * 24);
 const USER_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Query for sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionQuery {
     /// Only sessions with this status.
     pub status: SessionStatus,

@@ -23,7 +23,7 @@ use sessionwatch_core::{period::Period, plural::ListTotal, timestamp::UtcTimesta
 use super::{
     Failure,
     choices::{RankChoice, SortChoice, StatusChoice},
-    lists::{RAISE_LIMIT, empty_list, note_if_cut, render_list},
+    lists::{RAISE_LIMIT, empty_list, filtered_noun, note_if_cut, render_list},
     target::TargetArgs,
 };
 
@@ -148,7 +148,8 @@ fn list_sessions(
     query: &SessionQuery,
 ) -> Result<String, Failure> {
     let found = find_sessions(target, query, shown.format)?;
-    Ok(render_list(&found.table, shown.format, "matching sessions"))
+    let noun = filtered_noun("sessions", *query != shown.base_query());
+    Ok(render_list(&found.table, shown.format, &noun))
 }
 
 /// The sessions that a query found.
