@@ -12,7 +12,7 @@ mod web;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Replacements for values that differ in every run. The first match counts.
-const FILTERS: [(&str, &str); 24] = [
+const FILTERS: [(&str, &str); 25] = [
     // Tests under a set clock begin in January 2025; all other times are those of this machine or of the server.
     (
         r"(20[013-9]\d|202[0-46-9]|2025-(?:0[2-9]|1))-?\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?UTC|Z)?",
@@ -32,6 +32,7 @@ const FILTERS: [(&str, &str); 24] = [
     (r"\bin \d+(\.\d+)? (ms|s)\b", "in [duration]"),
     (r#""(\w+_ms|hours_left)": ?-?\d+\.\d+"#, r#""$1": [number]"#),
     (r#""bytes": \d+"#, r#""bytes": [number]"#),
+    (r"SQLite, [0-9.,]+ [kM]B", "SQLite, [size]"),
     (r" {2,}\d{2}:\d{2}:\d{2} UTC", "  [time of day]"),
     (r#""next": "e\d+\."#, r#""next": "e[number]."#),
     (r"(?m)(^|, )\d+ ms\b", "$1[duration]"),
