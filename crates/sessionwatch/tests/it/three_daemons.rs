@@ -225,8 +225,10 @@ fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
     for received in sink.received_requests() {
         let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        told.entry(text("key")).or_default().push(message["possible_duplicate"].as_bool().unwrap());
-        if text("check").starts_with("event-") && !message["possible_duplicate"].as_bool().unwrap() {
+        let times = told.entry(text("key")).or_default();
+        times.push(message["possible_duplicate"].as_bool().unwrap());
+        // The first message of a key may be marked: a delivery that a blow cut off may never have arrived.
+        if times.len() == 1 && text("check").starts_with("event-") {
             checks.entry(text("check")).or_default().push(text("notice"));
         }
     }
