@@ -48,6 +48,7 @@ fn row(user: &str) -> EvidenceRow {
         expires_at: None,
         rows: 1,
         display: vec![],
+        ..EvidenceRow::default()
     }
 }
 

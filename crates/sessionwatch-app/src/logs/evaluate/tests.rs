@@ -198,7 +198,7 @@ fn no_event_is_no_proof_until_every_source_was_read() {
     let unread = result_of(&store, "", "log-duplicate-token").outcome.outcome;
     assert_eq!(
         unread.verdict,
-        CheckVerdict::Unknown("no line of `web` has been read yet".into()),
+        CheckVerdict::Unknown("no line of log source `web` has been read yet".into()),
         "{unread:?}"
     );
     read_source(&store, vec![]);

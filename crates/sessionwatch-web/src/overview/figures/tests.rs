@@ -92,7 +92,7 @@ async fn the_headline_of_several_targets_names_the_worst_state() {
     };
     assert_eq!(headline().await.0, "The state of 2 targets is unknown");
     insert_report(&dashboard, "app", r#"{"active": 1}"#);
-    assert_eq!(headline().await.0, "The state of 1 target is unknown");
+    assert_eq!(headline().await.0, "The state of shop is unknown");
     insert_report(&dashboard, "shop", r#"{"active": 1}"#);
     assert_eq!(headline().await, ("All 2 targets are healthy".into(), "No check fails.".into()));
     dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
@@ -100,7 +100,7 @@ async fn the_headline_of_several_targets_names_the_worst_state() {
     let expected = ("2 problems need attention", "app has 2 problems. shop is healthy.");
     assert_eq!(headline().await, (expected.0.into(), expected.1.into()));
     insert_report(&dashboard, "shop", "null");
-    assert!(headline().await.1.ends_with("The state of 1 target is unknown."));
+    assert!(headline().await.1.ends_with("The state of shop is unknown."));
 }
 
 #[test]
