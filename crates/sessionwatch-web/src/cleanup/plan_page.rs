@@ -154,7 +154,7 @@ impl PlanView<'_> {
                 a.btn href={ "/cleanup?target=" (percent_encode(&self.target.name)) } { "All plans" }
             }
             @if self.phase == PlanPhase::Applied && self.shell.can_respond() {
-                @if let Some(archive) = self.archive && archive.restored_rows < archive.restorable_rows {
+                @if let Some(archive) = self.archive && archive.can_be_restored() {
                     (render_restore_form(self.shell, archive))
                 }
             }
