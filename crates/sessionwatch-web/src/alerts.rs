@@ -53,7 +53,7 @@ pub(super) struct AlertHistoryQuery {
     days: Option<i64>,
 }
 
-/// The alerts by what has to be done about them.
+/// The alerts by what has to be done about them, the most severe first in each list.
 #[derive(Clone, Debug, Default)]
 struct SortedAlerts<'a> {
     /// Firing, and nobody has acknowledged them.
@@ -130,12 +130,6 @@ impl<'a> SortedAlerts<'a> {
                 AlertState::Resolved => &mut sorted.unknown,
             };
             list.push(alert);
-        }
-        let Self { open, acknowledged, silenced, pending, unknown } = &mut sorted;
-        for list in [open, acknowledged, silenced, pending, unknown] {
-            list.sort_by_key(|alert| {
-                std::cmp::Reverse(sessionwatch_app::app::targets::severity_rank(&alert.severity))
-            });
         }
         sorted
     }
