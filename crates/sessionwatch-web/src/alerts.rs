@@ -14,6 +14,7 @@ use sessionwatch_app::{
         AppState, Period,
         alerts::{self, AlertFilter, AlertRecord, EventRecord, EventSearch},
         silences::{self as app_silences, SilenceRecord},
+        status_summary::TargetSummary,
     },
     checks::describe_check,
 };
@@ -37,6 +38,7 @@ use super::{
     format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
     shell::{NavSection, PageHead, Shell},
+    unknown_callout::describe_unknown_targets,
 };
 
 /// Path to which the forms of the page return.
@@ -75,14 +77,14 @@ pub(super) async fn show_alerts(
     let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, 400);
     let text = Some(query.text.clone()).filter(|text| !text.is_empty());
     let filter = HistoryFilter { text: &query.text, days };
-    let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
+    let all = alerts::list_alerts(&app, AlertFilter::All).await?;
     let silences = app_silences::list_silences(&app).await?;
     let events =
         search_notifications(&app, Period::ending_at(shell.now, duration::from_days(days)), text).await?;
     let latest = search_notifications(&app, Period::ending_at(shell.now, 7 * DAY), None).await?;
     let sorted = SortedAlerts::new(&all, &silences);
     let body = html! {
-        (sorted.render_header())
+        (sorted.render_header(&shell.status.targets))
         (sorted.render_lists(&shell))
         (sorted.render_unconfirmed(shell.now))
         (render_silences(&shell, &silences))
@@ -127,15 +129,16 @@ impl<'a> SortedAlerts<'a> {
                 AlertState::Firing { .. } if is_silenced(alert) => &mut sorted.silenced,
                 AlertState::Firing { .. } => &mut sorted.open,
                 AlertState::Pending { .. } => &mut sorted.pending,
-                AlertState::Resolved => &mut sorted.unknown,
+                AlertState::Resolved if alert.unknown_reason.is_some() => &mut sorted.unknown,
+                AlertState::Resolved => continue,
             };
             list.push(alert);
         }
         sorted
     }
 
-    /// Renders how many alerts need a person.
-    fn render_header(&self) -> Markup {
+    /// Renders how many alerts need a person, and whether anything is unknown.
+    fn render_header(&self, targets: &[TargetSummary]) -> Markup {
         let count = |alerts: &[&AlertRecord]| alerts.len() as u64;
         let headline = match (count(&self.open), count(&self.acknowledged), count(&self.silenced)) {
             (0, 0, 0) => "No alert is firing".to_owned(),
@@ -154,10 +157,26 @@ impl<'a> SortedAlerts<'a> {
             .map(|(count, one, many)| format_count(count, one, many))
             .collect();
         let lead = html! {
-            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) "." }
-            @else if self.open.is_empty() { "All checks pass. When one fails, its alert appears here with the next step." }
+            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) ". " }
+            (self.describe_targets(targets))
         };
         PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+    }
+
+    /// Returns which targets are unknown as a whole, or that all checks pass; otherwise an empty text.
+    fn describe_targets(&self, targets: &[TargetSummary]) -> String {
+        let is_listed = |name: &str| self.unknown.iter().any(|alert| alert.target == name);
+        let unknown = targets.iter().filter(|target| target.state == "unknown" && !is_listed(&target.name));
+        let unknown: Vec<&str> = unknown.map(|target| target.name.as_str()).collect();
+        if targets.is_empty() {
+            "No target is monitored yet.".to_owned()
+        } else if !unknown.is_empty() {
+            format!("{}.", describe_unknown_targets(&unknown))
+        } else if targets.iter().all(|target| target.state == "passing") {
+            "All checks pass. When one fails, its alert appears here with the next step.".to_owned()
+        } else {
+            String::new()
+        }
     }
 
     /// Renders the firing alerts in up to three lists.

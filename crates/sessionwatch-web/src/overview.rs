@@ -33,7 +33,7 @@ use super::{
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     format::{percent_encode, render_relative_time},
     shell::{NavSection, PageHead, Shell},
-    unknown_callout::render_unknown_callout,
+    unknown_callout::{describe_unknown_targets, render_unknown_callout},
 };
 
 /// Parameters of the page.
@@ -106,7 +106,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
     } else if open > 0 {
         format!("{} attention", format_count(open, "problem needs", "problems need"))
     } else if !unknown.is_empty() {
-        format!("The state of {} is unknown", targets(&unknown))
+        describe_unknown_targets(&unknown)
     } else if !pending.is_empty() {
         format!("{} may have a problem", targets(&pending))
     } else if acknowledged > 0 {
@@ -121,7 +121,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
         @if open > 0 && acknowledged > 0 {
             (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. "
         }
-        @if open > 0 && !unknown.is_empty() { "The state of " (targets(&unknown)) " is unknown. " }
+        @if open > 0 && !unknown.is_empty() { (describe_unknown_targets(&unknown)) ". " }
         @if !rows.is_empty() && open == 0 && unknown.is_empty() {
             @if !pending.is_empty() {
                 "A check failed for the first time. "
