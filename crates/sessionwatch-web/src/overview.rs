@@ -17,7 +17,7 @@ use sessionwatch_app::{
     },
     config::Target,
 };
-use sessionwatch_core::plural::{format_count, format_number};
+use sessionwatch_core::plural::format_count;
 
 pub(super) use self::{
     activity::{chart_markers, event_look, render_activity},
@@ -31,7 +31,7 @@ use super::{
     chart::{Chart, ChartLimit, ChartSeries},
     chart_range::ChartRange,
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
-    format::{percent_encode, render_relative_time},
+    format::{format_amount, percent_encode, render_relative_time},
     shell::{NavSection, PageHead, Shell},
     unknown_callout::{describe_unknown_targets, render_unknown_callout},
 };
@@ -213,8 +213,7 @@ fn render_target_table(rows: &[TargetRow<'_>], shell: &Shell) -> Markup {
         Column::number("Last check"),
     ];
     let figure = |row: &TargetRow<'_>, key: &str| {
-        let value = row.status.report_document().and_then(|report| report["stats"][key].as_u64());
-        value.map_or_else(|| "–".to_owned(), format_number)
+        row.status.latest_figure(key, key).map_or_else(|| "–".to_owned(), format_amount)
     };
     let table_rows = html! {
         @for row in rows {
