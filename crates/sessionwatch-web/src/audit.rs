@@ -173,8 +173,7 @@ fn render_fields(page: &AuditPage, filter: &AuditFilter) -> Markup {
 }
 
 fn render_entries(page: &AuditPage, filter: &AuditFilter, shell: &Shell) -> Markup {
-    let is_full = page.entries.len() == AUDIT_PAGE_SIZE as usize;
-    let last = page.entries.last().filter(|_| is_full).map(|entry| entry.id.to_string());
+    let last = page.entries.last().filter(|_| page.has_more).map(|entry| entry.id.to_string());
     let pager = ListPager {
         shown: page.entries.len() as u64,
         matching: page.matching,

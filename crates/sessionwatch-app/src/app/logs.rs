@@ -8,7 +8,7 @@ use sessionwatch_store::{
     transaction::Tx,
 };
 
-use super::{AppError, AppState, Period, sessions::SessionRow};
+use super::{AppError, AppState, Period, cut_page, sessions::SessionRow};
 use crate::{
     config::logs::LogSourceConfig,
     logs::{self, correlation_report},
@@ -57,6 +57,8 @@ pub async fn search_log_events(
 pub struct LogEventPage {
     /// Log events, the latest first.
     pub events: Vec<LogEventRecord>,
+    /// `true` if older log events match.
+    pub has_more: bool,
     /// Number of log events that match the search, on all pages.
     pub matching: u64,
 }
@@ -71,9 +73,11 @@ pub async fn load_log_event_page(
     query: LogEventQuery,
 ) -> Result<LogEventPage, AppError> {
     app.read_store(move |db| {
-        let mut events = query.search(db)?;
-        events.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-        Ok(LogEventPage { events, matching: query.count(db)? })
+        // The extra event only shows that another page follows.
+        let read = LogEventQuery { limit: query.limit.saturating_add(1), ..query.clone() };
+        let mut events = read.search(db)?;
+        let has_more = cut_page(&mut events, query.limit);
+        Ok(LogEventPage { events, has_more, matching: query.count(db)? })
     })
     .await
 }

@@ -68,3 +68,42 @@ async fn log_events_are_listed_filtered_and_shown_as_text() {
         0
     );
 }
+
+#[tokio::test]
+async fn a_page_that_the_events_fill_exactly_is_the_last_one() {
+    let dashboard = TestDashboard::with_config(WITH_LOGS);
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    for (count, next) in [(100, 0), (1, 1)] {
+        for _ in 0..count {
+            insert_event(&dashboard);
+        }
+        let page = viewer.get("/logs").await;
+        assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 100);
+        assert_eq!(page.count_elements("a[rel=next]"), next);
+    }
+    let older = viewer.get("/logs").await.select_attributes("a[rel=next]", "href").remove(0);
+    let page = viewer.get(&older).await;
+    assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 1);
+    assert_eq!(page.count_elements("a[rel=next]"), 0);
+}
+
+/// Stores an event of the source `web`.
+fn insert_event(dashboard: &TestDashboard) {
+    let event = NewLogEvent {
+        source: "web",
+        target: "app",
+        kind: "created",
+        severity: None,
+        at: None,
+        read_at: dashboard.now(),
+        user: None,
+        other_user: None,
+        token_prefix: None,
+        expires_at: None,
+        reason: None,
+        request: None,
+        byte_range: (0, 10),
+        text: "x",
+    };
+    dashboard.write_store(|db| log_events::insert_log_event(db, &event));
+}
