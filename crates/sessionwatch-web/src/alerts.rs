@@ -6,7 +6,7 @@ mod silences;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -35,8 +35,10 @@ use super::{
     PageResult,
     alert_parts::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
+    filter_fields::parse_days,
     format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
     unknown_callout::describe_unknown_targets,
 };
@@ -48,11 +50,16 @@ const EVENT_PAGE_SIZE: u32 = 200;
 /// Days of notifications, unless asked for others.
 const DEFAULT_DAYS: i64 = 7;
 
+/// Most days of notifications.
+const MAX_DAYS: i64 = 400;
+
+/// Parameters of the page.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct AlertHistoryQuery {
-    #[serde(default)]
     text: String,
-    days: Option<i64>,
+    /// Text, so that any number shows a page.
+    days: String,
 }
 
 /// The alerts by what has to be done about them, the most severe first in each list.
@@ -70,11 +77,10 @@ struct SortedAlerts<'a> {
 
 pub(super) async fn show_alerts(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<AlertHistoryQuery>,
+    PageQuery(query): PageQuery<AlertHistoryQuery>,
     shell: Shell,
 ) -> PageResult {
-    // Clamped instead of rejected: a link with any number still shows a page.
-    let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, 400);
+    let days = parse_days(&query.days, MAX_DAYS).unwrap_or(DEFAULT_DAYS);
     let text = Some(query.text.clone()).filter(|text| !text.is_empty());
     let filter = HistoryFilter { text: &query.text, days };
     let all = alerts::list_alerts(&app, AlertFilter::All).await?;

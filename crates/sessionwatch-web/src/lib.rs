@@ -30,6 +30,7 @@ mod logs;
 mod markdown;
 mod oidc;
 mod overview;
+mod params;
 pub mod routes;
 mod search;
 mod sessions;

@@ -5,7 +5,7 @@ mod stream;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -27,6 +27,7 @@ use super::{
     PageResult,
     components::PageHeader,
     filter_fields::{FilterInput, FilterOption, FilterSelect, link_with, render_filter_form},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -89,7 +90,7 @@ impl LogEventFilter {
 
 pub(super) async fn show_logs(
     State(app): State<Arc<AppState>>,
-    Query(filter): Query<LogEventFilter>,
+    PageQuery(filter): PageQuery<LogEventFilter>,
     shell: Shell,
 ) -> PageResult {
     let config = app.config();

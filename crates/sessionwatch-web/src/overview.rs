@@ -6,7 +6,7 @@ mod figures;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -32,6 +32,7 @@ use super::{
     chart_range::ChartRange,
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     format::{format_amount, percent_encode, render_relative_time},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
     unknown_callout::{describe_unknown_targets, render_unknown_callout},
 };
@@ -52,7 +53,7 @@ pub(super) struct TargetRow<'a> {
 
 pub(super) async fn show_overview(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<OverviewQuery>,
+    PageQuery(query): PageQuery<OverviewQuery>,
     shell: Shell,
 ) -> PageResult {
     let config = app.config();

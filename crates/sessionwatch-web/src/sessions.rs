@@ -9,7 +9,7 @@ mod table;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
@@ -32,6 +32,7 @@ use super::{
     components::{Callout, Tone},
     csrf::FormFields,
     format::percent_encode,
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
     status_code,
 };
@@ -54,8 +55,8 @@ struct SessionPage<'a> {
 
 pub(super) async fn show_sessions(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(mut filter): Query<SessionFilter>,
+    PagePath(name): PagePath<String>,
+    PageQuery(mut filter): PageQuery<SessionFilter>,
     shell: Shell,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
@@ -25,6 +25,7 @@ use crate::{
     PageResult,
     components::{Crumb, Icon, PageHeader, render_icon},
     format::{percent_encode, render_relative_time, sanitize_text},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
 };
 
@@ -37,8 +38,8 @@ pub(crate) struct IncidentRef {
 
 pub(crate) async fn show_plan(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
-    Query(course): Query<IncidentRef>,
+    PagePath(id): PagePath<String>,
+    PageQuery(course): PageQuery<IncidentRef>,
     shell: Shell,
 ) -> PageResult {
     let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use sessionwatch_app::app::{
 use super::incident_path;
 use crate::{
     PageResult,
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -49,8 +50,8 @@ pub(super) struct IncidentPage<'a> {
 
 pub(crate) async fn show_incident(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
-    Query(query): Query<IncidentQuery>,
+    PagePath(id): PagePath<String>,
+    PageQuery(query): PageQuery<IncidentQuery>,
     shell: Shell,
 ) -> PageResult {
     let IncidentOps { case, ops } = incidents::load_incident(&app, &shell.user.actor(), &id).await?;
