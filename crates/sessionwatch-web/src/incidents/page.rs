@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
-    AppState,
+    AppError, AppState,
     incident_views::{
         self, AffectedSessions, ContainmentClock, ContainmentCounts, IncidentSituation, StepProgress,
     },
@@ -17,6 +17,8 @@ use sessionwatch_app::app::{
 use super::incident_path;
 use crate::{
     PageResult,
+    components::{Callout, Tone},
+    format::{percent_encode, sanitize_text},
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
 };
@@ -44,8 +46,8 @@ pub(super) struct IncidentPage<'a> {
     /// Time for which revoked sessions can be restored.
     pub(super) restorable_for: SignedDuration,
     pub(super) query: IncidentQuery,
-    /// Users that the search found; `None` without a search.
-    pub(super) found_users: Option<Vec<FoundUser>>,
+    /// Users that the search found, or why it failed; `None` without a search.
+    pub(super) found_users: Option<Result<Vec<FoundUser>, AppError>>,
 }
 
 pub(crate) async fn show_incident(
@@ -60,7 +62,8 @@ pub(crate) async fn show_incident(
     } else {
         // A person is waiting, so the search uses the short timeout.
         let searched = ops.with_short_timeout();
-        Some(incidents::search_users(searched, query.find.clone(), USER_SEARCH_LIMIT).await?)
+        // The rest of the page is needed most while the database is down.
+        Some(incidents::search_users(searched, query.find.clone(), USER_SEARCH_LIMIT).await)
     };
     let reopened_at = incident_views::reopened_at(&case.timeline);
     let IncidentSituation { affected, counts } = incident_views::load_situation(&app, &case).await?;
@@ -96,9 +99,23 @@ impl IncidentPage<'_> {
         self.case.incident.state == IncidentState::Closed
     }
 
+    /// Renders why users could not be searched; nothing if they were, or if nobody searched.
+    fn render_failed_search(&self) -> Markup {
+        let Some(Err(error)) = &self.found_users else { return html! {} };
+        let doctor = format!("/targets/{}/doctor", percent_encode(&self.case.incident.target));
+        Callout {
+            tone: Tone::Bad,
+            title: "Users cannot be searched now",
+            text: html! { (sanitize_text(&error.to_string())) " " (error.hint()) },
+            action: html! { a.btn href=(doctor) { "Run doctor" } },
+        }
+        .render()
+    }
+
     fn render(&self) -> Result<Markup, crate::WebError> {
         Ok(html! {
             (self.render_header())
+            (self.render_failed_search())
             div.incident {
                 section aria-label="Steps" { (self.render_steps()) }
                 div.stack {
