@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sessionwatch_core::{source_activity::SourceStatus, timestamp::UtcTimestamp};
 use sessionwatch_store::{
     StoreError,
     log_events::{self, LogEventSearch, LogEventWindow},
@@ -129,6 +130,14 @@ pub struct LogSourceStatus {
     pub config: LogSourceConfig,
     /// Stored state; empty before the first line.
     pub record: LogSourceRecord,
+}
+
+impl LogSourceStatus {
+    /// Returns whether lines arrive as usual.
+    #[must_use]
+    pub fn status_at(&self, now: UtcTimestamp) -> SourceStatus {
+        self.record.activity.status_at(self.record.last_line_at, now, self.config.idle_after)
+    }
 }
 
 /// Lists the configured log sources with their stored state.

@@ -1,5 +1,8 @@
-use sessionwatch_app::app::accounts::AccountRole;
-use sessionwatch_store::log_events::{self, NewLogEvent};
+use sessionwatch_app::app::{accounts::AccountRole, logs::LogSourceRecord};
+use sessionwatch_store::{
+    log_events::{self, NewLogEvent},
+    log_sources,
+};
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
@@ -106,4 +109,38 @@ fn insert_event(dashboard: &TestDashboard) {
         text: "x",
     };
     dashboard.write_store(|db| log_events::insert_log_event(db, &event));
+}
+
+/// Stores a source that has just sent a line.
+fn insert_active_source(dashboard: &TestDashboard, name: &str) {
+    let source = LogSourceRecord {
+        name: name.into(),
+        target: "app".into(),
+        last_line_at: Some(dashboard.now()),
+        ..LogSourceRecord::default()
+    };
+    dashboard.write_store(|db| log_sources::upsert_log_source(db, &source));
+}
+
+#[tokio::test]
+async fn no_problem_is_claimed_while_a_source_sends_nothing() {
+    let two = format!("{WITH_LOGS}[[logs]]\nname = \"api\"\ntarget = \"app\"\nfile = \"api.log\"\n");
+    // The secret of the third one is missing, so it is not read.
+    let drain = "[[logs]]\nname = \"drain\"\ntarget = \"app\"\nkind = \"vercel\"\nsecret_file = \"none\"\n";
+    let three = format!("{two}{drain}");
+    for (config, sources, expected) in [
+        (WITH_LOGS, &["web"][..], "No problems in the logs"),
+        (&two, &[], "No log lines yet"),
+        (&two, &["web"], "1 log source has not sent a line yet"),
+        (&two, &["web", "api"], "No problems in the logs"),
+        (&three, &["web", "api"], "1 log source is not read"),
+        (&three, &[], "1 log source is not read"),
+    ] {
+        let dashboard = TestDashboard::with_config(config);
+        for source in sources {
+            insert_active_source(&dashboard, source);
+        }
+        let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
+        assert_eq!(page.select_text("h1"), expected, "{config} {sources:?}");
+    }
 }
