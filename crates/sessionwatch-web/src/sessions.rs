@@ -125,6 +125,11 @@ impl SessionPage<'_> {
         }
     }
 
+    /// Returns the number of sessions on this page and those before it; `None` if the link to this page lacks it.
+    fn listed_so_far(&self) -> Option<u64> {
+        self.filter.seen_before().map(|seen| seen.saturating_add(self.found.rows.len() as u64))
+    }
+
     fn sort_note(&self, chosen: Option<SessionSort>) -> Markup {
         let sort = self.found.sort;
         html! {
