@@ -68,3 +68,11 @@ pub use self::{
     target_ops::TargetOps,
 };
 pub use sessionwatch_core::period::Period;
+
+/// Cuts rows that were read with one more than `limit` to a page. Returns `true` if another page follows.
+fn cut_page<T>(rows: &mut Vec<T>, limit: u32) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    has_more
+}

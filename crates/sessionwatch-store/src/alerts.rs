@@ -63,7 +63,13 @@ pub fn list_target_alerts(db: Tx<'_>, target: &str) -> Result<Vec<AlertRecord>, 
     db.query_rows(&query, &[target.into()])?.iter().map(alert_from_row).collect()
 }
 
-/// Returns firing and pending alerts, in this order and oldest first; with `include_ok`, the state of every check.
+/// Order of alerts: firing before pending ones, then the most severe, then the oldest.
+const WORST_FIRST: &str = "CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END,
+         CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 WHEN 'low' THEN 3 END,
+         since, target, check_id";
+
+/// Returns firing and pending alerts; with `include_ok`, the state of every check. Firing alerts come first, then
+/// pending ones. Within a state, the most severe come first, then the oldest.
 ///
 /// # Errors
 ///
@@ -71,7 +77,7 @@ pub fn list_target_alerts(db: Tx<'_>, target: &str) -> Result<Vec<AlertRecord>, 
 pub fn list_alerts(db: Tx<'_>, include_ok: bool) -> Result<Vec<AlertRecord>, StoreError> {
     let query = format!(
         "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'resolved'
-         ORDER BY CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END, since, target, check_id"
+         ORDER BY {WORST_FIRST}"
     );
     db.query_rows(&query, &[include_ok.into()])?.iter().map(alert_from_row).collect()
 }
@@ -300,6 +306,53 @@ mod tests {
             };
             assert_eq!(counted, [expected]);
             assert_eq!(store.read(|db| find_alert(db, "two", "duplicate-tokens")).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn firing_alerts_come_first_then_the_most_severe_then_the_oldest() {
+        let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
+        let firing = |since| AlertState::Firing { since: at(since), passing_runs: 0, notified_at: None };
+        let pending = |since| AlertState::Pending { failing_runs: 1, since: at(since) };
+        for store in store_of_each_kind() {
+            for (check, severity, state) in [
+                ("a", "low", firing(1)),
+                ("b", "high", firing(3)),
+                ("c", "critical", pending(1)),
+                ("d", "medium", firing(2)),
+                ("e", "critical", AlertState::Resolved),
+                ("f", "high", firing(2)),
+                ("g", "critical", firing(9)),
+                ("h", "low", AlertState::Resolved),
+            ] {
+                let record = AlertRecord {
+                    target: "app".into(),
+                    check: check.into(),
+                    alert: Alert { state, ..Alert::default() },
+                    severity: severity.into(),
+                    summary: String::new(),
+                    acknowledged_by: None,
+                    note: None,
+                    verdict: None,
+                    unknown_reason: None,
+                    finding: None,
+                    updated_at: at(9),
+                };
+                store.write(|db| upsert_alert(db, &record)).unwrap();
+            }
+            let listed = |include_ok| {
+                let alerts = store.read(|db| list_alerts(db, include_ok)).unwrap();
+                alerts.iter().map(|record| record.check.as_str()).collect::<String>()
+            };
+            assert_eq!(listed(true), "gfbdaceh");
+            assert_eq!(listed(false), "gfbdac");
+        }
+    }
+
+    #[test]
+    fn every_severity_has_a_rank_in_the_order_of_alerts() {
+        for severity in Severity::ALL {
+            assert!(WORST_FIRST.contains(&format!("'{}'", severity.name())), "{severity:?}");
         }
     }
 }

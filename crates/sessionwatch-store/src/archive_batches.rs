@@ -68,10 +68,24 @@ pub struct ArchiveSummary {
     pub purge_at: UtcTimestamp,
     /// The recipient whose key opens the batch (`age1…`).
     pub recipient: String,
-    /// Number of rows that can be restored.
+    /// Number of rows that can still be restored; restored rows are not among them.
     pub restorable_rows: u64,
     /// Number of rows restored.
     pub restored_rows: u64,
+}
+
+impl ArchiveSummary {
+    /// Returns `true` while rows of the plan can be restored.
+    #[must_use]
+    pub fn can_be_restored(&self) -> bool {
+        self.restorable_rows > 0
+    }
+
+    /// Returns `true` if rows of the plan were restored, and none is left to restore.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.restored_rows > 0 && !self.can_be_restored()
+    }
 }
 
 const BATCH_COLUMNS: &str = "id, plan, target, state, txid, at, purge_at, recipient, content, fates";

@@ -6,7 +6,7 @@ mod silences;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -14,6 +14,7 @@ use sessionwatch_app::{
         AppState, Period,
         alerts::{self, AlertFilter, AlertRecord, EventRecord, EventSearch},
         silences::{self as app_silences, SilenceRecord},
+        status_summary::TargetSummary,
     },
     checks::describe_check,
 };
@@ -34,9 +35,12 @@ use super::{
     PageResult,
     alert_parts::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
+    filter_fields::parse_days,
     format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
+    unknown_callout::describe_unknown_targets,
 };
 
 /// Path to which the forms of the page return.
@@ -46,14 +50,19 @@ const EVENT_PAGE_SIZE: u32 = 200;
 /// Days of notifications, unless asked for others.
 const DEFAULT_DAYS: i64 = 7;
 
+/// Most days of notifications.
+const MAX_DAYS: i64 = 400;
+
+/// Parameters of the page.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct AlertHistoryQuery {
-    #[serde(default)]
     text: String,
-    days: Option<i64>,
+    /// Text, so that any number shows a page.
+    days: String,
 }
 
-/// The alerts by what has to be done about them.
+/// The alerts by what has to be done about them, the most severe first in each list.
 #[derive(Clone, Debug, Default)]
 struct SortedAlerts<'a> {
     /// Firing, and nobody has acknowledged them.
@@ -68,21 +77,20 @@ struct SortedAlerts<'a> {
 
 pub(super) async fn show_alerts(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<AlertHistoryQuery>,
+    PageQuery(query): PageQuery<AlertHistoryQuery>,
     shell: Shell,
 ) -> PageResult {
-    // Clamped instead of rejected: a link with any number still shows a page.
-    let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, 400);
+    let days = parse_days(&query.days, MAX_DAYS).unwrap_or(DEFAULT_DAYS);
     let text = Some(query.text.clone()).filter(|text| !text.is_empty());
     let filter = HistoryFilter { text: &query.text, days };
-    let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
+    let all = alerts::list_alerts(&app, AlertFilter::All).await?;
     let silences = app_silences::list_silences(&app).await?;
     let events =
         search_notifications(&app, Period::ending_at(shell.now, duration::from_days(days)), text).await?;
     let latest = search_notifications(&app, Period::ending_at(shell.now, 7 * DAY), None).await?;
     let sorted = SortedAlerts::new(&all, &silences);
     let body = html! {
-        (sorted.render_header())
+        (sorted.render_header(&shell.status.targets))
         (sorted.render_lists(&shell))
         (sorted.render_unconfirmed(shell.now))
         (render_silences(&shell, &silences))
@@ -127,21 +135,16 @@ impl<'a> SortedAlerts<'a> {
                 AlertState::Firing { .. } if is_silenced(alert) => &mut sorted.silenced,
                 AlertState::Firing { .. } => &mut sorted.open,
                 AlertState::Pending { .. } => &mut sorted.pending,
-                AlertState::Resolved => &mut sorted.unknown,
+                AlertState::Resolved if alert.unknown_reason.is_some() => &mut sorted.unknown,
+                AlertState::Resolved => continue,
             };
             list.push(alert);
-        }
-        let Self { open, acknowledged, silenced, pending, unknown } = &mut sorted;
-        for list in [open, acknowledged, silenced, pending, unknown] {
-            list.sort_by_key(|alert| {
-                std::cmp::Reverse(sessionwatch_app::app::targets::severity_rank(&alert.severity))
-            });
         }
         sorted
     }
 
-    /// Renders how many alerts need a person.
-    fn render_header(&self) -> Markup {
+    /// Renders how many alerts need a person, and whether anything is unknown.
+    fn render_header(&self, targets: &[TargetSummary]) -> Markup {
         let count = |alerts: &[&AlertRecord]| alerts.len() as u64;
         let headline = match (count(&self.open), count(&self.acknowledged), count(&self.silenced)) {
             (0, 0, 0) => "No alert is firing".to_owned(),
@@ -160,10 +163,26 @@ impl<'a> SortedAlerts<'a> {
             .map(|(count, one, many)| format_count(count, one, many))
             .collect();
         let lead = html! {
-            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) "." }
-            @else if self.open.is_empty() { "All checks pass. When one fails, its alert appears here with the next step." }
+            @if !parts.is_empty() { (capitalize_first(&parts.join(", "))) ". " }
+            (self.describe_targets(targets))
         };
         PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+    }
+
+    /// Returns which targets are unknown as a whole, or that all checks pass; otherwise an empty text.
+    fn describe_targets(&self, targets: &[TargetSummary]) -> String {
+        let is_listed = |name: &str| self.unknown.iter().any(|alert| alert.target == name);
+        let unknown = targets.iter().filter(|target| target.state == "unknown" && !is_listed(&target.name));
+        let unknown: Vec<&str> = unknown.map(|target| target.name.as_str()).collect();
+        if targets.is_empty() {
+            "No target is monitored yet.".to_owned()
+        } else if !unknown.is_empty() {
+            format!("{}.", describe_unknown_targets(&unknown))
+        } else if targets.iter().all(|target| target.state == "passing") {
+            "All checks pass. When one fails, its alert appears here with the next step.".to_owned()
+        } else {
+            String::new()
+        }
     }
 
     /// Renders the firing alerts in up to three lists.

@@ -4,7 +4,6 @@
 use std::{io::Write as _, sync::LazyLock};
 
 use axum::{
-    extract::Path,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -12,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use sessionwatch_app::app::AppError;
 use sha2::{Digest as _, Sha256};
 
-use super::WebError;
+use super::{WebError, params::PagePath};
 
 /// Hexadecimal digits of the hash in a file name: enough to distinguish the versions of one file.
 const HASH_DIGITS: usize = 12;
@@ -120,7 +119,7 @@ impl Asset {
     }
 }
 
-pub(super) async fn serve_asset(Path(file): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn serve_asset(PagePath(file): PagePath<String>, headers: HeaderMap) -> Response {
     let found = SERVED_ASSETS.iter().find(|asset| asset.url.strip_prefix("/assets/") == Some(&file));
     let Some(asset) = found else {
         return WebError::from(AppError::NotFound("File not found.".into())).into_response();

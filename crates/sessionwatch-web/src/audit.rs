@@ -4,7 +4,7 @@ mod entry;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
@@ -22,7 +22,10 @@ use super::{
     components::{
         Callout, Card, Column, DataTable, EmptyState, Icon, PageHeader, PillTone, Tone, render_pill,
     },
-    filter_fields::{FilterInput, FilterOption, FilterSelect, ListPager, link_with, render_filter_form},
+    filter_fields::{
+        FilterInput, FilterOption, FilterSelect, ListPager, link_with, parse_days, render_filter_form,
+    },
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -56,8 +59,7 @@ pub(super) struct AuditFilter {
 impl AuditFilter {
     /// Returns the length of the period; `None` for all time.
     fn days(&self) -> Option<i64> {
-        // Clamped, so that any link shows a page.
-        self.days.parse::<i64>().ok().map(|days| days.clamp(1, MAX_DAYS))
+        parse_days(&self.days, MAX_DAYS)
     }
 
     fn is_empty(&self) -> bool {
@@ -80,7 +82,7 @@ impl AuditFilter {
 
 pub(super) async fn show_audit_trail(
     State(app): State<Arc<AppState>>,
-    Query(filter): Query<AuditFilter>,
+    PageQuery(filter): PageQuery<AuditFilter>,
     shell: Shell,
 ) -> PageResult {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -173,8 +175,7 @@ fn render_fields(page: &AuditPage, filter: &AuditFilter) -> Markup {
 }
 
 fn render_entries(page: &AuditPage, filter: &AuditFilter, shell: &Shell) -> Markup {
-    let is_full = page.entries.len() == AUDIT_PAGE_SIZE as usize;
-    let last = page.entries.last().filter(|_| is_full).map(|entry| entry.id.to_string());
+    let last = page.entries.last().filter(|_| page.has_more).map(|entry| entry.id.to_string());
     let pager = ListPager {
         shown: page.entries.len() as u64,
         matching: page.matching,

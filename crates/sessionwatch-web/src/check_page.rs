@@ -10,7 +10,7 @@ mod timeline;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use maud::html;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +34,7 @@ use super::{
     chart_range::ChartRange,
     components::{Card, Crumb, PageHeader, render_code_block},
     format::percent_encode,
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -59,8 +60,8 @@ struct CheckView<'a> {
 
 pub(super) async fn show_check(
     State(app): State<Arc<AppState>>,
-    Path((name, check)): Path<(String, String)>,
-    Query(query): Query<CheckQuery>,
+    PagePath((name, check)): PagePath<(String, String)>,
+    PageQuery(query): PageQuery<CheckQuery>,
     shell: Shell,
 ) -> PageResult {
     let (config, target) = (app.config(), app.target(&name)?);
@@ -181,7 +182,7 @@ fn default_range(alert: &AlertRecord, now: UtcTimestamp) -> ChartRange {
 
 pub(super) async fn show_check_query(
     State(app): State<Arc<AppState>>,
-    Path((name, check)): Path<(String, String)>,
+    PagePath((name, check)): PagePath<(String, String)>,
     shell: Shell,
 ) -> PageResult {
     let asked = AlertRef { target: name.clone(), check: check.clone() };

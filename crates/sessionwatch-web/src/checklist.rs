@@ -6,7 +6,7 @@ mod score;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Redirect, Response},
 };
@@ -30,6 +30,7 @@ use super::{
     components::{Crumb, Dialog, Icon, PageHeader, render_icon},
     csrf::CsrfForm,
     format::{percent_encode, sanitize_text},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
 };
 
@@ -76,8 +77,8 @@ pub(super) async fn redirect_to_first_target(
 
 pub(super) async fn show_checklist(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(week): Query<WeekQuery>,
+    PagePath(name): PagePath<String>,
+    PageQuery(week): PageQuery<WeekQuery>,
     shell: Shell,
 ) -> PageResult {
     let target = app.target(&name)?;
@@ -105,8 +106,8 @@ pub(super) async fn show_checklist(
 /// Sends the checklist of a week as one self-contained page.
 pub(super) async fn download_checklist(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(week): Query<WeekQuery>,
+    PagePath(name): PagePath<String>,
+    PageQuery(week): PageQuery<WeekQuery>,
     LoggedIn(_): LoggedIn,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;
@@ -261,7 +262,7 @@ fn pass_verb(passing: u64) -> &'static str {
 
 pub(super) async fn create_attestation(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    PagePath(name): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {

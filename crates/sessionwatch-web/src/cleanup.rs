@@ -14,7 +14,7 @@ mod wording;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -42,6 +42,7 @@ use super::{
     PageResult,
     components::{Callout, EmptyState, Icon, PageHeader, Tone},
     format::{percent_encode, render_relative_time, sanitize_text},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -54,7 +55,7 @@ pub(super) struct TargetRef {
 
 pub(super) async fn show_cleanup(
     State(app): State<Arc<AppState>>,
-    Query(chosen): Query<TargetRef>,
+    PageQuery(chosen): PageQuery<TargetRef>,
     shell: Shell,
 ) -> PageResult {
     let config = app.config();

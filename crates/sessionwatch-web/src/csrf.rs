@@ -15,18 +15,22 @@ const PASSWORD_FIELDS: [&str; 2] = ["password", "new"];
 
 /// Returns `true` if a request comes from this origin, according to the browser's headers.
 pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // A header that is not text is not missing: it matches nothing.
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     // Set by the browser itself, and not changeable by scripts.
     if let Some(site) = text("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
     // Older browsers send at least `Origin`. Other clients send neither header, and have no CSRF token.
     let Some(origin) = text("origin") else { return true };
-    let host = origin.split_once("://").map_or("", |(_, host)| host);
-    let public = app.config().serve.public_url.clone().unwrap_or_default();
+    // An origin without a host matches nothing, not even a missing host or public URL.
+    let host = origin.split_once("://").map(|(_, host)| host).filter(|host| !host.is_empty());
+    let Some(host) = host else { return false };
+    let config = app.config();
+    let public = config.serve.public_url.as_deref().map(|url| url.trim_end_matches('/'));
     // HTTP/2 requests carry the host in the URI instead of a header.
     let asked = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    Some(host) == asked || origin == public.trim_end_matches('/')
+    asked == Some(host) || public == Some(origin)
 }
 
 /// The fields of a form.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use sessionwatch_app::app::{
     AppState,
@@ -14,12 +14,13 @@ use super::{
     PageResult,
     components::{Card, Crumb, Icon, PageHeader, PillTone, render_code_block, render_pill},
     format::{capitalize_first, percent_encode, render_sentence, sanitize_lines},
+    params::PagePath,
     shell::{NavSection, PageHead, Shell},
 };
 
 pub(super) async fn show_doctor(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    PagePath(name): PagePath<String>,
     shell: Shell,
 ) -> PageResult {
     let mut findings = targets::run_doctor(&app, &name).await?;

@@ -1,5 +1,7 @@
 //! Fields of the forms that filter a list. The filter is in the URL, so that a filtered list can be shared.
 
+use std::num::IntErrorKind;
+
 use maud::{Markup, html};
 
 use super::components::{Icon, render_icon};
@@ -95,6 +97,19 @@ pub(super) fn link_with(path: &str, parameters: &[(&str, &str)]) -> String {
     match query.finish() {
         query if query.is_empty() => path.to_owned(),
         query => format!("{path}?{query}"),
+    }
+}
+
+/// Returns the number of days that a parameter names, from 1 to `most`. A number outside is clamped, so that any number
+/// shows a page. Returns `None` for any other text.
+pub(super) fn parse_days(text: &str, most: i64) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(days) => Some(days.clamp(1, most)),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(most),
+            IntErrorKind::NegOverflow => Some(1),
+            _ => None,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ mod wording;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::header as http_header,
     response::{IntoResponse, Redirect, Response},
 };
@@ -28,7 +28,7 @@ use sessionwatch_app::app::{
 };
 use sessionwatch_core::incident::IncidentSeverity;
 
-use super::{WebError, auth::LoggedIn, csrf::CsrfForm, format::percent_encode};
+use super::{WebError, auth::LoggedIn, csrf::CsrfForm, format::percent_encode, params::PagePath};
 
 pub(super) use self::{list::show_incidents, page::show_incident, report::show_report};
 
@@ -70,7 +70,7 @@ fn join_lines(text: &str) -> String {
 
 pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
@@ -91,7 +91,7 @@ pub(super) async fn advance_incident(
 
 pub(super) async fn plan_containment(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
@@ -108,7 +108,7 @@ pub(super) async fn plan_containment(
 
 pub(super) async fn export_evidence(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Response, WebError> {
@@ -124,7 +124,7 @@ pub(super) async fn export_evidence(
 
 pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
@@ -137,7 +137,7 @@ pub(super) async fn set_report_field(
 
 pub(super) async fn close_incident(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
@@ -149,7 +149,7 @@ pub(super) async fn close_incident(
 
 pub(super) async fn add_note(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {

@@ -30,6 +30,7 @@ mod logs;
 mod markdown;
 mod oidc;
 mod overview;
+mod params;
 pub mod routes;
 mod search;
 mod sessions;
@@ -123,8 +124,10 @@ impl IntoResponse for WebError {
             ErrorKind::Busy => Some("2"),
             _ => None,
         };
-        let page = render_error_page(&error);
-        let mut response = (status_code(&error), page).into_response();
+        let page = |visitor| render_error_page(&error, visitor);
+        let mut response = (status_code(&error), page(Visitor::Anonymous)).into_response();
+        // Only the access check knows who asks.
+        response.extensions_mut().insert(LoggedInPage(page(Visitor::LoggedIn)));
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -132,12 +135,33 @@ impl IntoResponse for WebError {
     }
 }
 
+/// The reader of an error page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visitor {
+    Anonymous,
+    LoggedIn,
+}
+
+/// An error page for users who are logged in, kept beside the response that holds the one for everybody else.
+#[derive(Clone)]
+struct LoggedInPage(Markup);
+
+/// Replaces an error page by the one for users who are logged in.
+fn show_to_logged_in(mut response: Response) -> Response {
+    if let Some(LoggedInPage(page)) = response.extensions_mut().remove() {
+        *response.body_mut() = page.into_string().into();
+    }
+    response
+}
+
 /// Renders what happened, what to do, and where to go.
-fn render_error_page(error: &AppError) -> Markup {
+fn render_error_page(error: &AppError, visitor: Visitor) -> Markup {
     let kind = error.kind();
     let title = error_title(kind);
     let (href, action) = match kind {
-        ErrorKind::NotLoggedIn | ErrorKind::TooManyAttempts | ErrorKind::Busy => ("/login", "Log in"),
+        ErrorKind::NotLoggedIn => ("/login", "Log in"),
+        // Of the visitors who are not logged in, only those who log in can meet these limits.
+        ErrorKind::TooManyAttempts | ErrorKind::Busy if visitor == Visitor::Anonymous => ("/login", "Log in"),
         _ => ("/", "Go to the overview"),
     };
     let body = html! {
@@ -181,6 +205,9 @@ async fn not_found(State(app): State<Arc<AppState>>) -> Response {
 /// Authorizes a request, and adds security headers to the response.
 async fn require_access(State(guard): State<AccessGuard>, mut request: Request, next: Next) -> Response {
     let response = match authorize(&guard, &mut request).await {
+        Ok(()) if request.extensions().get::<LoggedIn>().is_some() => {
+            show_to_logged_in(next.run(request).await)
+        }
         Ok(()) => next.run(request).await,
         Err(response) => response,
     };

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Query, Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -21,6 +21,7 @@ use super::{
     components::{Callout, Icon, Tone, render_icon},
     csrf::{CsrfForm, FormFields},
     format::percent_encode,
+    params::PageQuery,
     shell::{render_public_head, render_public_page},
 };
 
@@ -57,7 +58,7 @@ pub(super) fn is_local_path(text: &str) -> bool {
 
 pub(super) async fn show_login(
     State(app): State<Arc<AppState>>,
-    Query(return_to): Query<ReturnTo>,
+    PageQuery(return_to): PageQuery<ReturnTo>,
 ) -> PageResult {
     let page = if login_sessions::is_setup_needed(&app).await? {
         render_login_page(&app, &LoginForm { notice: render_no_accounts_notice(), ..return_to.form("") })

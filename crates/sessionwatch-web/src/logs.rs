@@ -5,7 +5,7 @@ mod stream;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -27,6 +27,7 @@ use super::{
     PageResult,
     components::PageHeader,
     filter_fields::{FilterInput, FilterOption, FilterSelect, link_with, render_filter_form},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -89,7 +90,7 @@ impl LogEventFilter {
 
 pub(super) async fn show_logs(
     State(app): State<Arc<AppState>>,
-    Query(filter): Query<LogEventFilter>,
+    PageQuery(filter): PageQuery<LogEventFilter>,
     shell: Shell,
 ) -> PageResult {
     let config = app.config();
@@ -98,7 +99,7 @@ pub(super) async fn show_logs(
     let page = logs::load_log_event_page(&app, filter.to_query(&config, shell.now)).await?;
     let sources = logs::list_log_sources(&app).await?;
     let body = html! {
-        (render_headline(&sources, problems, shell.now))
+        (render_headline(SourceCounts::new(&sources, &config, shell.now), problems))
         (render_sources(&sources, &config, shell.now))
         @if !sources.is_empty() || page.matching > 0 || !filter.is_empty() {
             (render_filter_form("/logs", &render_fields(&config, &filter), !filter.is_empty()))
@@ -119,32 +120,64 @@ struct EventList<'a> {
     now: UtcTimestamp,
 }
 
-fn render_headline(sources: &[LogSourceStatus], problems: u64, now: UtcTimestamp) -> Markup {
-    let status = |source: &LogSourceStatus| {
-        let record = &source.record;
-        record.activity.status_at(record.last_line_at, now, source.config.idle_after)
-    };
-    let idle = sources.iter().filter(|source| status(source) == SourceStatus::Idle).count() as u64;
-    let headline = if sources.is_empty() {
-        "No log sources yet".to_owned()
-    } else if idle > 0 {
-        format_count(idle, "log source is idle", "log sources are idle")
-    } else if problems == 0 && sources.iter().all(|source| status(source) == SourceStatus::NeverActive) {
-        // Without lines, nothing is known.
-        "No log lines yet".to_owned()
-    } else if problems > 0 {
-        format!("{} in the logs of the last 30 days", format_count(problems, "problem", "problems"))
-    } else {
-        "No problems in the logs".to_owned()
-    };
+/// Number of log sources in each state.
+#[derive(Clone, Copy, Debug)]
+struct SourceCounts {
+    /// Sources whose configuration cannot be resolved, so that they are not read.
+    unread: u64,
+    idle: u64,
+    /// Sources that have not sent a line yet.
+    silent: u64,
+    active: u64,
+}
+
+impl SourceCounts {
+    fn new(sources: &[LogSourceStatus], config: &Config, now: UtcTimestamp) -> Self {
+        let count = |wanted: SourceStatus| {
+            sources.iter().filter(|source| source.status_at(now) == wanted).count() as u64
+        };
+        Self {
+            unread: config.logs.unresolved_sources.len() as u64,
+            idle: count(SourceStatus::Idle),
+            silent: count(SourceStatus::NeverActive),
+            active: count(SourceStatus::Normal),
+        }
+    }
+
+    fn total(self) -> u64 {
+        self.unread + self.idle + self.silent + self.active
+    }
+
+    /// Returns the state of the logs in one sentence. Only sources that all send lines can show that nothing is wrong.
+    fn headline(self, problems: u64) -> String {
+        if self.total() == 0 {
+            "No log sources yet".to_owned()
+        } else if self.idle > 0 {
+            format_count(self.idle, "log source is idle", "log sources are idle")
+        } else if problems > 0 {
+            format!("{} in the logs of the last 30 days", format_count(problems, "problem", "problems"))
+        } else if self.unread > 0 {
+            format_count(self.unread, "log source is not read", "log sources are not read")
+        } else if self.active == 0 {
+            "No log lines yet".to_owned()
+        } else if self.silent > 0 {
+            let words = ["log source has not sent a line yet", "log sources have not sent a line yet"];
+            format_count(self.silent, words[0], words[1])
+        } else {
+            "No problems in the logs".to_owned()
+        }
+    }
+}
+
+fn render_headline(counts: SourceCounts, problems: u64) -> Markup {
     let lead = html! {
-        @if sources.is_empty() { "Logs show what the session table cannot: who caused a problem, and when it began." }
+        @if counts.total() == 0 { "Logs show what the session table cannot: who caused a problem, and when it began." }
         @else {
-            @if idle > 0 { "Lines are missing at an hour that usually has some. " }
+            @if counts.idle > 0 { "Lines are missing at an hour that usually has some. " }
             "Events that the application logged about sessions, matched with the session table. No log text is stored."
         }
     };
-    PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
+    PageHeader { headline: &counts.headline(problems), lead, ..PageHeader::default() }.render()
 }
 
 fn render_fields(config: &Config, filter: &LogEventFilter) -> Markup {

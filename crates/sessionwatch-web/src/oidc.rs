@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Query, State},
+    extract::{ConnectInfo, State},
     http::{HeaderMap, header},
     response::{AppendHeaders, IntoResponse, Redirect, Response},
 };
@@ -17,6 +17,7 @@ use super::{
     WebError,
     auth::{client_info, find_cookie, format_session_cookie, format_set_cookie, is_secure},
     login::ReturnTo,
+    params::PageQuery,
 };
 
 fn state_cookie_name(app: &AppState) -> &'static str {
@@ -25,7 +26,7 @@ fn state_cookie_name(app: &AppState) -> &'static str {
 
 pub(super) async fn start_login(
     State(app): State<Arc<AppState>>,
-    Query(return_to): Query<ReturnTo>,
+    PageQuery(return_to): PageQuery<ReturnTo>,
 ) -> Result<Response, WebError> {
     let started = oidc_login::start_oidc_login(&app, return_to.safe_path()).await?;
     let cookie = format_set_cookie(
@@ -50,7 +51,7 @@ pub(super) struct CallbackParams {
 pub(super) async fn complete_login(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(params): Query<CallbackParams>,
+    PageQuery(params): PageQuery<CallbackParams>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     // A callback without the cookie of its login is rejected: somebody else may have started that login.

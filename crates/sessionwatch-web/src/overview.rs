@@ -6,7 +6,7 @@ mod figures;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -17,7 +17,7 @@ use sessionwatch_app::{
     },
     config::Target,
 };
-use sessionwatch_core::plural::{format_count, format_number};
+use sessionwatch_core::plural::format_count;
 
 pub(super) use self::{
     activity::{chart_markers, event_look, render_activity},
@@ -31,9 +31,10 @@ use super::{
     chart::{Chart, ChartLimit, ChartSeries},
     chart_range::ChartRange,
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
-    format::{percent_encode, render_relative_time},
+    format::{format_amount, percent_encode, render_relative_time},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
-    unknown_callout::render_unknown_callout,
+    unknown_callout::{describe_unknown_targets, render_unknown_callout},
 };
 
 /// Parameters of the page.
@@ -52,7 +53,7 @@ pub(super) struct TargetRow<'a> {
 
 pub(super) async fn show_overview(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<OverviewQuery>,
+    PageQuery(query): PageQuery<OverviewQuery>,
     shell: Shell,
 ) -> PageResult {
     let config = app.config();
@@ -106,7 +107,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
     } else if open > 0 {
         format!("{} attention", format_count(open, "problem needs", "problems need"))
     } else if !unknown.is_empty() {
-        format!("The state of {} is unknown", targets(&unknown))
+        describe_unknown_targets(&unknown)
     } else if !pending.is_empty() {
         format!("{} may have a problem", targets(&pending))
     } else if acknowledged > 0 {
@@ -121,7 +122,7 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
         @if open > 0 && acknowledged > 0 {
             (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. "
         }
-        @if open > 0 && !unknown.is_empty() { "The state of " (targets(&unknown)) " is unknown. " }
+        @if open > 0 && !unknown.is_empty() { (describe_unknown_targets(&unknown)) ". " }
         @if !rows.is_empty() && open == 0 && unknown.is_empty() {
             @if !pending.is_empty() {
                 "A check failed for the first time. "
@@ -213,8 +214,7 @@ fn render_target_table(rows: &[TargetRow<'_>], shell: &Shell) -> Markup {
         Column::number("Last check"),
     ];
     let figure = |row: &TargetRow<'_>, key: &str| {
-        let value = row.status.report_document().and_then(|report| report["stats"][key].as_u64());
-        value.map_or_else(|| "–".to_owned(), format_number)
+        row.status.latest_figure(key, key).map_or_else(|| "–".to_owned(), format_amount)
     };
     let table_rows = html! {
         @for row in rows {

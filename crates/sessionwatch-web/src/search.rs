@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -24,6 +24,7 @@ use super::{
     components::{Callout, EmptyState, Icon, PageHeader, Tone, render_icon},
     format::{percent_encode, sanitize_text},
     identity::{UserIdentity, user_path},
+    params::PageQuery,
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -57,7 +58,7 @@ struct ResultLink {
 
 pub(super) async fn show_search(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<SearchQuery>,
+    PageQuery(query): PageQuery<SearchQuery>,
     shell: Shell,
 ) -> PageResult {
     let text: String = query.q.trim().chars().take(MAX_QUERY_CHARS).collect();

@@ -9,7 +9,7 @@ mod table;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
@@ -32,6 +32,7 @@ use super::{
     components::{Callout, Tone},
     csrf::FormFields,
     format::percent_encode,
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
     status_code,
 };
@@ -54,8 +55,8 @@ struct SessionPage<'a> {
 
 pub(super) async fn show_sessions(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(mut filter): Query<SessionFilter>,
+    PagePath(name): PagePath<String>,
+    PageQuery(mut filter): PageQuery<SessionFilter>,
     shell: Shell,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;
@@ -122,6 +123,11 @@ impl SessionPage<'_> {
         } else {
             SessionMark::None
         }
+    }
+
+    /// Returns the number of sessions on this page and those before it; `None` if the link to this page lacks it.
+    fn listed_so_far(&self) -> Option<u64> {
+        self.filter.seen_before().map(|seen| seen.saturating_add(self.found.rows.len() as u64))
     }
 
     fn sort_note(&self, chosen: Option<SessionSort>) -> Markup {

@@ -11,10 +11,7 @@ pub(super) mod tokens;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Query, State},
-    response::Redirect,
-};
+use axum::{extract::State, response::Redirect};
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
@@ -31,6 +28,7 @@ use super::{
     auth::LoggedIn,
     components::{Callout, PageHeader, Tone},
     csrf::CsrfForm,
+    params::PageQuery,
     setup,
     shell::{NavSection, PageHead, Shell},
 };
@@ -83,7 +81,7 @@ impl SettingsChange {
 
 pub(super) async fn show_settings(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<SettingsQuery>,
+    PageQuery(query): PageQuery<SettingsQuery>,
     shell: Shell,
 ) -> PageResult {
     let logins = login_sessions::list_login_sessions(&app, &shell.user.name).await?;

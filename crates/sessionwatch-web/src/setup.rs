@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Path, Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -19,13 +19,14 @@ use super::{
     WebError,
     auth::{client_info, format_session_cookie},
     csrf::FormFields,
+    params::PagePath,
     shell::{render_public_head, render_public_page},
 };
 
 pub(super) async fn show_setup(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(token): Path<String>,
+    PagePath(token): PagePath<String>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let client = client_info(&app, &headers, peer);
@@ -60,7 +61,7 @@ pub(super) async fn show_setup(
 pub(super) async fn create_first_account(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(token): Path<String>,
+    PagePath(token): PagePath<String>,
     request: Request,
 ) -> Result<Response, WebError> {
     if !accounts::is_valid_setup_link(&app, &token).await? {

@@ -21,6 +21,9 @@ const MAX_STREAM_DURATION: Duration = Duration::from_secs(3_600);
 /// session.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
+/// Data of an event that may concern any target. Browsers drop an event without data.
+const ANY_TARGET: &str = "*";
+
 /// An open page's subscription, which ends with its login session.
 struct EventSubscription {
     app: Arc<AppState>,
@@ -55,7 +58,7 @@ impl EventSubscription {
                 Ok(Ok(LiveEvent::DeliveryFinished { channel })) => ("delivered", channel),
                 // Events were missed, maybe also the end of the login session: check that, and make the page refresh.
                 Ok(Err(RecvError::Lagged(_))) if is_login_valid(&self.app, &self.login_hash).await => {
-                    ("run_finished", String::new())
+                    ("run_finished", ANY_TARGET.to_owned())
                 }
                 Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
             };

@@ -6,7 +6,7 @@ mod facts;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::{
@@ -25,6 +25,7 @@ use super::{
     components::{Icon, PageHeader, render_icon, render_state_pill},
     format::{percent_encode, render_relative_time, sanitize_text},
     overview::{AttentionList, TargetRow, render_activity, render_figures},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
     unknown_callout::render_unknown_callout,
 };
@@ -50,8 +51,8 @@ struct TargetView<'a> {
 
 pub(super) async fn show_target(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(query): Query<TargetQuery>,
+    PagePath(name): PagePath<String>,
+    PageQuery(query): PageQuery<TargetQuery>,
     shell: Shell,
 ) -> PageResult {
     let (config, target) = (app.config(), app.target(&name)?);

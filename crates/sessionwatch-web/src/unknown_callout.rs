@@ -12,6 +12,14 @@ use super::{
 /// Most reasons that are listed.
 const MAX_REASONS: usize = 3;
 
+/// Returns that the state of targets is unknown. One target is named, more are counted.
+pub(super) fn describe_unknown_targets(targets: &[&str]) -> String {
+    match targets {
+        [name] => format!("The state of {name} is unknown"),
+        _ => format!("The state of {} is unknown", format_count(targets.len() as u64, "target", "targets")),
+    }
+}
+
 /// Renders why the state of a target is unknown, or nothing if it is known.
 pub(super) fn render_unknown_callout(target: &str, status: &TargetStatus) -> Markup {
     if !status.is_unknown() {

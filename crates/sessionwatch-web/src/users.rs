@@ -7,7 +7,7 @@ mod user;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
@@ -26,6 +26,7 @@ use super::{
     components::{Callout, Column, DataTable, EmptyState, Icon, PageHeader, Tone, render_icon},
     format::{percent_encode, sanitize_text},
     identity::{UserIdentity, user_path},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
     status_code,
 };
@@ -42,8 +43,8 @@ pub(super) struct UserQuery {
 
 pub(super) async fn show_users(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(query): Query<UserQuery>,
+    PagePath(name): PagePath<String>,
+    PageQuery(query): PageQuery<UserQuery>,
     shell: Shell,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;

@@ -106,7 +106,7 @@ fn not_firing_error() -> AppError {
     AppError::Conflict("This alert is no longer firing. Another user may have resolved the alert.".into())
 }
 
-/// Lists alerts, the most severe first.
+/// Lists alerts: firing ones first, then pending ones. Within a state, the most severe come first, then the oldest.
 ///
 /// # Errors
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::audit::{self, AuditSearch};
 
-use super::{AppError, AppState, Period};
+use super::{AppError, AppState, Period, cut_page};
 
 pub use sessionwatch_store::audit::{AuditEntry, ChainStatus};
 
@@ -31,6 +31,8 @@ pub struct AuditQuery {
 pub struct AuditPage {
     /// Entries, the latest first.
     pub entries: Vec<AuditEntry>,
+    /// `true` if older entries match.
+    pub has_more: bool,
     /// Number of entries that match the search, on all pages.
     pub matching: u64,
     /// State of the hash chain.
@@ -55,8 +57,12 @@ pub async fn load_audit_page(app: &Arc<AppState>, query: AuditQuery) -> Result<A
             text: query.text.as_deref(),
             from: query.from,
         };
+        // The extra entry only shows that another page follows.
+        let read = query.limit.saturating_add(1);
+        let mut entries = audit::search_audit_entries(db, search, query.before, read)?;
         Ok(AuditPage {
-            entries: audit::search_audit_entries(db, search, query.before, query.limit)?,
+            has_more: cut_page(&mut entries, query.limit),
+            entries,
             matching: audit::count_audit_entries(db, search)?,
             chain: audit::verify_chain(db)?,
             actors: audit::list_audit_actors(db)?,

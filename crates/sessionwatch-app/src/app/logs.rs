@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use sessionwatch_core::{source_activity::SourceStatus, timestamp::UtcTimestamp};
 use sessionwatch_store::{
     StoreError,
     log_events::{self, LogEventSearch, LogEventWindow},
     transaction::Tx,
 };
 
-use super::{AppError, AppState, Period, sessions::SessionRow};
+use super::{AppError, AppState, Period, cut_page, sessions::SessionRow};
 use crate::{
     config::logs::LogSourceConfig,
     logs::{self, correlation_report},
@@ -57,6 +58,8 @@ pub async fn search_log_events(
 pub struct LogEventPage {
     /// Log events, the latest first.
     pub events: Vec<LogEventRecord>,
+    /// `true` if older log events match.
+    pub has_more: bool,
     /// Number of log events that match the search, on all pages.
     pub matching: u64,
 }
@@ -71,9 +74,11 @@ pub async fn load_log_event_page(
     query: LogEventQuery,
 ) -> Result<LogEventPage, AppError> {
     app.read_store(move |db| {
-        let mut events = query.search(db)?;
-        events.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-        Ok(LogEventPage { events, matching: query.count(db)? })
+        // The extra event only shows that another page follows.
+        let read = LogEventQuery { limit: query.limit.saturating_add(1), ..query.clone() };
+        let mut events = read.search(db)?;
+        let has_more = cut_page(&mut events, query.limit);
+        Ok(LogEventPage { events, has_more, matching: query.count(db)? })
     })
     .await
 }
@@ -125,6 +130,14 @@ pub struct LogSourceStatus {
     pub config: LogSourceConfig,
     /// Stored state; empty before the first line.
     pub record: LogSourceRecord,
+}
+
+impl LogSourceStatus {
+    /// Returns whether lines arrive as usual.
+    #[must_use]
+    pub fn status_at(&self, now: UtcTimestamp) -> SourceStatus {
+        self.record.activity.status_at(self.record.last_line_at, now, self.config.idle_after)
+    }
 }
 
 /// Lists the configured log sources with their stored state.

@@ -139,6 +139,16 @@ impl TargetStatus {
         self.report.as_ref().map(|report| &report.document)
     }
 
+    /// Returns a figure of the last run, by its name in the report and in the samples. After a failed run, returns that
+    /// of the last run that succeeded, if the samples reach back that far.
+    #[must_use]
+    pub fn latest_figure(&self, stat: &str, gauge: &str) -> Option<f64> {
+        let reported = self.report_document().and_then(|report| report["stats"][stat].as_f64());
+        // Only of the latest sample with gauges: an older one would be out of date.
+        let latest = || self.samples.iter().rev().find(|sample| !sample.gauges.is_empty());
+        reported.or_else(|| latest()?.gauges.get(gauge).map(|[mean, ..]| *mean))
+    }
+
     /// Returns a string from the report of the last run.
     #[must_use]
     pub fn report_text(&self, key: &str) -> Option<&str> {

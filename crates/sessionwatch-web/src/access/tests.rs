@@ -216,3 +216,21 @@ async fn a_form_is_accepted_from_the_address_of_the_dashboard_only() {
         assert_eq!(logged_out, expected == StatusCode::SEE_OTHER, "{headers:?}");
     }
 }
+
+#[tokio::test]
+async fn an_origin_that_names_no_host_is_not_this_one() {
+    for (headers, expected) in [
+        (vec![("host", "h"), ("origin", "")], StatusCode::BAD_REQUEST),
+        (vec![("host", ""), ("origin", "")], StatusCode::BAD_REQUEST),
+        (vec![("host", ""), ("origin", "http://")], StatusCode::BAD_REQUEST),
+        (vec![("host", "h"), ("origin", "h")], StatusCode::BAD_REQUEST),
+        (vec![("host", "h"), ("origin", "http://ü")], StatusCode::BAD_REQUEST),
+        (vec![("host", "h"), ("origin", "http://h"), ("sec-fetch-site", "ü")], StatusCode::BAD_REQUEST),
+        (vec![("host", "h"), ("origin", "http://h")], StatusCode::SEE_OTHER),
+        (vec![("host", "h")], StatusCode::SEE_OTHER),
+    ] {
+        let dashboard = TestDashboard::new();
+        let browser = dashboard.log_in_as(AccountRole::Viewer).await;
+        assert_eq!(log_out_with(&dashboard, &browser, &headers).await, expected, "{headers:?}");
+    }
+}

@@ -1,7 +1,10 @@
 use axum::http::StatusCode;
 use sessionwatch_app::app::accounts::AccountRole;
-use sessionwatch_core::alert::AlertState;
-use sessionwatch_store::alerts;
+use sessionwatch_core::{alert::AlertState, duration::DAY};
+use sessionwatch_store::{
+    alerts,
+    samples::{self, GaugeSample, SampleRetention},
+};
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
@@ -100,4 +103,50 @@ async fn forms_return_only_to_pages_of_targets() {
     );
     assert_eq!(commented("//evil.example").await, "/alerts");
     assert_eq!(commented("/targets/\\evil.example").await, "/alerts");
+}
+
+/// Stores a run of a target with figures.
+fn insert_run(dashboard: &TestDashboard, target: &str) {
+    let run = GaugeSample::from_run(dashboard.now(), Some(&[("active", 1.0)]));
+    let retention = SampleRetention { max_age: DAY, confirmed_now: dashboard.now() };
+    dashboard.write_store(|db| samples::record_sample(db, target, &run, retention));
+}
+
+#[tokio::test]
+async fn all_checks_pass_only_if_every_target_does() {
+    let two = "[[target]]\nname = \"app\"\nurl = \"sqlite:a.db\"\n
+[[target]]\nname = \"shop\"\nurl = \"sqlite:b.db\"\n";
+    let dashboard = TestDashboard::with_config(two);
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let lead = async || viewer.get("/alerts").await.select_text("p.lead");
+    assert_eq!(lead().await, "The state of 2 targets is unknown.");
+    insert_run(&dashboard, "app");
+    assert_eq!(lead().await, "The state of shop is unknown.");
+    insert_run(&dashboard, "shop");
+    assert!(lead().await.starts_with("All checks pass."));
+    dashboard.insert_unknown_alert("duplicate-tokens", "the session table is empty");
+    let page = viewer.get("/alerts").await;
+    assert_eq!(page.select_text("p.lead"), "1 check is unknown.");
+    let listed = page.select_texts("section[aria-labelledby=unconfirmed] td.up");
+    assert_eq!(listed, ["Unknown"]);
+    dashboard.insert_firing_alert("expired-backlog", "low", "x");
+    assert_eq!(lead().await, "1 check is unknown.", "of a target with a known problem");
+
+    let empty = TestDashboard::with_config("");
+    let page = empty.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
+    assert_eq!(page.select_text("p.lead"), "No target is monitored yet.");
+}
+
+#[tokio::test]
+async fn an_unknown_target_is_named_beside_alerts_of_others() {
+    let two = "[[target]]\nname = \"app\"\nurl = \"sqlite:a.db\"\n
+[[target]]\nname = \"shop\"\nurl = \"sqlite:b.db\"\n";
+    let dashboard = TestDashboard::with_config(two);
+    let alert = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    assert_eq!(viewer.get("/alerts").await.select_text("p.lead"), "The state of shop is unknown.");
+    let acknowledged = alerts::AlertRecord { acknowledged_by: Some("ada".into()), ..alert };
+    dashboard.write_store(|db| alerts::upsert_alert(db, &acknowledged));
+    let lead = viewer.get("/alerts").await.select_text("p.lead");
+    assert_eq!(lead, "1 is acknowledged. The state of shop is unknown.");
 }

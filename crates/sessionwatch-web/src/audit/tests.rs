@@ -108,3 +108,26 @@ async fn a_hostile_entry_is_shown_as_text_and_links_stay_on_this_host() {
     assert!(links.iter().all(|link| link.starts_with('/') && !link.contains("..")), "{links:?}");
     assert!(links.contains(&"/plans/%2E%2E%2F%2E%2E%2Fsettings%3Fx".to_owned()), "{links:?}");
 }
+
+#[tokio::test]
+async fn a_page_that_the_list_fills_exactly_is_the_last_one() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let entry = NewAuditEntry { actor: "ada", action: "alert.commented", detail: "{}" };
+    let insert = |count| {
+        for _ in 0..count {
+            dashboard.write_store(|db| audit::insert_audit_entry(db, entry, dashboard.now()));
+        }
+    };
+    insert(50);
+    let page = viewer.get("/audit?actor=ada").await;
+    assert_eq!(page.select_text("main .card-foot > span"), "50 of 50 shown");
+    assert_eq!(page.count_elements("main tbody tr") + page.count_elements("a[rel=next]"), 50);
+    insert(50);
+    let first = viewer.get("/audit?actor=ada").await;
+    assert_eq!(first.count_elements("main tbody tr"), 50);
+    let older = first.select_attributes("a[rel=next]", "href").remove(0);
+    let second = viewer.get(&older).await;
+    assert_eq!(second.count_elements("main tbody tr"), 50);
+    assert_eq!(second.count_elements("a[rel=next]"), 0);
+}

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::{Path, State},
-    response::Redirect,
-};
+use axum::{extract::State, response::Redirect};
 use maud::{Markup, html};
 use sessionwatch_app::app::{
     AppState, TargetOps,
@@ -21,6 +18,7 @@ use crate::{
     components::{Callout, Dialog, Tone},
     csrf::CsrfForm,
     format::{format_amount, percent_encode, sanitize_text},
+    params::PagePath,
     shell::render_csrf_field,
 };
 
@@ -112,7 +110,7 @@ fn format_estimate(left: Duration) -> String {
 
 pub(crate) async fn approve_plan(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
@@ -127,7 +125,7 @@ fn incident_query_string(incident: &str) -> String {
 
 pub(crate) async fn apply_plan(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
+    PagePath(id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::Redirect,
-};
+use axum::{extract::State, response::Redirect};
 use jiff::SignedDuration;
 use sessionwatch_app::app::{
     AppError, AppState, TargetOps, cleanup,
@@ -16,6 +13,7 @@ use crate::{
     WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
+    params::PagePath,
     sessions,
 };
 
@@ -118,7 +116,7 @@ pub(crate) async fn create_plan(
 
 pub(crate) async fn create_restore_plan(
     State(app): State<Arc<AppState>>,
-    Path(plan_id): Path<String>,
+    PagePath(plan_id): PagePath<String>,
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Redirect, WebError> {

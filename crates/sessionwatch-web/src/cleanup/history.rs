@@ -115,7 +115,7 @@ pub(super) fn render_archive(view: &HistoryView<'_>, overview: &CleanupOverview,
 fn render_archive_row(view: &HistoryView<'_>, archive: &ArchiveSummary, plans: &[ActionPlan]) -> Markup {
     let plan = plans.iter().find(|plan| plan.record.id == archive.plan);
     let (path, now) = (format!("/plans/{}", archive.plan), view.shell.now);
-    let can_restore = view.shell.can_respond() && archive.restored_rows < archive.restorable_rows;
+    let can_restore = view.shell.can_respond() && archive.can_be_restored();
     html! {
         tr {
             td.mono.hide-s { a href=(path) { (archive.plan) } }
@@ -128,9 +128,7 @@ fn render_archive_row(view: &HistoryView<'_>, archive: &ArchiveSummary, plans: &
             td.num.up { (format_time_left(archive.purge_at, now)) }
             td.end {
                 @if can_restore { (render_restore_form(view.shell, archive)) }
-                @else if archive.restored_rows > 0 && archive.restored_rows >= archive.restorable_rows {
-                    span.muted { "Restored" }
-                }
+                @else if archive.is_restored() { span.muted { "Restored" } }
             }
         }
     }

@@ -178,7 +178,14 @@ pub(super) fn render_undo(view: &PlanView<'_>) -> Markup {
         }
     };
     match (view.phase, view.archive) {
-        (PlanPhase::Applied | PlanPhase::Interrupted(_), Some(archive)) => {
+        (PlanPhase::Applied | PlanPhase::Interrupted(_), Some(archive)) if archive.is_restored() => {
+            let text = html! {
+                (format_count(archive.restored_rows, "row was", "rows were")) " restored from the archive. "
+                "No row is left to restore."
+            };
+            callout("All rows are restored", text)
+        }
+        (PlanPhase::Applied | PlanPhase::Interrupted(_), Some(archive)) if archive.can_be_restored() => {
             let left = format_time_left(archive.purge_at, view.shell.now);
             let text = html! {
                 (format_count(archive.restorable_rows, "row is", "rows are")) " in the archive"

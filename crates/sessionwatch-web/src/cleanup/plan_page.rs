@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
@@ -25,6 +25,7 @@ use crate::{
     PageResult,
     components::{Crumb, Icon, PageHeader, render_icon},
     format::{percent_encode, render_relative_time, sanitize_text},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
 };
 
@@ -37,8 +38,8 @@ pub(crate) struct IncidentRef {
 
 pub(crate) async fn show_plan(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
-    Query(course): Query<IncidentRef>,
+    PagePath(id): PagePath<String>,
+    PageQuery(course): PageQuery<IncidentRef>,
     shell: Shell,
 ) -> PageResult {
     let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
@@ -154,7 +155,7 @@ impl PlanView<'_> {
                 a.btn href={ "/cleanup?target=" (percent_encode(&self.target.name)) } { "All plans" }
             }
             @if self.phase == PlanPhase::Applied && self.shell.can_respond() {
-                @if let Some(archive) = self.archive && archive.restored_rows < archive.restorable_rows {
+                @if let Some(archive) = self.archive && archive.can_be_restored() {
                     (render_restore_form(self.shell, archive))
                 }
             }

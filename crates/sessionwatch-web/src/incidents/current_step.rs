@@ -130,10 +130,11 @@ impl IncidentPage<'_> {
                 }
                 button.btn { (render_icon(Icon::Search)) "Search users" }
             }
-            @match found_users.as_deref() {
-                None => {},
-                Some([]) => p.muted { "No matching users." },
-                Some(users) => {
+            @match found_users.as_ref().map(Result::as_deref) {
+                // A failure is explained at the top of the page.
+                None | Some(Err(_)) => {},
+                Some(Ok([])) => p.muted { "No matching users." },
+                Some(Ok(users)) => {
                     // Reachable by keyboard, because it may scroll.
                     ul.found tabindex="0" aria-label="Found users" {
                         @for user in users { (self.render_found_user(user)) }

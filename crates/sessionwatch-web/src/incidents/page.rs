@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
-    AppState,
+    AppError, AppState,
     incident_views::{
         self, AffectedSessions, ContainmentClock, ContainmentCounts, IncidentSituation, StepProgress,
     },
@@ -17,6 +17,9 @@ use sessionwatch_app::app::{
 use super::incident_path;
 use crate::{
     PageResult,
+    components::{Callout, Tone},
+    format::{percent_encode, sanitize_text},
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -43,14 +46,14 @@ pub(super) struct IncidentPage<'a> {
     /// Time for which revoked sessions can be restored.
     pub(super) restorable_for: SignedDuration,
     pub(super) query: IncidentQuery,
-    /// Users that the search found; `None` without a search.
-    pub(super) found_users: Option<Vec<FoundUser>>,
+    /// Users that the search found, or why it failed; `None` without a search.
+    pub(super) found_users: Option<Result<Vec<FoundUser>, AppError>>,
 }
 
 pub(crate) async fn show_incident(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
-    Query(query): Query<IncidentQuery>,
+    PagePath(id): PagePath<String>,
+    PageQuery(query): PageQuery<IncidentQuery>,
     shell: Shell,
 ) -> PageResult {
     let IncidentOps { case, ops } = incidents::load_incident(&app, &shell.user.actor(), &id).await?;
@@ -59,7 +62,8 @@ pub(crate) async fn show_incident(
     } else {
         // A person is waiting, so the search uses the short timeout.
         let searched = ops.with_short_timeout();
-        Some(incidents::search_users(searched, query.find.clone(), USER_SEARCH_LIMIT).await?)
+        // The rest of the page is needed most while the database is down.
+        Some(incidents::search_users(searched, query.find.clone(), USER_SEARCH_LIMIT).await)
     };
     let reopened_at = incident_views::reopened_at(&case.timeline);
     let IncidentSituation { affected, counts } = incident_views::load_situation(&app, &case).await?;
@@ -95,9 +99,23 @@ impl IncidentPage<'_> {
         self.case.incident.state == IncidentState::Closed
     }
 
+    /// Renders why users could not be searched; nothing if they were, or if nobody searched.
+    fn render_failed_search(&self) -> Markup {
+        let Some(Err(error)) = &self.found_users else { return html! {} };
+        let doctor = format!("/targets/{}/doctor", percent_encode(&self.case.incident.target));
+        Callout {
+            tone: Tone::Bad,
+            title: "Users cannot be searched now",
+            text: html! { (sanitize_text(&error.to_string())) " " (error.hint()) },
+            action: html! { a.btn href=(doctor) { "Run doctor" } },
+        }
+        .render()
+    }
+
     fn render(&self) -> Result<Markup, crate::WebError> {
         Ok(html! {
             (self.render_header())
+            (self.render_failed_search())
             div.incident {
                 section aria-label="Steps" { (self.render_steps()) }
                 div.stack {

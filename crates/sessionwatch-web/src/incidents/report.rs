@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
@@ -23,6 +23,7 @@ use crate::{
     WebError,
     components::{Crumb, Icon, PageHeader, render_icon},
     format::sanitize_text,
+    params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
 };
 
@@ -36,8 +37,8 @@ pub(crate) struct ReportQuery {
 
 pub(crate) async fn show_report(
     State(app): State<Arc<AppState>>,
-    Path(id): Path<String>,
-    Query(query): Query<ReportQuery>,
+    PagePath(id): PagePath<String>,
+    PageQuery(query): PageQuery<ReportQuery>,
     shell: Shell,
 ) -> Result<Response, WebError> {
     let IncidentOps { case, .. } = incidents::load_incident(&app, &shell.user.actor(), &id).await?;

@@ -345,3 +345,20 @@ async fn an_incident_is_closed_without_a_reason_only_once_its_steps_are_done() {
     assert_shows_hostile_text(&page, "section[aria-labelledby=timeline] li");
     assert_eq!(close("again").await.status, StatusCode::CONFLICT);
 }
+
+#[tokio::test]
+async fn a_user_search_that_fails_leaves_the_rest_of_the_page() {
+    // The database of the target does not exist.
+    let dashboard = TestDashboard::new();
+    opened(&dashboard, "INC-1", IncidentState::Open);
+    advance_to(&dashboard, "INC-1", "affected");
+    for role in [AccountRole::Viewer, AccountRole::Responder] {
+        let browser = dashboard.log_in_as(role).await;
+        let page = browser.get(&format!("{PAGE}?find=ada")).await;
+        assert_eq!((page.status, page.count_elements("#next")), (StatusCode::OK, 1), "{role:?}");
+        assert_eq!(page.select_text("main .callout-bad b"), "Users cannot be searched now", "{role:?}");
+        let why = page.select_text("main .callout-bad p");
+        assert!(why.starts_with("Cannot query the database"), "{why}");
+        assert!(!page.body.contains("No matching users."), "nothing is known about users");
+    }
+}

@@ -68,7 +68,7 @@ fn render_source(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     html! {
         tr {
             td.first.strong { (source.name) }
-            td.up { (render_state(record.activity.status_at(record.last_line_at, now, source.idle_after))) }
+            td.up { (render_state(status.status_at(now))) }
             td.reads.muted { (sanitize_text(&describe_kind(&source.kind))) @if source.is_sampled { ", sampled" } }
             td { (source.target) }
             td.num data-l="Last line" {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sessionwatch_app::app::logs::LogEventRecord;
 use sessionwatch_core::severity::Severity;
 
-use super::{EventList, LOG_EVENT_PAGE_SIZE};
+use super::EventList;
 use crate::{
     components::{
         Card, Column, DataTable, EmptyState, Icon, PillTone, render_icon, render_pill, render_severity_pill,
@@ -77,8 +77,7 @@ pub(super) fn render_events(list: &EventList<'_>) -> Markup {
     let body = if events.is_empty() {
         render_empty(list)
     } else {
-        let is_full = events.len() == LOG_EVENT_PAGE_SIZE as usize;
-        let last = events.last().filter(|_| is_full).map(|event| event.id.to_string());
+        let last = events.last().filter(|_| list.page.has_more).map(|event| event.id.to_string());
         let pager = ListPager {
             shown: events.len() as u64,
             matching: list.page.matching,

@@ -128,21 +128,14 @@ impl Figure {
         format!("/targets/{}/{}", percent_encode(&row.target.name), self.path)
     }
 
-    /// Returns the figure of the last runs; `None` if it is unknown for any target.
+    /// Returns the figure of the last runs that succeeded; `None` if it is unknown for any target.
     fn current(self, rows: &[TargetRow<'_>]) -> Option<f64> {
-        let of = |row: &TargetRow<'_>, name: &str| {
-            let report = row.status.report_document()?;
-            report["stats"][name].as_f64()
-        };
         if self.is_average && rows.len() > 1 {
-            let sum = |name: &str| rows.iter().map(|row| of(row, name)).sum::<Option<f64>>();
+            let sum =
+                |name: &str| rows.iter().map(|row| row.status.latest_figure(name, name)).sum::<Option<f64>>();
             return Some(sum("active")? / sum("users_active").filter(|users| *users > 0.0)?);
         }
-        let latest = |row: &TargetRow<'_>| {
-            of(row, self.stat)
-                .or_else(|| row.status.samples.last()?.gauges.get(self.gauge).map(|[mean, ..]| *mean))
-        };
-        rows.iter().map(latest).sum()
+        rows.iter().map(|row| row.status.latest_figure(self.stat, self.gauge)).sum()
     }
 
     /// Returns the change against the same hour a week ago.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
@@ -19,7 +19,11 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 
 use super::filter::SessionFilter;
-use crate::{WebError, format::sanitize_text};
+use crate::{
+    WebError,
+    format::sanitize_text,
+    params::{PagePath, PageQuery},
+};
 
 /// Most sessions in an export, which is built in memory.
 pub(super) const MAX_EXPORTED_SESSIONS: usize = 100_000;
@@ -28,8 +32,8 @@ const TRUNCATED_HEADER: HeaderName = HeaderName::from_static("sessionwatch-trunc
 
 pub(crate) async fn export_csv(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(filter): Query<SessionFilter>,
+    PagePath(name): PagePath<String>,
+    PageQuery(filter): PageQuery<SessionFilter>,
 ) -> Result<Response, WebError> {
     let found = list_exported_sessions(&app, &name, &filter).await?;
     let mut text = "token,id,user,expires,status\n".to_owned();
@@ -59,8 +63,8 @@ pub(crate) async fn export_csv(
 
 pub(crate) async fn export_json(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-    Query(filter): Query<SessionFilter>,
+    PagePath(name): PagePath<String>,
+    PageQuery(filter): PageQuery<SessionFilter>,
 ) -> Result<Response, WebError> {
     let found = list_exported_sessions(&app, &name, &filter).await?;
     let session = |line| api_types::SessionDto::from_row(line, &found.display, found.now);

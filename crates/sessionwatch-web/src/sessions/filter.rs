@@ -46,6 +46,8 @@ pub(crate) struct SessionFilter {
     pub(super) token: String,
     pub(super) after: String,
     pub(super) id: String,
+    /// Number of sessions on the pages before this one.
+    pub(super) seen: String,
     /// Row ID of the session in the side panel.
     pub(super) open: String,
 }
@@ -103,7 +105,6 @@ impl SessionFilter {
     /// Returns the query for at most `limit` sessions.
     pub(super) fn to_session_query(&self, limit: usize, now: UtcTimestamp) -> Result<SessionQuery, AppError> {
         let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let after = self.after.parse().ok().map(|key| SessionPageCursor { key, id: self.id.clone() });
         let created_since = self.parse_created_since(now)?;
         // A list of new sessions begins with the newest.
         let sort = self.parse_sort()?.or(created_since.map(|_| SessionSort::Created));
@@ -119,9 +120,19 @@ impl SessionFilter {
             agent_like: some(&self.agent),
             ip: some(&self.ip),
             row_id_or_prefix: some(&self.token),
-            after,
+            after: self.page_cursor(),
             ..SessionQuery::first(limit)
         })
+    }
+
+    /// Returns the session after which this page begins; `None` on the first page.
+    fn page_cursor(&self) -> Option<SessionPageCursor> {
+        self.after.parse().ok().map(|key| SessionPageCursor { key, id: self.id.clone() })
+    }
+
+    /// Returns the number of sessions on the pages before this one; `None` if the link lacks it.
+    pub(super) fn seen_before(&self) -> Option<u64> {
+        if self.page_cursor().is_none() { Some(0) } else { self.seen.parse().ok() }
     }
 
     /// Returns the name of a sort order in URLs.
@@ -140,7 +151,8 @@ impl SessionFilter {
         if self.after.is_empty() {
             return query;
         }
-        let page = format!("after={}&id={}", percent_encode(&self.after), percent_encode(&self.id));
+        let seen = self.seen_before().map(|seen| format!("&seen={seen}")).unwrap_or_default();
+        let page = format!("after={}&id={}{seen}", percent_encode(&self.after), percent_encode(&self.id));
         if query.is_empty() { page } else { format!("{query}&{page}") }
     }
 

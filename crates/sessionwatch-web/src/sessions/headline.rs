@@ -94,13 +94,20 @@ fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {
     !filter.is_narrowed() && set.join("&") == tab.query.trim_start_matches('?')
 }
 
-/// Returns what the list shows. A list that is cut counts with the last check run, where that counted the same.
-fn describe_list(page: &SessionPage<'_>) -> String {
+/// Number of sessions in a list, on all its pages.
+enum ListSize {
+    Exact(u64),
+    MoreThan(u64),
+    /// Of a later page, which was opened without the number of sessions before it.
+    Unknown,
+}
+
+/// Returns the size of the list. A list that is cut counts with the last check run, where that counted the same, and
+/// not less than was listed since.
+fn list_size(page: &SessionPage<'_>) -> ListSize {
     let (filter, found, totals) = (page.filter, page.found, page.totals);
-    let is_whole = !found.has_more && filter.after.is_empty();
-    let listed = found.rows.len() as u64;
+    let listed = page.listed_so_far();
     let counted = match (filter.status.as_str(), filter.problem.as_str(), filter.created.as_str()) {
-        _ if is_whole => Some(listed),
         _ if filter.is_narrowed() => None,
         ("" | "all", "", "") => totals.sessions,
         ("active", "", "") => totals.active,
@@ -109,6 +116,18 @@ fn describe_list(page: &SessionPage<'_>) -> String {
         ("" | "all", "orphaned", "") => totals.orphaned,
         _ => None,
     };
+    let least = listed.unwrap_or(found.rows.len() as u64);
+    match (listed, counted.filter(|counted| *counted > least)) {
+        (Some(listed), _) if !found.has_more => ListSize::Exact(listed),
+        (_, Some(counted)) => ListSize::Exact(counted),
+        (Some(listed), None) => ListSize::MoreThan(listed),
+        (None, None) => ListSize::Unknown,
+    }
+}
+
+/// Returns what the list shows.
+fn describe_list(page: &SessionPage<'_>) -> String {
+    let filter = page.filter;
     let adjective = match filter.status.as_str() {
         "active" => "active ",
         "expired" => "expired ",
@@ -129,10 +148,11 @@ fn describe_list(page: &SessionPage<'_>) -> String {
     };
     let (one, many) =
         (format!("{adjective}session{period}{is}"), format!("{adjective}sessions{period}{are}"));
-    match counted {
-        Some(0) => format!("No {one}"),
-        Some(count) => format_count(count, &one, &many),
-        None => format!("More than {} {many}", format_number(listed)),
+    match list_size(page) {
+        ListSize::Exact(0) => format!("No {one}"),
+        ListSize::Exact(count) => format_count(count, &one, &many),
+        ListSize::MoreThan(count) => format!("More than {} {many}", format_number(count)),
+        ListSize::Unknown => format!("More {many}"),
     }
 }
 

@@ -228,6 +228,7 @@ fn render_foot(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
     let is_export_cut = found.has_more && page.totals.sessions.is_none_or(|sessions| sessions > most);
     // Lists sorted by user have no further pages.
     let last = found.rows.last().filter(|_| found.has_more && found.sort != SessionSort::User);
+    let seen = page.listed_so_far().map(|seen| format!("&seen={seen}")).unwrap_or_default();
     html! {
         div.card-foot {
             span {
@@ -244,7 +245,7 @@ fn render_foot(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
                 @if let Some(last) = last {
                     a.btn.btn-s rel="next" href={
                         (page.base) "/sessions?" (query) "&after=" (sort_key(last, found.sort))
-                        "&id=" (percent_encode(last.id.as_deref().unwrap_or_default()))
+                        "&id=" (percent_encode(last.id.as_deref().unwrap_or_default())) (seen)
                     } { "Next page" }
                 }
             }

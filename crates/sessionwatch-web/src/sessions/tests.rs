@@ -1,5 +1,6 @@
 use axum::http::StatusCode;
 use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_store::latest_reports;
 
 use super::super::test_dashboard::TestDashboard;
 
@@ -115,5 +116,52 @@ async fn exports_list_the_same_sessions_without_tokens() {
     assert_eq!(sessions.len(), lines.lines().count() - 1);
     for session in sessions {
         assert!(session["token_prefix"].as_str().unwrap().chars().count() <= 8, "{session}");
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_sessions_never_falls_from_page_to_page() {
+    let (_folder, dashboard) = demonstration();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    for query in ["status=expired", "status=expired&sort=created&order=up", "status=expired&find=u"] {
+        let mut path = format!("/targets/app/sessions?{query}");
+        let (mut heads, mut listed) = (vec![], 0);
+        loop {
+            let page = viewer.get(&path).await;
+            heads.push(page.select_text("main h1"));
+            listed += page.count_elements("main tbody tr");
+            let open = page.select_attributes("main tbody .who a", "href").remove(0);
+            let open = viewer.get(open.split('#').next().unwrap()).await;
+            assert_eq!(Some(&open.select_text("main h1")), heads.last(), "with an open session");
+            match page.select_attributes("a[rel=next]", "href").first() {
+                Some(next) => path.clone_from(next),
+                None => break,
+            }
+        }
+        let noun = if query.contains("find") { "expired sessions match" } else { "expired sessions" };
+        let last = heads.pop().unwrap();
+        assert_eq!(last, format!("{listed} {noun}"), "{query}");
+        let expected: Vec<String> =
+            (1..=heads.len()).map(|page| format!("More than {}00 {noun}", page)).collect();
+        assert!(listed > 200 && heads == expected, "{query}: {heads:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_page_counts_with_the_last_run_only_if_that_counted_more() {
+    let (_folder, dashboard) = demonstration();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let head = async |query: &str| {
+        let page = viewer.get(&format!("/targets/app/sessions?status=expired{query}")).await;
+        page.select_text("main h1")
+    };
+    // A link without the number of rows before it.
+    let after = "&after=99999999999999999&id=";
+    assert_eq!(head(after).await, "More expired sessions");
+    assert_eq!(head(&format!("{after}&seen=x")).await, "More expired sessions");
+    for (counted, expected) in [(421, "421 expired sessions"), (90, "More than 100 expired sessions")] {
+        let report = serde_json::json!({ "stats": { "expired": counted, "sessions": 4_000 } }).to_string();
+        dashboard.write_store(|db| latest_reports::upsert_report(db, "app", &report, dashboard.now()));
+        assert_eq!(head("").await, expected);
     }
 }

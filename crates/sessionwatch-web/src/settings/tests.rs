@@ -264,3 +264,18 @@ async fn a_wrong_current_password_changes_nothing() {
     let stored = dashboard.write_store(|db| store::accounts::find_account(db, "viewer")).unwrap();
     assert_eq!(stored.password_hash.expose(), "no hash");
 }
+
+#[tokio::test]
+async fn too_many_wrong_current_passwords_lead_back_into_the_dashboard() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let fields = [("password", "wrong"), ("new", "a sentence is a good one")];
+    for _ in 0..10 {
+        assert_eq!(viewer.post("/settings/password", &fields).await.status, StatusCode::BAD_REQUEST);
+    }
+    let page = viewer.post("/settings/password", &fields).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(page.select_text("h1"), "Too many attempts");
+    assert_eq!(page.select_attributes("main a", "href"), ["/"]);
+    assert_eq!(page.select_text("main a"), "Go to the overview");
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use sessionwatch_app::{
     app::{
@@ -30,6 +30,7 @@ use crate::{
     device::Device,
     format::{percent_encode, render_moment, sanitize_text},
     identity::{UserIdentity, user_path},
+    params::PagePath,
     sessions::{SessionMark, render_expiry, render_status},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
 };
@@ -54,7 +55,7 @@ struct UserPage<'a> {
 
 pub(crate) async fn show_user(
     State(app): State<Arc<AppState>>,
-    Path((name, user)): Path<(String, String)>,
+    PagePath((name, user)): PagePath<(String, String)>,
     shell: Shell,
 ) -> PageResult {
     let target = app.target(&name)?;

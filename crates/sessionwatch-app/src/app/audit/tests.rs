@@ -40,6 +40,10 @@ async fn a_page_is_cut_but_counts_all_matches() {
     assert_eq!(page(&scene, recent).await, (vec![3, 2], 2));
     let listed = load_audit_page(&scene, query(1)).await.unwrap();
     assert_eq!((listed.actors.len(), listed.actions.len()), (2, 2));
+    for (limit, has_more) in [(1, true), (2, true), (3, false), (4, false), (u32::MAX, false)] {
+        let listed = load_audit_page(&scene, query(limit)).await.unwrap();
+        assert_eq!((listed.has_more, listed.entries.len()), (has_more, 3.min(limit as usize)), "{limit}");
+    }
 }
 
 #[tokio::test]

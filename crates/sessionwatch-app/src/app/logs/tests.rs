@@ -61,6 +61,9 @@ async fn a_page_of_several_targets_has_the_latest_events_of_all() {
     assert_eq!(page(&scene, query(&scene, &["shop"], 10)).await, (vec![3, 1], 2));
     assert_eq!(page(&scene, query(&scene, &[], 10)).await, (vec![], 0));
     assert_eq!(count_log_events(&scene, both(1)).await.unwrap(), 4);
+    for (limit, has_more) in [(3, true), (4, false), (5, false)] {
+        assert_eq!(load_log_event_page(&scene, both(limit)).await.unwrap().has_more, has_more, "{limit}");
+    }
 }
 
 #[tokio::test]

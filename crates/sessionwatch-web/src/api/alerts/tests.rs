@@ -182,3 +182,22 @@ async fn events_are_filtered_by_target_check_text_and_time() {
         assert_eq!(found.items().len(), expected, "{query}: {found:?}");
     }
 }
+
+#[tokio::test]
+async fn alerts_are_listed_worst_first() {
+    let dashboard = TestDashboard::new();
+    for (check, severity) in [
+        ("active-sessions", "low"),
+        ("creation-rate", "medium"),
+        ("expired-backlog", "high"),
+        ("orphaned-sessions", "critical"),
+    ] {
+        dashboard.insert_firing_alert(check, severity, "x");
+    }
+    let viewer = ApiClient::with_role(&dashboard, AccountRole::Viewer).await;
+    for path in ["/api/v1/alerts", "/api/v1/alerts?all=true"] {
+        let alerts = viewer.get(path).await.items();
+        let severities: Vec<&str> = alerts.iter().filter_map(|alert| alert["severity"].as_str()).collect();
+        assert_eq!(severities, ["critical", "high", "medium", "low"], "{path}");
+    }
+}

@@ -1,5 +1,5 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::{LiveEvent, accounts::AccountRole};
+use sessionwatch_app::app::{Actor, LiveEvent, accounts::AccountRole, plans::RestoreRequest};
 use sessionwatch_store::plans;
 
 use super::*;
@@ -178,4 +178,44 @@ fn progress_is_a_share_of_the_rows_and_an_estimate() {
         is_waiting_for_replica: true,
     };
     assert!(render_progress(waiting).into_string().contains("Waiting for a lagging replica"));
+}
+
+/// Restores the rows of one user, or all rows that are left.
+async fn restore_rows(
+    dashboard: &TestDashboard,
+    browser: &TestBrowser<'_>,
+    plan_id: &str,
+    user: Option<&str>,
+) {
+    let target = dashboard.app.target("app").unwrap();
+    let ops = TargetOps::new(&dashboard.app, target, &Actor::from_account("responder"));
+    let request = RestoreRequest { plan_id: plan_id.to_owned(), user: user.map(str::to_owned) };
+    let plan = app_plans::create_restore_plan(ops, request).await.unwrap();
+    apply(dashboard, browser, &format!("/plans/{}", plan.record.id), &[]).await;
+}
+
+#[tokio::test]
+async fn rows_can_be_restored_until_none_is_left_in_the_archive() {
+    let (_folder, dashboard) = demonstration("");
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let path = create_plan(&responder, &[("kind", "where"), ("user_like", "u133")]).await;
+    let id = path.strip_prefix("/plans/").unwrap();
+    apply(&dashboard, &responder, &path, &[]).await;
+    let button = "form[action^='/archive/'] button";
+    for (user, is_complete) in [(Some("u1337"), false), (None, true)] {
+        restore_rows(&dashboard, &responder, id, user).await;
+        let archive = app_plans::find_archive(&dashboard.app, id).await.unwrap().unwrap();
+        // The first user has most of the rows: more are restored than are left.
+        assert!(archive.restored_rows > archive.restorable_rows, "{archive:?}");
+        assert_eq!(archive.restorable_rows == 0, is_complete, "{archive:?}");
+        let (page, list) = (responder.get(&path).await, responder.get("/cleanup").await);
+        let expected: &[&str] = if is_complete { &[] } else { &["Restore…"] };
+        assert_eq!(page.select_texts(button), expected, "{archive:?}");
+        assert_eq!(list.select_texts(button), expected, "{archive:?}");
+        let shown = list.select_text("section[aria-labelledby=archive] td.end");
+        assert_eq!(shown, if is_complete { "Restored" } else { "Restore…" });
+        let undo = page.select_texts("main .callout b").pop().unwrap();
+        assert_eq!(undo == "All rows are restored", is_complete, "{undo}");
+        assert_eq!(undo.starts_with("Can be undone until"), !is_complete, "{undo}");
+    }
 }

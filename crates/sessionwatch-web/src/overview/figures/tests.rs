@@ -118,3 +118,35 @@ fn a_sparkline_ends_with_the_latest_value_and_stays_short() {
         assert!(values.is_sorted(), "{count}");
     }
 }
+
+#[tokio::test]
+async fn after_a_failed_run_the_figures_are_those_of_the_last_run_that_succeeded() {
+    let dashboard = TestDashboard::with_config(TWO_TARGETS);
+    let now = dashboard.now();
+    let retention = SampleRetention { max_age: 9 * DAY, confirmed_now: now };
+    let gauges = [
+        ("active", 900.0),
+        ("users_active", 300.0),
+        ("created_last_hour", 5.0),
+        ("per_user", 3.0),
+        ("expired", 7.0),
+        ("duplicate_tokens", 1.0),
+    ];
+    for target in ["app", "shop"] {
+        for (minutes, values) in [(10, Some(gauges.as_slice())), (2, None), (1, None)] {
+            let run = GaugeSample::from_run(now - jiff::SignedDuration::from_mins(minutes), values);
+            dashboard.write_store(|db| samples::record_sample(db, target, &run, retention));
+        }
+        insert_report(&dashboard, target, "null");
+    }
+    assert_eq!(figures(&dashboard, "/targets/app").await, ["900", "5", "300", "3", "7", "1"]);
+    assert_eq!(figures(&dashboard, "/").await, ["1,800", "10", "600", "3", "14", "2"]);
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let table = "section[aria-labelledby=target-table] td[data-l=Active]";
+    assert_eq!(viewer.get("/").await.select_texts(table), ["900", "900"]);
+    // A run that succeeds without a figure has none: an older one would be out of date.
+    insert_report(&dashboard, "app", r#"{"active": 1}"#);
+    let run = GaugeSample::from_run(now, Some(&[("active", 1.0)]));
+    dashboard.write_store(|db| samples::record_sample(db, "app", &run, retention));
+    assert_eq!(figures(&dashboard, "/targets/app").await, ["1", "–", "–", "–", "–", "–"]);
+}
