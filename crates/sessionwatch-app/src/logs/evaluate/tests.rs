@@ -207,7 +207,10 @@ fn no_event_is_no_proof_until_every_source_was_read() {
     }
     let second = format!("{SOURCE}target = \"shop\"\n").replace("web", "jobs");
     let silent = result_of(&store, &second, "log-user-mismatch").outcome.outcome;
-    assert_eq!(silent.verdict, CheckVerdict::Unknown("no line of `jobs` has been read yet".into()));
+    assert_eq!(
+        silent.verdict,
+        CheckVerdict::Unknown("no line of log source `jobs` has been read yet".into())
+    );
 }
 
 #[test]
