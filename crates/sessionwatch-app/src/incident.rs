@@ -3,6 +3,7 @@
 
 mod affected;
 pub mod affected_sessions;
+mod containment;
 pub mod drill;
 pub mod evidence_bundle;
 mod log_sources;
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub use self::{
+    containment::{ContainmentScope, record_containment},
     log_sources::describe_idle_sources,
     reopening::{ReopenReason, reopen_after_run, reopen_incident, reopen_reason_from_logs, reopen_reasons},
     step_detection::{StepOutcome, check_step},
@@ -212,25 +214,6 @@ pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Optio
     let given = incident.severity.containment_deadline().as_mins();
     let late = if used > given { " (overdue)" } else { "" };
     Some(format!("{used} of {given} minutes to revoke the sessions have passed{late}."))
-}
-
-/// Records that sessions were revoked, and marks the incident as contained.
-///
-/// # Errors
-///
-/// Fails if the store cannot be written.
-pub fn record_containment(
-    context: ActionContext<'_>,
-    incident: &IncidentRecord,
-    text: &str,
-    detail: &Value,
-) -> Result<(), StoreError> {
-    let entry = NewTimelineEntry { kind: "contained", step: "contain", text, detail: Some(detail) }
-        .into_entry(context);
-    let contained = |incident| {
-        Ok(IncidentRecord { state: IncidentState::Contained, contained_at: Some(entry.at), ..incident })
-    };
-    context.store.write(|db| incidents::update_incident(db, &incident.id, &entry, contained))
 }
 
 /// Returns whether a target is checked every minute: for a day after sessions were revoked, even if the incident was

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use sessionwatch_core::{
     incident::{self as rules, IncidentStep},
-    plural::format_count,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
@@ -18,11 +17,10 @@ use super::{
     affected::describe_affected,
     check_step,
     evidence_bundle::{self, EvidenceGap, EvidenceStatus},
-    record_containment,
     step_detection::entries_since_reopened,
     with_field,
 };
-use crate::remediation::{ActionContext, ActionError, ActionPlan, ApplyReport, Selection};
+use crate::remediation::{ActionContext, ActionError};
 
 /// Fields of the report that people fill in.
 pub const REPORT_FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
@@ -63,40 +61,6 @@ pub struct IncidentWorkflow {
     pub incident: IncidentRecord,
     /// Timeline, oldest entry first.
     pub timeline: Vec<TimelineEntry>,
-}
-
-/// Scope of a containment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ContainmentScope {
-    /// All sessions of all users
-    #[value(name = "all")]
-    Everybody,
-    /// All sessions of the users named with --user
-    Users,
-    /// Sessions whose token occurs more than once
-    Duplicates,
-    /// Sessions of users who do not exist
-    #[value(name = "orphaned")]
-    Orphans,
-}
-
-impl ContainmentScope {
-    /// Parses the name used on the command line.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        <Self as clap::ValueEnum>::from_str(name, false).ok()
-    }
-
-    /// Returns the sessions to revoke; `None` if the scope is users and none is named.
-    #[must_use]
-    pub fn selection(self, users: &[String]) -> Option<Selection> {
-        match self {
-            Self::Everybody => Some(Selection::All),
-            Self::Users => (!users.is_empty()).then(|| Selection::Users(users.to_vec())),
-            Self::Duplicates => Some(Selection::Duplicates),
-            Self::Orphans => Some(Selection::Orphaned),
-        }
-    }
 }
 
 /// Answer of a person to the next step.
@@ -402,42 +366,6 @@ impl IncidentWorkflow {
         Ok(self.add_entry(context, skipped)?)
     }
 
-    /// Records that a plan revoked sessions. An interrupted plan does not contain the incident yet.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the store cannot be written.
-    pub fn record_plan(
-        &self,
-        context: ActionContext<'_>,
-        plan: &ActionPlan,
-        applied: &ApplyReport,
-    ) -> Result<(), StoreError> {
-        let done = applied.done + applied.done_earlier;
-        let rest = [(applied.skipped, "skipped"), (applied.remaining, "remaining")];
-        let rest =
-            rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
-        let entry_text = format!(
-            "{} revoked {} of {}{}",
-            plan.selection.command_name(),
-            format_count(done, "session", "sessions"),
-            format_count(plan.summary.users, "user", "users"),
-            rest.collect::<String>()
-        );
-        let detail = json!({
-            "plan": plan.record.id, "done": done, "users": plan.summary.users,
-            "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
-        });
-        // Only a finished plan contains the incident.
-        if applied.remaining == 0 {
-            return record_containment(context, &self.incident, &entry_text, &detail);
-        }
-        let entry =
-            NewTimelineEntry { kind: "note", step: "contain", text: &entry_text, detail: Some(&detail) }
-                .into_entry(context);
-        context.store.write(|db| incidents::insert_timeline_entry(db, &self.incident.id, &entry))
-    }
-
     /// Closes the incident. Open points need a reason for closing anyway.
     ///
     /// # Errors
@@ -494,4 +422,4 @@ pub fn can_confirm_step(step: &IncidentStep) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::incident) mod tests;
