@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sessionwatch_core::plural::format_count;
 use sessionwatch_store::{
     StoreError,
-    incidents::{self, IncidentRecord, IncidentState},
+    incidents::{self, IncidentRecord, IncidentState, TimelineEntry},
 };
 
 use super::{NewTimelineEntry, workflow::IncidentWorkflow};
@@ -45,7 +45,7 @@ impl ContainmentScope {
 }
 
 impl IncidentWorkflow {
-    /// Records that a plan revoked sessions. An interrupted plan does not contain the incident yet.
+    /// Records the result of a plan. A plan that was interrupted, or revoked nothing, does not contain the incident.
     ///
     /// # Errors
     ///
@@ -71,8 +71,7 @@ impl IncidentWorkflow {
             "plan": plan.record.id, "done": done, "users": plan.summary.users,
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
         });
-        // Only a finished plan contains the incident.
-        if applied.remaining == 0 {
+        if applied.remaining == 0 && done > 0 {
             return record_containment(context, &self.incident, &entry_text, &detail);
         }
         let entry =
@@ -82,7 +81,8 @@ impl IncidentWorkflow {
     }
 }
 
-/// Records that sessions were revoked, and marks the incident as contained.
+/// Records that sessions were revoked, and marks the incident as contained. An incident that was closed meanwhile stays
+/// closed and gets a note.
 ///
 /// # Errors
 ///
@@ -98,7 +98,19 @@ pub fn record_containment(
     let contained = |incident| {
         Ok(IncidentRecord { state: IncidentState::Contained, contained_at: Some(entry.at), ..incident })
     };
-    context.store.write(|db| incidents::update_incident(db, &incident.id, &entry, contained))
+    let note = TimelineEntry {
+        kind: "note".into(),
+        message: format!("{text}, after the incident was closed"),
+        ..entry.clone()
+    };
+    context.store.write(|db| {
+        // The caller's copy is from before the plan was applied, which may take minutes.
+        let current = incidents::find_incident(db, &incident.id)?;
+        if current.is_some_and(|current| current.state == IncidentState::Closed) {
+            return incidents::insert_timeline_entry(db, &incident.id, &note);
+        }
+        incidents::update_incident(db, &incident.id, &entry, contained)
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! Tests of containment on a store.
 
-use sessionwatch_core::{
-    incident::IncidentSeverity, safety_limit::RecentImpact, timestamp::UtcTimestamp,
-};
+use sessionwatch_core::{incident::IncidentSeverity, safety_limit::RecentImpact, timestamp::UtcTimestamp};
 use sessionwatch_store::plans::{PlanRecord, PlanState};
 
 use super::*;
@@ -64,4 +62,38 @@ fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
         let detail = recorded.timeline[0].parse_detail().unwrap();
         assert_eq!((&detail["plan"], &detail["done"]), (&json!("p-1"), &json!(6)));
     }
+}
+
+#[test]
+fn a_plan_that_revoked_nothing_does_not_contain_the_incident() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    for (skipped, still_matching) in [(5, Some(5)), (5, Some(0)), (5, None), (0, Some(0))] {
+        let applied = ApplyReport { skipped, still_matching, ..ApplyReport::default() };
+        scene.load().record_plan(scene.context(), &plan(), &applied).unwrap();
+        let recorded = scene.load();
+        assert_eq!(recorded.incident.state, IncidentState::Open);
+        assert_eq!(recorded.incident.contained_at, None);
+        let latest = recorded.timeline.last().unwrap();
+        assert_eq!((latest.kind.as_str(), latest.step.as_str()), ("note", "contain"));
+        assert!(latest.message.starts_with("cleanup duplicates revoked 0 sessions"), "{}", latest.message);
+    }
+}
+
+#[test]
+fn a_plan_that_ends_after_the_incident_was_closed_is_noted_and_leaves_it_closed() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    let running = scene.load();
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let closed = scene.load().incident;
+    let applied = ApplyReport { done: 4, ..ApplyReport::default() };
+    running.record_plan(scene.context(), &plan(), &applied).unwrap();
+    let recorded = scene.load();
+    assert_eq!(recorded.incident, closed);
+    let latest = recorded.timeline.last().unwrap();
+    assert_eq!((latest.kind.as_str(), latest.step.as_str()), ("note", "contain"));
+    assert_eq!(
+        latest.message,
+        "cleanup duplicates revoked 4 sessions of 2 users, after the incident was closed"
+    );
+    assert_eq!(latest.parse_detail().unwrap()["plan"], "p-1");
 }
