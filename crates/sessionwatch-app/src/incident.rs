@@ -210,7 +210,8 @@ pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Optio
     if incident.contained_at.is_some() || incident.state == IncidentState::Closed {
         return None;
     }
-    let used = now.duration_since(incident.opened_at).as_mins();
+    // Negative if the clock was set back since.
+    let used = now.duration_since(incident.opened_at).as_mins().max(0);
     let given = incident.severity.containment_deadline().as_mins();
     let late = if used > given { " (overdue)" } else { "" };
     Some(format!("{used} of {given} minutes to revoke the sessions have passed{late}."))
