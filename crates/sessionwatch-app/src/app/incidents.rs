@@ -386,7 +386,7 @@ async fn record_evidence_gaps(work: IncidentOps, reason: &str) -> Result<(), App
     }
     let record = move |ops: &TargetOps| {
         let entry = NewTimelineEntry { kind: "detected", step: "evidence", text: &found, detail: None };
-        Ok(case.add_entry(ops.action_context(), entry)?)
+        case.add_entry_if_open(ops.action_context(), entry)
     };
     ops.with_store(record).await
 }
@@ -402,7 +402,7 @@ pub async fn set_report_field(work: IncidentOps, name: String, text: String) -> 
     }
     let IncidentOps { case, ops } = work;
     case.require_open()?;
-    ops.with_store(move |ops| Ok(case.set_report_field(ops.action_context(), &name, &text)?)).await
+    ops.with_store(move |ops| case.set_report_field(ops.action_context(), &name, &text)).await
 }
 
 /// Adds a note to the timeline, even of a closed incident.

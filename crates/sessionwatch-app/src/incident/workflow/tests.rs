@@ -236,6 +236,52 @@ fn an_incident_without_open_points_is_closed_without_a_reason() {
     assert_eq!(detail, json!({ "open_points": [], "override": null }));
 }
 
+#[tokio::test]
+async fn an_incident_that_was_closed_meanwhile_accepts_no_change() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    scene.record(&[("done", "confirm")]);
+    let mut stale = scene.load();
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let (closed, context) = (scene.load(), scene.context());
+    let results = [
+        ("done", stale.advance(context, StepAnswer::Done("users 2 and 3")).await.map(|_| ())),
+        ("skip", stale.advance(context, StepAnswer::Skipped("nobody")).await.map(|_| ())),
+        ("reopen", stale.reopen_step(context, "confirm", "by mistake")),
+        ("field", stale.set_report_field(context, "summary", "x")),
+        ("evidence", stale.require_evidence(context, Some("urgent"))),
+        ("close", stale.close(context, Some("again"))),
+    ];
+    for (change, result) in results {
+        assert!(matches!(&result, Err(ActionError::Closed(id)) if id == ID), "{change}: {result:?}");
+    }
+    assert_eq!(scene.load().timeline, closed.timeline);
+    assert_eq!(scene.load().incident, closed.incident);
+}
+
+#[tokio::test]
+async fn a_finding_is_not_recorded_after_the_incident_was_closed() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm")]);
+    let mut stale = scene.load();
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let before = scene.timeline();
+    let refused = stale.advance(scene.context(), StepAnswer::Unanswered).await;
+    assert!(matches!(refused, Err(ActionError::Closed(_))), "{refused:?}");
+    assert_eq!(scene.timeline(), before);
+}
+
+#[test]
+fn steps_that_were_reopened_meanwhile_are_open_points() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm"), ("done", "rollback"), ("done", "contain"), ("done", "verify")]);
+    let (mut first, mut second, third) = (scene.load(), scene.load(), scene.load());
+    first.reopen_step(scene.context(), "verify", "by mistake").unwrap();
+    let refused = second.reopen_step(scene.context(), "verify", "by mistake");
+    assert!(matches!(&refused, Err(ActionError::StepNotDone(step)) if step == "verify"), "{refused:?}");
+    let refused = third.close(scene.context(), None);
+    assert!(matches!(refused, Err(ActionError::NotClosable { .. })), "{refused:?}");
+}
+
 #[test]
 fn a_report_field_keeps_what_others_wrote_meanwhile() {
     let scene = Scene::new(IncidentSeverity::P1);
