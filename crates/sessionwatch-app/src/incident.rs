@@ -204,6 +204,12 @@ pub fn with_field(incident: IncidentRecord, name: &str, text: &str) -> Result<In
     Ok(IncidentRecord { report_fields: Value::Object(fields).to_string(), ..incident })
 }
 
+/// Returns a reason without surrounding white space; `None` if it is blank.
+#[must_use]
+pub fn trim_reason(reason: &str) -> Option<&str> {
+    Some(reason.trim()).filter(|reason| !reason.is_empty())
+}
+
 /// Describes how much of the time for containment has passed; `None` once the incident is contained or closed.
 #[must_use]
 pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Option<String> {

@@ -283,7 +283,7 @@ pub async fn reopen_step(
 }
 
 fn require_reason(reason: &str) -> Result<(), AppError> {
-    if reason.is_empty() { Err(AppError::Invalid("Enter a reason.".into())) } else { Ok(()) }
+    incident::trim_reason(reason).map(|_| ()).ok_or_else(|| AppError::Invalid("Enter a reason.".into()))
 }
 
 /// Renders the draft of a message to the users whose sessions were revoked, from a custom or the built-in template.

@@ -18,7 +18,7 @@ use super::{
     check_step,
     evidence_bundle::{self, EvidenceGap, EvidenceStatus},
     step_detection::entries_since_reopened,
-    with_field,
+    trim_reason, with_field,
 };
 use crate::remediation::{ActionContext, ActionError};
 
@@ -386,7 +386,7 @@ impl IncidentWorkflow {
         override_reason: Option<&str>,
     ) -> Result<(), ActionError> {
         let Some(why) = self.missing_evidence()? else { return Ok(()) };
-        let Some(reason) = override_reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
+        let Some(reason) = override_reason.and_then(trim_reason) else {
             return Err(ActionError::EvidenceRequired { id: self.incident.id.clone(), why });
         };
         // Recorded as a skipped step, so that the report and the closing show it.
@@ -411,7 +411,7 @@ impl IncidentWorkflow {
         context: ActionContext<'_>,
         override_reason: Option<&str>,
     ) -> Result<(), ActionError> {
-        let overridden = override_reason.filter(|reason| !reason.is_empty());
+        let overridden = override_reason.and_then(trim_reason);
         self.change_if_open(context, |db, current| {
             let entry = match current.closing_entry(context, overridden) {
                 Ok(entry) => entry,

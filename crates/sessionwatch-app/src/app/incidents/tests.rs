@@ -57,3 +57,20 @@ async fn a_closed_incident_accepts_only_notes() {
     assert!(is_closed(advance_incident(work.clone(), update).await.unwrap_err()));
     add_note(work, "seen again".into()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_blank_reason_is_no_reason() {
+    let work = find_incident(scene(IncidentState::Open, "app"), IncidentSelector::Open).await.unwrap();
+    for blank in ["", "  ", "\u{a0}\n"] {
+        let update = StepUpdate { step: None, response: StepResponse::Skip(blank.into()) };
+        let skipped = advance_incident(work.clone(), update).await.map(|_| ());
+        assert!(matches!(skipped, Err(AppError::Invalid(_))), "{blank:?}: {skipped:?}");
+        let reopened = reopen_step(work.clone(), "confirm".into(), blank.into()).await.map(|_| ());
+        assert!(matches!(reopened, Err(AppError::Invalid(_))), "{blank:?}: {reopened:?}");
+        let closed = close_incident(work.clone(), Some(blank.into())).await;
+        let is_refused = matches!(closed, Err(AppError::Action(ActionError::NotClosable { .. })));
+        assert!(is_refused, "{blank:?}: {closed:?}");
+    }
+    let timeline = find_incident(work.ops, IncidentSelector::Open).await.unwrap().case.timeline;
+    assert_eq!(timeline, []);
+}

@@ -198,7 +198,7 @@ fn damaged_evidence_is_an_error_and_not_missing_or_complete() {
 fn an_incident_with_open_points_is_closed_only_with_a_recorded_reason() {
     let scene = Scene::new(IncidentSeverity::P3);
     scene.record(&[("done", "confirm"), ("done", "rollback"), ("skipped", "contain")]);
-    for reason in [None, Some("")] {
+    for reason in [None, Some(""), Some(" \n\t\u{a0}")] {
         match scene.load().close(scene.context(), reason) {
             Err(ActionError::NotClosable { id, points }) => {
                 assert_eq!(id, ID);
