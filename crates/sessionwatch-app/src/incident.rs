@@ -3,6 +3,7 @@
 
 mod affected;
 pub mod affected_sessions;
+mod containment;
 pub mod drill;
 pub mod evidence_bundle;
 mod log_sources;
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub use self::{
+    containment::{ContainmentScope, record_containment},
     log_sources::describe_idle_sources,
     reopening::{ReopenReason, reopen_after_run, reopen_incident, reopen_reason_from_logs, reopen_reasons},
     step_detection::{StepOutcome, check_step},
@@ -202,35 +204,23 @@ pub fn with_field(incident: IncidentRecord, name: &str, text: &str) -> Result<In
     Ok(IncidentRecord { report_fields: Value::Object(fields).to_string(), ..incident })
 }
 
+/// Returns a reason without surrounding white space; `None` if it is blank.
+#[must_use]
+pub fn trim_reason(reason: &str) -> Option<&str> {
+    Some(reason.trim()).filter(|reason| !reason.is_empty())
+}
+
 /// Describes how much of the time for containment has passed; `None` once the incident is contained or closed.
 #[must_use]
 pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Option<String> {
     if incident.contained_at.is_some() || incident.state == IncidentState::Closed {
         return None;
     }
-    let used = now.duration_since(incident.opened_at).as_mins();
+    // Negative if the clock was set back since.
+    let used = now.duration_since(incident.opened_at).as_mins().max(0);
     let given = incident.severity.containment_deadline().as_mins();
     let late = if used > given { " (overdue)" } else { "" };
     Some(format!("{used} of {given} minutes to revoke the sessions have passed{late}."))
-}
-
-/// Records that sessions were revoked, and marks the incident as contained.
-///
-/// # Errors
-///
-/// Fails if the store cannot be written.
-pub fn record_containment(
-    context: ActionContext<'_>,
-    incident: &IncidentRecord,
-    text: &str,
-    detail: &Value,
-) -> Result<(), StoreError> {
-    let entry = NewTimelineEntry { kind: "contained", step: "contain", text, detail: Some(detail) }
-        .into_entry(context);
-    let contained = |incident| {
-        Ok(IncidentRecord { state: IncidentState::Contained, contained_at: Some(entry.at), ..incident })
-    };
-    context.store.write(|db| incidents::update_incident(db, &incident.id, &entry, contained))
 }
 
 /// Returns whether a target is checked every minute: for a day after sessions were revoked, even if the incident was

@@ -1,6 +1,9 @@
 //! The first configuration of a target: short, with the layout that was detected, for a person to complete.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use sessionwatch_archive::Recipient;
 use sessionwatch_targets::{
@@ -11,6 +14,22 @@ use sessionwatch_targets::{
 
 use super::layouts::DetectedLayout;
 use crate::{config::Target, sanitize::sanitize_text};
+
+/// Reason why a configuration cannot be written: it would name another database or table.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnwritableConfigError {
+    /// The path of the database is not valid UTF-8.
+    #[error(
+        "cannot write the path {0:?} to the configuration: it is not valid UTF-8, so rename its folder or file"
+    )]
+    PathNotUtf8(PathBuf),
+    /// A dot in the name of a table or schema would separate it at the wrong place.
+    #[error(
+        "cannot write the table {0:?} to the configuration: the first dot separates schema and table, \
+         so rename it or create a view without a dot in its name"
+    )]
+    AmbiguousTable(String),
+}
 
 /// Lines behind the target: what most people add next.
 const NEXT_STEPS: &str = "
@@ -25,15 +44,18 @@ listen = \"127.0.0.1:9797\"
 ";
 
 /// Renders a configuration with one target, as its layout was detected.
-#[must_use]
+///
+/// # Errors
+///
+/// If the file would name another database or table.
 pub fn render_initial_config(
     name: &str,
     target: &Target,
     recognized: &DetectedLayout,
     catalogue: &[Profile],
-) -> String {
+) -> Result<String, UnwritableConfigError> {
     let mapping = &recognized.mapping;
-    let mut text = render_head(name, target);
+    let mut text = render_head(name, target)?;
     // The profile says everything, unless the database differs from it.
     let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
     if known {
@@ -41,7 +63,7 @@ pub fn render_initial_config(
     }
     // A table named on the command line was a choice of the user, so it is kept.
     if let ProfileSource::Table { table, .. } = &target.profile_source {
-        let _ = writeln!(text, "sessions = {}", toml_string(&table.to_string()));
+        let _ = writeln!(text, "sessions = {}", toml_string(&config_table_name(table)?));
     }
     text.push_str(&render_table_choices(recognized));
     // An explicit mapping or a replaced decoder cannot be expressed by the profile's name alone.
@@ -49,17 +71,24 @@ pub fn render_initial_config(
         && (recognized.doubt.is_some() || !recognized.decoder_replaced)
         && !matches!(target.profile_source, ProfileSource::Explicit(_));
     if !by_profile {
-        for line in render_mapping_lines(mapping) {
+        for line in render_mapping_lines(mapping)? {
             let _ = writeln!(text, "{line}");
         }
     }
-    text + NEXT_STEPS
+    Ok(text + NEXT_STEPS)
 }
 
 /// Renders a configuration for a database in which no session table was detected: a mapping to fill in.
-#[must_use]
-pub fn render_config_to_fill_in(name: &str, target: &Target, failure: &DetectionFailure) -> String {
-    let mut text = render_head(name, target);
+///
+/// # Errors
+///
+/// If the file would name another database.
+pub fn render_config_to_fill_in(
+    name: &str,
+    target: &Target,
+    failure: &DetectionFailure,
+) -> Result<String, UnwritableConfigError> {
+    let mut text = render_head(name, target)?;
     let _ = writeln!(
         text,
         "\n# No session table was detected. Replace the names in capitals, and remove what your table lacks."
@@ -74,7 +103,7 @@ pub fn render_config_to_fill_in(name: &str, target: &Target, failure: &Detection
         failure.config_lines.join("\n")
     };
     let _ = writeln!(text, "{lines}");
-    text + NEXT_STEPS
+    Ok(text + NEXT_STEPS)
 }
 
 /// A mapping whose names a person replaces. Each of them is refused by `check` until then, since no such table exists.
@@ -89,21 +118,46 @@ users = \"USERS_TABLE\"
 users_key = \"USERS_KEY_COLUMN\"";
 
 /// Renders the start of a configuration, up to the address of the target.
-fn render_head(name: &str, target: &Target) -> String {
-    // The address may contain a password, so the file refers to the variable instead.
-    let url = target.address.file_path().map_or_else(
-        || "${DATABASE_URL}".to_owned(),
-        |path| {
-            // Absolute, because the daemon may be started in another directory.
-            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            format!("sqlite:{}", full.display())
-        },
-    );
-    format!(
+fn render_head(name: &str, target: &Target) -> Result<String, UnwritableConfigError> {
+    let url = match target.address.file_path() {
+        // Absolute, because the daemon may be started in another directory.
+        Some(path) => sqlite_url(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))?,
+        // The address may contain a password, so the file refers to the variable instead.
+        None => "${DATABASE_URL}".to_owned(),
+    };
+    Ok(format!(
         "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",
         toml_string(name),
         toml_string(&url)
-    )
+    ))
+}
+
+/// Returns the address of a SQLite file. Reading it decodes `%41`, cuts it at `?`, expands `${NAME}`, removes white
+/// space at its end, and takes a second slash for a part of the scheme, so all of these are percent-encoded.
+fn sqlite_url(path: &Path) -> Result<String, UnwritableConfigError> {
+    let text = path.to_str().ok_or_else(|| UnwritableConfigError::PathNotUtf8(path.to_owned()))?;
+    let trimmed_length = text.trim_end().len();
+    let mut url = "sqlite:".to_owned();
+    for (at, letter) in text.char_indices() {
+        let is_variable = text[at..].starts_with("${");
+        let is_second_slash = at == 1 && letter == '/';
+        if matches!(letter, '%' | '?') || is_variable || is_second_slash || at >= trimmed_length {
+            for byte in letter.to_string().bytes() {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        } else {
+            url.push(letter);
+        }
+    }
+    Ok(url)
+}
+
+/// Returns the name of a table as the configuration reads it: its first dot separates the schema.
+fn config_table_name(table: &TableName) -> Result<String, UnwritableConfigError> {
+    if table.schema.as_ref().unwrap_or(&table.name).contains('.') {
+        return Err(UnwritableConfigError::AmbiguousTable(table.to_string()));
+    }
+    Ok(table.to_string())
 }
 
 /// Adds the recipient of archives to a configuration.
@@ -127,13 +181,12 @@ fn render_table_choices(recognized: &DetectedLayout) -> String {
     text
 }
 
-fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
+fn render_mapping_lines(mapping: &Mapping) -> Result<Vec<String>, UnwritableConfigError> {
     let text = |key: &str, value: Option<&str>| value.map(|value| format!("{key} = {}", toml_string(value)));
-    let table = |name: &TableName| match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
-    };
+    let sessions = config_table_name(&mapping.sessions)?;
     let users = mapping.users.as_ref();
+    let users_table = users.map(|users| config_table_name(&users.table)).transpose()?;
+    let accounts = mapping.accounts.as_ref().map(config_table_name).transpose()?;
     let display = users.filter(|users| !users.display.is_empty()).map(|users| {
         let shown: Vec<String> = users.display.iter().map(|column| toml_string(column)).collect();
         format!("display = [{}]", shown.join(", "))
@@ -145,7 +198,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
     };
     let lines = [
         Some("[target.mapping]".to_owned()),
-        text("sessions", Some(&table(&mapping.sessions))),
+        text("sessions", Some(&sessions)),
         text("token", Some(&mapping.token)),
         text("token_prefix", mapping.token_prefix.as_deref()),
         text("expires", Some(&mapping.expires.column)),
@@ -156,10 +209,10 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
         text("created_decoder", mapping.created.as_ref().map(|created| created.decoder.name())),
         text("ip", mapping.ip.as_deref()),
         text("user_agent", mapping.agent.as_deref()),
-        text("users", users.map(|users| table(&users.table)).as_deref()),
+        text("users", users_table.as_deref()),
         text("users_key", users.map(|users| users.key.as_str())),
         display,
-        text("accounts", mapping.accounts.as_ref().map(table).as_deref()),
+        text("accounts", accounts.as_deref()),
         match &mapping.revoke {
             RevokeMethod::Delete => None,
             RevokeMethod::Expire => text("revoke", Some("expire")),
@@ -170,7 +223,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
         // Rounded down, but never to zero, which the configuration rejects.
         mapping.max_lifetime_s.map(|seconds| format!("lifetime_days = {}", (seconds / 86_400).max(1))),
     ];
-    lines.into_iter().flatten().collect()
+    Ok(lines.into_iter().flatten().collect())
 }
 
 // JSON escapes are valid in TOML, except that TOML also escapes DEL.

@@ -6,7 +6,7 @@ use super::*;
 const SECRET_KEY_NAMES: [&str; 6] = ["url", "replica_url", "write_url", "store", "secret", "client_secret"];
 
 /// Values beyond every limit, of every type of TOML.
-const HOSTILE_VALUES: [&str; 13] = [
+const HOSTILE_VALUES: [&str; 14] = [
     "9223372036854775807",
     "-9223372036854775808",
     "0",
@@ -18,6 +18,7 @@ const HOSTILE_VALUES: [&str; 13] = [
     "\"${\"",
     "\"* * * * * * *\"",
     "[\"\", \"\\n\"]",
+    "\"\\u0000\\u001B[2J\\u202E\"",
     "{ a = 1 }",
     "9999-12-31T23:59:59Z",
 ];
@@ -55,6 +56,38 @@ fn messages_about(text: &str) -> Vec<String> {
     }
 }
 
+/// Returns whether a message has no character that steers a terminal.
+fn is_printable(message: &str) -> bool {
+    !message.contains(|letter: char| letter.is_control() || letter == '\u{202e}')
+}
+
+#[test]
+fn names_in_messages_are_printable() {
+    let target = "[[target]]\nname = \"a\\u001B[2J\"\nurl = \"app.db\"\n";
+    for text in [
+        "\"a\\u001B[2J\" = 1\n".to_owned(),
+        "[\"a\\u001B[2J\"]\nb = 1\n".to_owned(),
+        "[checks.\"a\\u001B[2J\"]\nenabled = 1\n".to_owned(),
+        format!("{target}{target}"),
+        format!("{target}profile = \"\\u0000\\u001B[2J\"\n"),
+        format!("{target}[actions]\narchive_recipient = \"\\u001B[2J\"\n"),
+    ] {
+        let messages = messages_about(&text);
+        assert!(!messages.is_empty(), "{text}");
+        assert!(messages.iter().all(|message| is_printable(message)), "{text}: {messages:?}");
+    }
+}
+
+#[test]
+fn messages_about_invalid_syntax_are_one_line_each() {
+    for text in ["a", "a =", "a = 'x", "a = \"\\q\"", "[a", "a = [1,", "a = 1\na = 2", "a = \u{1b}", "= 1"] {
+        let messages = messages_about(text);
+        assert!(!messages.is_empty(), "{text}");
+        assert!(messages.iter().all(|message| is_printable(message)), "{text}: {messages:?}");
+        assert!(!messages.iter().any(|message| message.contains('\u{fffd}')), "{text}: {messages:?}");
+    }
+}
+
 #[test]
 fn a_hostile_value_of_any_key_is_accepted_or_reported() {
     let sections = list_sections();
@@ -65,6 +98,7 @@ fn a_hostile_value_of_any_key_is_accepted_or_reported() {
             let lines: Vec<String> = keys.iter().map(|key| format!("{key} = {value}")).collect();
             let messages = messages_about(&file_with(heading, &lines));
             assert!(messages.iter().all(|message| !message.trim().is_empty()), "{heading} {value}");
+            assert!(messages.iter().all(|message| is_printable(message)), "{heading} {value}: {messages:?}");
         }
     }
 }

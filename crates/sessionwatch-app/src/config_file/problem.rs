@@ -6,7 +6,10 @@ use std::{
     ops::Range,
 };
 
-/// Problem in a configuration file. Contains no value of the file that may be a secret.
+use crate::sanitize::sanitize_text;
+
+/// Problem in a configuration file. Contains no value of the file that may be a secret, and is safe to print except
+/// for its excerpt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigProblem {
     /// Line and column, from 1.
@@ -105,8 +108,9 @@ impl<'a> ProblemCollector<'a> {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         ConfigProblem {
             position: (line, column),
-            path: self.paths.get(&span.start).cloned().unwrap_or_default(),
-            message: message.to_owned(),
+            // Both may repeat names and values of the file, which could steer a terminal.
+            path: self.paths.get(&span.start).map(|path| sanitize_text(path)).unwrap_or_default(),
+            message: sanitize_text(message),
             excerpt: self.build_excerpt(span),
         }
     }

@@ -174,7 +174,8 @@ fn count_ended(timeline: &[TimelineEntry]) -> Result<(u64, String), StoreError> 
 fn describe_containment_time(incident: &IncidentRecord) -> String {
     match incident.contained_at {
         Some(at) => {
-            let minutes = at.duration_since(incident.opened_at).as_mins();
+            // Negative if the clock was set back in between.
+            let minutes = at.duration_since(incident.opened_at).as_mins().max(0);
             format_count(minutes.unsigned_abs(), "minute", "minutes")
         }
         None => "not contained yet".into(),
@@ -222,6 +223,8 @@ fn escape_markdown_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_core::{duration::MINUTE, timestamp::UtcTimestamp};
+
     use super::*;
 
     #[test]
@@ -234,7 +237,7 @@ mod tests {
         let contained = |done: u64, users: u64| TimelineEntry {
             kind: "contained".into(),
             detail: serde_json::json!({ "done": done, "users": users }).to_string(),
-            at: sessionwatch_core::timestamp::UtcTimestamp::MIN,
+            at: UtcTimestamp::MIN,
             actor: "ada".into(),
             step: String::new(),
             message: String::new(),
@@ -243,5 +246,24 @@ mod tests {
         assert_eq!(ended(&[]), (0, "0".into()));
         assert_eq!(ended(&[contained(20, 15), contained(0, 0)]), (20, "15".into()));
         assert_eq!(ended(&[contained(5, 5), contained(15, 15)]), (20, "at least 15".into()));
+    }
+
+    #[test]
+    fn the_time_until_containment_is_never_negative() {
+        let opened_at = UtcTimestamp::UNIX_EPOCH;
+        let incident = |contained_at| IncidentRecord {
+            id: "INC-1".into(),
+            target: "shop".into(),
+            severity: incident::IncidentSeverity::P1,
+            state: IncidentState::Contained,
+            opened_at,
+            opened_by: "ada".into(),
+            contained_at: Some(contained_at),
+            closed_at: None,
+            report_fields: "{}".into(),
+        };
+        assert_eq!(describe_containment_time(&incident(opened_at + 9 * MINUTE)), "9 minutes");
+        // The clock was set back since the incident was opened.
+        assert_eq!(describe_containment_time(&incident(opened_at - 9 * MINUTE)), "0 minutes");
     }
 }

@@ -1,12 +1,13 @@
 //! Automatic detection of finished steps.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checklist::CriticalLogEvents,
-    duration::{DAY, HOUR},
+    duration::{HOUR, saturating_micros},
     incident::{self, IncidentStep},
     plural::format_count,
-    timestamp::UtcTimestamp,
+    timestamp::{MICROS_PER_HOUR, UtcTimestamp},
 };
 use sessionwatch_store::{
     incidents::{IncidentRecord, TimelineEntry},
@@ -83,26 +84,27 @@ pub async fn check_step(
             None => outcome(false, "no sessions have been revoked yet".into()),
         },
         "verify" => verify_containment(context, timeline).await?,
-        "watch" => {
-            let now = context.clock.now();
-            match incident.contained_at {
-                Some(at) if !incident::is_closely_monitored(Some(at), now) => {
-                    outcome(true, "24 hours have passed without a reappeared session".into())
-                }
-                Some(at) => {
-                    let left = (DAY - now.duration_since(at)).as_hours();
-                    // Rounded up, since a partial hour is still to wait for.
-                    outcome(false, format_count((left + 1).unsigned_abs(), "hour left", "hours left"))
-                }
-                None => outcome(false, "no sessions have been revoked yet".into()),
-            }
-        }
-        "root-cause" => match incident.report_field("root-cause") {
+        "watch" => match incident.contained_at.map(|at| monitoring_hours_left(at, context.clock.now())) {
+            Some(Some(hours)) => outcome(false, format_count(hours, "hour left", "hours left")),
+            Some(None) => outcome(true, "24 hours have passed without a reappeared session".into()),
+            None => outcome(false, "no sessions have been revoked yet".into()),
+        },
+        "root-cause" => match incident.report_field("root-cause").filter(|cause| !cause.trim().is_empty()) {
             Some(cause) => outcome(true, cause),
             None => outcome(false, "no root cause has been recorded yet".into()),
         },
         _ => outcome(false, "a person marks this step as done".into()),
     })
+}
+
+/// Returns the hours of close monitoring left, rounded up; `None` once it is over. A clock that was set back does not
+/// end it.
+fn monitoring_hours_left(contained_at: UtcTimestamp, now: UtcTimestamp) -> Option<u64> {
+    let elapsed = now.duration_since(contained_at).max(SignedDuration::ZERO);
+    let left = incident::CLOSE_MONITORING_DURATION - elapsed;
+    // Rounded up, since a partial hour is still to wait for.
+    (left > SignedDuration::ZERO)
+        .then(|| saturating_micros(left).unsigned_abs().div_ceil(MICROS_PER_HOUR.unsigned_abs()))
 }
 
 /// Describes every plan that revoked sessions; `None` if there is none.
@@ -210,7 +212,13 @@ fn record_count(
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_core::{
+        duration::{DAY, MINUTE},
+        incident::IncidentSeverity,
+    };
+
     use super::*;
+    use crate::incident::workflow::tests::Scene;
 
     #[test]
     fn every_plan_that_revoked_sessions_is_described() {
@@ -226,5 +234,43 @@ mod tests {
         let timeline =
             [entry("contained", "5 of duplicates"), entry("note", "x"), entry("contained", "15 of users")];
         assert_eq!(describe_containments(&timeline).as_deref(), Some("5 of duplicates; 15 of users"));
+    }
+
+    #[tokio::test]
+    async fn the_day_of_monitoring_is_counted_in_started_hours_from_the_containment() {
+        let scene = Scene::new(IncidentSeverity::P1);
+        let step = incident::find_step("watch").unwrap();
+        let tick = SignedDuration::from_micros(1);
+        for (elapsed, is_done, text) in [
+            // The clock was set back.
+            (-DAY, false, "24 hours left"),
+            (-MINUTE, false, "24 hours left"),
+            (SignedDuration::ZERO, false, "24 hours left"),
+            (tick, false, "24 hours left"),
+            (HOUR - tick, false, "24 hours left"),
+            (HOUR, false, "23 hours left"),
+            (HOUR + tick, false, "23 hours left"),
+            (23 * HOUR, false, "1 hour left"),
+            (DAY - tick, false, "1 hour left"),
+            (DAY, true, "24 hours have passed without a reappeared session"),
+            (2 * DAY, true, "24 hours have passed without a reappeared session"),
+        ] {
+            let contained_at = Some(scene.clock.now() - elapsed);
+            let incident = IncidentRecord { contained_at, ..scene.load().incident };
+            let outcome = check_step(scene.context(), &incident, &[], step).await.unwrap();
+            assert_eq!((outcome.is_done, outcome.text.as_str()), (is_done, text), "{elapsed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blank_root_cause_does_not_finish_the_step() {
+        let scene = Scene::new(IncidentSeverity::P1);
+        let step = incident::find_step("root-cause").unwrap();
+        for (cause, is_done) in [("", false), (" \u{a0}\t", false), ("a cache", true)] {
+            let report_fields = json!({ "root-cause": cause }).to_string();
+            let incident = IncidentRecord { report_fields, ..scene.load().incident };
+            let outcome = check_step(scene.context(), &incident, &[], step).await.unwrap();
+            assert_eq!(outcome.is_done, is_done, "{cause:?}");
+        }
     }
 }

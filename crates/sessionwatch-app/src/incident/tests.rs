@@ -43,6 +43,9 @@ fn the_time_for_containment_is_counted_in_whole_minutes() {
         let now = UtcTimestamp::UNIX_EPOCH + elapsed;
         assert_eq!(describe_time_used(&incident(severity), now), Some(text), "{severity:?} {elapsed:?}");
     }
+    // The clock was set back since the incident was opened.
+    let before = describe_time_used(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH - 60 * minute);
+    assert_eq!(before.as_deref(), Some("0 of 15 minutes to revoke the sessions have passed."));
     let late = describe_time_used(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH + 16 * minute);
     assert_eq!(late.as_deref(), Some("16 of 15 minutes to revoke the sessions have passed (overdue)."));
 }

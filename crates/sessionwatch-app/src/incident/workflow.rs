@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use sessionwatch_core::{
     incident::{self as rules, IncidentStep},
-    plural::format_count,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
@@ -18,11 +17,10 @@ use super::{
     affected::describe_affected,
     check_step,
     evidence_bundle::{self, EvidenceGap, EvidenceStatus},
-    record_containment,
     step_detection::entries_since_reopened,
-    with_field,
+    trim_reason, with_field,
 };
-use crate::remediation::{ActionContext, ActionError, ActionPlan, ApplyReport, Selection};
+use crate::remediation::{ActionContext, ActionError};
 
 /// Fields of the report that people fill in.
 pub const REPORT_FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
@@ -63,40 +61,6 @@ pub struct IncidentWorkflow {
     pub incident: IncidentRecord,
     /// Timeline, oldest entry first.
     pub timeline: Vec<TimelineEntry>,
-}
-
-/// Scope of a containment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ContainmentScope {
-    /// All sessions of all users
-    #[value(name = "all")]
-    Everybody,
-    /// All sessions of the users named with --user
-    Users,
-    /// Sessions whose token occurs more than once
-    Duplicates,
-    /// Sessions of users who do not exist
-    #[value(name = "orphaned")]
-    Orphans,
-}
-
-impl ContainmentScope {
-    /// Parses the name used on the command line.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        <Self as clap::ValueEnum>::from_str(name, false).ok()
-    }
-
-    /// Returns the sessions to revoke; `None` if the scope is users and none is named.
-    #[must_use]
-    pub fn selection(self, users: &[String]) -> Option<Selection> {
-        match self {
-            Self::Everybody => Some(Selection::All),
-            Self::Users => (!users.is_empty()).then(|| Selection::Users(users.to_vec())),
-            Self::Duplicates => Some(Selection::Duplicates),
-            Self::Orphans => Some(Selection::Orphaned),
-        }
-    }
 }
 
 /// Answer of a person to the next step.
@@ -163,6 +127,41 @@ impl IncidentWorkflow {
         Ok(())
     }
 
+    /// Adds an entry to the timeline, unless the incident was closed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the incident is closed, or the store cannot be written.
+    pub fn add_entry_if_open(
+        &mut self,
+        context: ActionContext<'_>,
+        entry: NewTimelineEntry<'_>,
+    ) -> Result<(), ActionError> {
+        let entry = entry.into_entry(context);
+        self.change_if_open(context, |db, current| {
+            incidents::insert_timeline_entry(db, &current.incident.id, &entry).map(Ok)
+        })?;
+        self.timeline.push(entry);
+        Ok(())
+    }
+
+    /// Applies a change to the stored incident, read in the same transaction, unless it was closed meanwhile: the copy
+    /// in memory may be minutes old.
+    fn change_if_open(
+        &self,
+        context: ActionContext<'_>,
+        change: impl Fn(Tx<'_>, &Self) -> Result<Result<(), ActionError>, StoreError>,
+    ) -> Result<(), ActionError> {
+        context.store.write(|db| {
+            // A missing incident accepts no change either.
+            let current = Self::load(db, &self.incident.id)?.filter(|current| current.require_open().is_ok());
+            match current {
+                Some(current) => change(db, &current),
+                None => Ok(Err(ActionError::Closed(self.incident.id.clone()))),
+            }
+        })?
+    }
+
     /// Finishes steps until one needs a person. The answer applies to the first step.
     ///
     /// # Errors
@@ -216,19 +215,12 @@ impl IncidentWorkflow {
         entry: NewTimelineEntry<'_>,
     ) -> Result<(), ActionError> {
         let entry = entry.into_entry(context);
-        let id = &self.incident.id;
-        let is_next = context.store.write(|db| {
-            let timeline = incidents::list_timeline(db, id)?;
-            let next = rules::next_step(self.incident.severity, &collect_step_records(&timeline));
-            let is_next = next.is_some_and(|next| next.id == step.id);
-            if is_next {
-                incidents::insert_timeline_entry(db, id, &entry)?;
+        self.change_if_open(context, |db, current| {
+            if current.next_step().is_none_or(|next| next.id != step.id) {
+                return Ok(Err(ActionError::StepAlreadyDone(step.title)));
             }
-            Ok(is_next)
+            incidents::insert_timeline_entry(db, &current.incident.id, &entry).map(Ok)
         })?;
-        if !is_next {
-            return Err(ActionError::StepAlreadyDone(step.title));
-        }
         self.timeline.push(entry);
         Ok(())
     }
@@ -244,12 +236,16 @@ impl IncidentWorkflow {
         step: &str,
         reason: &str,
     ) -> Result<(), ActionError> {
-        self.require_open()?;
-        if !collect_step_records(&self.timeline).iter().any(|done| done.step == step) {
-            return Err(ActionError::StepNotDone(step.to_owned()));
-        }
-        let reopened = NewTimelineEntry { kind: "step-reopened", step, text: reason, detail: None };
-        Ok(self.add_entry(context, reopened)?)
+        let entry = NewTimelineEntry { kind: "step-reopened", step, text: reason, detail: None };
+        let entry = entry.into_entry(context);
+        self.change_if_open(context, |db, current| {
+            if !collect_step_records(&current.timeline).iter().any(|done| done.step == step) {
+                return Ok(Err(ActionError::StepNotDone(step.to_owned())));
+            }
+            incidents::insert_timeline_entry(db, &current.incident.id, &entry).map(Ok)
+        })?;
+        self.timeline.push(entry);
+        Ok(())
     }
 
     /// Detects the state of a step. A step that a person must mark is never detected as done.
@@ -271,11 +267,11 @@ impl IncidentWorkflow {
         context: ActionContext<'_>,
         step: &IncidentStep,
         text: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ActionError> {
         if !CHECK_RUN_STEPS.contains(&step.id) || text.is_empty() || self.latest_finding(step) == Some(text) {
             return Ok(());
         }
-        self.add_entry(context, step_entry("detected", step, text))
+        self.add_entry_if_open(context, step_entry("detected", step, text))
     }
 
     /// Returns the latest finding for a step since the incident was opened or reopened.
@@ -291,18 +287,20 @@ impl IncidentWorkflow {
     ///
     /// # Errors
     ///
-    /// Fails if the store cannot be written.
+    /// Fails if the incident is closed, or the store cannot be written.
     pub fn set_report_field(
         &self,
         context: ActionContext<'_>,
         name: &str,
         text: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ActionError> {
         let (entry_text, detail) = (format!("{name}: {text}"), json!({ "name": name }));
         let entry = NewTimelineEntry { kind: "set", step: "", text: &entry_text, detail: Some(&detail) }
             .into_entry(context);
-        let set_field = |incident| with_field(incident, name, text);
-        context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, set_field))
+        self.change_if_open(context, |db, current| {
+            let set_field = |incident| with_field(incident, name, text);
+            incidents::update_incident(db, &current.incident.id, &entry, set_field).map(Ok)
+        })
     }
 
     /// Gathers and packs the evidence, without encrypting it. Parts that could not be read are listed in its gaps.
@@ -380,14 +378,15 @@ impl IncidentWorkflow {
     ///
     /// # Errors
     ///
-    /// Fails if the evidence is incomplete and no reason is given, or the store cannot be written.
+    /// Fails if the incident is closed, the evidence is incomplete and no reason is given, or the store cannot be
+    /// written.
     pub fn require_evidence(
         &mut self,
         context: ActionContext<'_>,
         override_reason: Option<&str>,
     ) -> Result<(), ActionError> {
         let Some(why) = self.missing_evidence()? else { return Ok(()) };
-        let Some(reason) = override_reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
+        let Some(reason) = override_reason.and_then(trim_reason) else {
             return Err(ActionError::EvidenceRequired { id: self.incident.id.clone(), why });
         };
         // Recorded as a skipped step, so that the report and the closing show it.
@@ -399,43 +398,7 @@ impl IncidentWorkflow {
             text: &entry_text,
             detail: Some(&detail),
         };
-        Ok(self.add_entry(context, skipped)?)
-    }
-
-    /// Records that a plan revoked sessions. An interrupted plan does not contain the incident yet.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the store cannot be written.
-    pub fn record_plan(
-        &self,
-        context: ActionContext<'_>,
-        plan: &ActionPlan,
-        applied: &ApplyReport,
-    ) -> Result<(), StoreError> {
-        let done = applied.done + applied.done_earlier;
-        let rest = [(applied.skipped, "skipped"), (applied.remaining, "remaining")];
-        let rest =
-            rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
-        let entry_text = format!(
-            "{} revoked {} of {}{}",
-            plan.selection.command_name(),
-            format_count(done, "session", "sessions"),
-            format_count(plan.summary.users, "user", "users"),
-            rest.collect::<String>()
-        );
-        let detail = json!({
-            "plan": plan.record.id, "done": done, "users": plan.summary.users,
-            "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
-        });
-        // Only a finished plan contains the incident.
-        if applied.remaining == 0 {
-            return record_containment(context, &self.incident, &entry_text, &detail);
-        }
-        let entry =
-            NewTimelineEntry { kind: "note", step: "contain", text: &entry_text, detail: Some(&detail) }
-                .into_entry(context);
-        context.store.write(|db| incidents::insert_timeline_entry(db, &self.incident.id, &entry))
+        self.add_entry_if_open(context, skipped)
     }
 
     /// Closes the incident. Open points need a reason for closing anyway.
@@ -448,10 +411,27 @@ impl IncidentWorkflow {
         context: ActionContext<'_>,
         override_reason: Option<&str>,
     ) -> Result<(), ActionError> {
-        self.require_open()?;
+        let overridden = override_reason.and_then(trim_reason);
+        self.change_if_open(context, |db, current| {
+            let entry = match current.closing_entry(context, overridden) {
+                Ok(entry) => entry,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let closed = |incident| {
+                Ok(IncidentRecord { state: IncidentState::Closed, closed_at: Some(entry.at), ..incident })
+            };
+            incidents::update_incident(db, &current.incident.id, &entry, closed).map(Ok)
+        })
+    }
+
+    /// Returns the entry that closes the incident, or an error if it has open points and no reason is given.
+    fn closing_entry(
+        &self,
+        context: ActionContext<'_>,
+        overridden: Option<&str>,
+    ) -> Result<TimelineEntry, ActionError> {
         let (severity, recorded) = (self.incident.severity, collect_step_records(&self.timeline));
         let points = rules::unfinished_steps(severity, &recorded);
-        let overridden = override_reason.filter(|reason| !reason.is_empty());
         if !points.is_empty() && overridden.is_none() {
             let points = rules::summarize_unfinished_steps(severity, &recorded);
             return Err(ActionError::NotClosable { id: self.incident.id.clone(), points });
@@ -462,12 +442,8 @@ impl IncidentWorkflow {
             false => format!("overridden despite open points ({}): {reason}", points.join("; ")),
         });
         let closing_note = closing_note.as_deref().unwrap_or_default();
-        let entry = NewTimelineEntry { kind: "closed", step: "", text: closing_note, detail: Some(&detail) }
-            .into_entry(context);
-        let closed = |incident| {
-            Ok(IncidentRecord { state: IncidentState::Closed, closed_at: Some(entry.at), ..incident })
-        };
-        Ok(context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, closed))?)
+        let entry = NewTimelineEntry { kind: "closed", step: "", text: closing_note, detail: Some(&detail) };
+        Ok(entry.into_entry(context))
     }
 
     /// Rejects changes of a closed incident.
@@ -494,4 +470,4 @@ pub fn can_confirm_step(step: &IncidentStep) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::incident) mod tests;

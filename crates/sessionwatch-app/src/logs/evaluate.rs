@@ -381,9 +381,14 @@ impl WindowedEvents {
     }
 }
 
-/// Formats the window of a limit: `1 minute`, `60 minutes`.
+/// Formats the window of a limit, exactly to the second: `1 minute`, `60 minutes`, `90 seconds`.
 fn format_window(window: SignedDuration) -> String {
-    format_count(window.as_mins().unsigned_abs(), "minute", "minutes")
+    let seconds = window.as_secs().unsigned_abs();
+    if seconds.is_multiple_of(60) {
+        format_count(seconds / 60, "minute", "minutes")
+    } else {
+        format_count(seconds, "second", "seconds")
+    }
 }
 
 /// Summarizes an event and its correlation in a few words.

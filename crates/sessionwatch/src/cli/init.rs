@@ -49,7 +49,8 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     let reads = TargetReader::new(&config, &target);
     let detected = match super::block_on(async { Ok(reads.detect_layout().await) })? {
         Err(TargetError::LayoutNotDetected(failure)) if !to_stdout => {
-            let text = initial_config::render_config_to_fill_in(&args.name, &target, &failure);
+            let text = initial_config::render_config_to_fill_in(&args.name, &target, &failure)
+                .map_err(|error| Failure::Usage(error.to_string()))?;
             write_config(&args.output, &text, args.force)?;
             super::print_text(&format!(
                 "Wrote {0} with a mapping to fill in. Next:\n  edit {0}\n  sessionwatch check{1}\n",
@@ -60,7 +61,8 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
         }
         detected => detected?,
     };
-    let mut text = initial_config::render_initial_config(&args.name, &target, &detected, &config.catalogue);
+    let mut text = initial_config::render_initial_config(&args.name, &target, &detected, &config.catalogue)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     // The description goes to stderr: stdout may hold the file.
     let _ = sessionwatch_app::output::masked_stderr().write_all(render_detection(&detected).as_bytes());
     if let Some(key) = &args.archive_key {

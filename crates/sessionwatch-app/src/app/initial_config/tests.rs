@@ -51,7 +51,7 @@ fn detected(mapping: Mapping) -> DetectedLayout {
 /// Renders a configuration with that mapping, and reads it.
 fn read_back(mapping: &Mapping) -> Config {
     let explicit = target(&format!("{SQLITE}{MAPPING}"));
-    parse(&render_initial_config("main", &explicit, &detected(mapping.clone()), &[]))
+    parse(&render_initial_config("main", &explicit, &detected(mapping.clone()), &[]).unwrap())
 }
 
 /// Any name of a column, such as one with quotes, line breaks and control characters.
@@ -119,11 +119,11 @@ fn a_lifetime_is_written_in_days_and_never_as_zero() {
 fn the_file_contains_no_password_of_the_address() {
     let server = target("[[target]]\nname = \"main\"\nurl = \"postgres://watch:hunter2@db.example/shop\"\n");
     let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));
-    let text = render_initial_config("main", &server, &detected(bare), &[]);
+    let text = render_initial_config("main", &server, &detected(bare), &[]).unwrap();
     assert!(!text.contains("hunter2") && text.contains("url = \"${DATABASE_URL}\"\n"), "{text}");
     let failure =
         DetectionFailure { searched_profile: String::new(), near_misses: vec![], config_lines: vec![] };
-    assert!(!render_config_to_fill_in("main", &server, &failure).contains("hunter2"));
+    assert!(!render_config_to_fill_in("main", &server, &failure).unwrap().contains("hunter2"));
 }
 
 #[test]
@@ -132,14 +132,75 @@ fn the_path_of_a_database_stays_the_same_from_any_folder() {
     for name in ["/srv/app.db", "/srv/my shop/ä\u{1f980}.db", "/srv/a\"b'c.db", "/srv/a#b.db"] {
         let url = serde_json::Value::from(format!("sqlite:{name}"));
         let own = target(&format!("[[target]]\nname = \"main\"\nurl = {url}\n"));
-        let text = render_initial_config("main", &own, &detected(bare.clone()), &[]);
+        let text = render_initial_config("main", &own, &detected(bare.clone()), &[]).unwrap();
         assert_eq!(parse(&text).targets[0].address, own.address, "{name}");
     }
     let relative = TargetAddress::parse("sqlite:shop.db").unwrap();
     let relative = Target { address: relative, ..target(SQLITE) };
-    let text = render_initial_config("main", &relative, &detected(bare), &[]);
+    let text = render_initial_config("main", &relative, &detected(bare), &[]).unwrap();
     let written = parse(&text).targets.remove(0).address;
     assert_eq!(written.file_path(), Some(&*std::path::absolute("shop.db").unwrap()));
+}
+
+#[test]
+fn a_path_with_characters_that_an_address_interprets_reads_back_unchanged() {
+    let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));
+    for path in [
+        "/srv/a%41.db",
+        "/srv/100%.db",
+        "/srv/a?b.db",
+        "/srv/a?mode=ro",
+        "/srv/${HOME}/app.db",
+        "/srv/${",
+        "/srv/$HOME/$app.db",
+        "/srv/app.db ",
+        "/srv/app.db\u{3000}",
+        "/srv/\t\n\u{7f}.db",
+        "//srv/app.db",
+    ] {
+        let own = Target { address: TargetAddress::Sqlite(path.into()), ..target(SQLITE) };
+        let text = render_initial_config("main", &own, &detected(bare.clone()), &[]).unwrap();
+        let written = parse(&text).targets.remove(0).address;
+        assert_eq!(written.file_path(), Some(Path::new(path)), "{text}");
+    }
+}
+
+#[test]
+fn a_table_that_the_file_cannot_name_is_refused() {
+    let explicit = target(&format!("{SQLITE}{MAPPING}"));
+    let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));
+    let name = |schema: Option<&str>, name: &str| TableName {
+        schema: schema.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    for (dotted, shown) in [
+        (name(None, "app.sessions"), "app.sessions"),
+        (name(Some("my.schema"), "sessions"), "my.schema.sessions"),
+    ] {
+        let user = Some("user_id".to_owned());
+        let users = UsersMapping { table: dotted.clone(), key: "id".into(), display: vec![] };
+        for mapping in [
+            Mapping { sessions: dotted.clone(), ..bare.clone() },
+            Mapping { users: Some(users), user, ..bare.clone() },
+            Mapping { accounts: Some(dotted.clone()), ..bare.clone() },
+        ] {
+            let refused = render_initial_config("main", &explicit, &detected(mapping), &[]);
+            assert_eq!(refused, Err(UnwritableConfigError::AmbiguousTable(shown.into())));
+        }
+    }
+    let mapping = Mapping { sessions: name(Some("app"), "sessions.v2"), ..bare };
+    assert_eq!(mapping_of(&read_back(&mapping)).sessions, mapping.sessions);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let path = Path::new(std::ffi::OsStr::from_bytes(b"/srv/\xff.db"));
+    let own = Target { address: TargetAddress::Sqlite(path.to_owned()), ..target(SQLITE) };
+    let refused = render_config_to_fill_in("main", &own, &DetectionFailure::default());
+    assert_eq!(refused, Err(UnwritableConfigError::PathNotUtf8(path.to_owned())));
 }
 
 #[test]
@@ -149,7 +210,7 @@ fn names_from_the_database_cannot_end_a_comment() {
         near_misses: vec!["evil\n[actions]\nmax_rows = 1000000 #".into(), "a\u{2028}b\rc".into()],
         config_lines: vec![],
     };
-    let text = render_config_to_fill_in("main \"x\"\n", &target(SQLITE), &failure);
+    let text = render_config_to_fill_in("main \"x\"\n", &target(SQLITE), &failure).unwrap();
     let candidates: Vec<&str> = text.lines().filter(|line| line.starts_with("# Candidate: ")).collect();
     assert_eq!(candidates.len(), 2, "{text}");
     let config = parse(&text);
@@ -162,7 +223,7 @@ fn names_from_the_database_cannot_end_a_comment() {
 fn a_new_archive_key_is_added_to_a_file_that_stays_valid() {
     let recipient = "age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l";
     let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));
-    let text = render_initial_config("main", &target(SQLITE), &detected(bare), &[]);
+    let text = render_initial_config("main", &target(SQLITE), &detected(bare), &[]).unwrap();
     let config = parse(&config_with_recipient(&text, &Recipient::parse(recipient).unwrap()));
     assert_eq!(config.actions.archive_recipient.as_deref(), Some(recipient));
 }

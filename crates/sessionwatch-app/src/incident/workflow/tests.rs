@@ -2,27 +2,25 @@
 
 use jiff::SignedDuration;
 use sessionwatch_clock::Clock;
-use sessionwatch_core::{incident::IncidentSeverity, safety_limit::RecentImpact};
-use sessionwatch_store::{
-    Store,
-    plans::{PlanRecord, PlanState},
-};
+use sessionwatch_core::incident::IncidentSeverity;
+use sessionwatch_store::Store;
 
 use super::*;
-use crate::{config::Config, remediation::PlanSummary};
+use crate::config::Config;
 
 const ID: &str = "INC-20260131-001";
 
-struct Scene {
+/// Store with an incident of a target that cannot be reached.
+pub(in crate::incident) struct Scene {
     _folder: tempfile::TempDir,
     config: Config,
     store: Store,
-    clock: Clock,
+    pub(in crate::incident) clock: Clock,
 }
 
 impl Scene {
     /// Stores an open incident.
-    fn new(severity: IncidentSeverity) -> Self {
+    pub(in crate::incident) fn new(severity: IncidentSeverity) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = "[[target]]\nname = \"shop\"\nurl = \"sqlite:missing.db\"\n";
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -43,17 +41,17 @@ impl Scene {
         Self { _folder: folder, config, store, clock }
     }
 
-    fn context(&self) -> ActionContext<'_> {
+    pub(in crate::incident) fn context(&self) -> ActionContext<'_> {
         let target = &self.config.targets[0];
         ActionContext { config: &self.config, target, store: &self.store, clock: &self.clock, actor: "ada" }
     }
 
-    fn load(&self) -> IncidentWorkflow {
+    pub(in crate::incident) fn load(&self) -> IncidentWorkflow {
         self.store.read(|db| IncidentWorkflow::load(db, ID)).unwrap().unwrap()
     }
 
     /// Adds entries of that kind and step.
-    fn record(&self, entries: &[(&str, &str)]) {
+    pub(in crate::incident) fn record(&self, entries: &[(&str, &str)]) {
         for (kind, step) in entries {
             let entry = NewTimelineEntry { kind, step, text: "by hand", detail: None };
             self.load().add_entry(self.context(), entry).unwrap();
@@ -61,7 +59,7 @@ impl Scene {
     }
 
     /// Returns kind, step and message of the stored timeline.
-    fn timeline(&self) -> Vec<[String; 3]> {
+    pub(in crate::incident) fn timeline(&self) -> Vec<[String; 3]> {
         let entries = self.load().timeline.into_iter();
         entries.map(|entry| [entry.kind, entry.step, entry.message]).collect()
     }
@@ -73,43 +71,6 @@ fn gap() -> EvidenceGap {
 
 fn packed(gaps: Vec<EvidenceGap>) -> PackedEvidence {
     PackedEvidence { bytes: vec![0; 3], gaps }
-}
-
-/// Plan that revokes the sessions of two users.
-fn plan() -> ActionPlan {
-    let record = PlanRecord {
-        id: "p-1".into(),
-        target: "shop".into(),
-        address: "sqlite:missing.db".into(),
-        request: String::new(),
-        created_at: UtcTimestamp::UNIX_EPOCH,
-        created_by: "ada".into(),
-        updated_at: UtcTimestamp::UNIX_EPOCH,
-        state: PlanState::Done,
-        row_count: 7,
-        active_sessions: 7,
-        summary: String::new(),
-        approved_by: None,
-    };
-    let summary = PlanSummary { users: 2, ..PlanSummary::default() };
-    ActionPlan { record, selection: Selection::Duplicates, summary, recently_ended: RecentImpact::default() }
-}
-
-#[test]
-fn a_containment_of_users_needs_at_least_one_user() {
-    let users = ["7".to_owned()];
-    for (name, with_users, without_users) in [
-        ("all", Some(Selection::All), Some(Selection::All)),
-        ("users", Some(Selection::Users(users.to_vec())), None),
-        ("duplicates", Some(Selection::Duplicates), Some(Selection::Duplicates)),
-        ("orphaned", Some(Selection::Orphaned), Some(Selection::Orphaned)),
-    ] {
-        let scope = ContainmentScope::parse(name).unwrap();
-        assert_eq!((scope.selection(&users), scope.selection(&[])), (with_users, without_users), "{name}");
-    }
-    for name in ["", "ALL", "everybody", "orphans", " users"] {
-        assert_eq!(ContainmentScope::parse(name), None, "{name}");
-    }
 }
 
 #[tokio::test]
@@ -234,31 +195,10 @@ fn damaged_evidence_is_an_error_and_not_missing_or_complete() {
 }
 
 #[test]
-fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
-    for (remaining, state, kind, text) in [
-        (0, IncidentState::Contained, "contained", "revoked 6 sessions of 2 users, 1 skipped"),
-        (3, IncidentState::Open, "note", "revoked 6 sessions of 2 users, 1 skipped, 3 remaining"),
-    ] {
-        let scene = Scene::new(IncidentSeverity::P1);
-        let applied =
-            ApplyReport { done: 4, done_earlier: 2, skipped: 1, remaining, ..ApplyReport::default() };
-        scene.load().record_plan(scene.context(), &plan(), &applied).unwrap();
-        let recorded = scene.load();
-        assert_eq!(recorded.incident.state, state);
-        let contained_at = (state == IncidentState::Contained).then(|| scene.clock.now());
-        assert_eq!(recorded.incident.contained_at, contained_at);
-        let message = format!("cleanup duplicates {text}");
-        assert_eq!(scene.timeline(), [[kind, "contain", &message].map(String::from)]);
-        let detail = recorded.timeline[0].parse_detail().unwrap();
-        assert_eq!((&detail["plan"], &detail["done"]), (&json!("p-1"), &json!(6)));
-    }
-}
-
-#[test]
 fn an_incident_with_open_points_is_closed_only_with_a_recorded_reason() {
     let scene = Scene::new(IncidentSeverity::P3);
     scene.record(&[("done", "confirm"), ("done", "rollback"), ("skipped", "contain")]);
-    for reason in [None, Some("")] {
+    for reason in [None, Some(""), Some(" \n\t\u{a0}")] {
         match scene.load().close(scene.context(), reason) {
             Err(ActionError::NotClosable { id, points }) => {
                 assert_eq!(id, ID);
@@ -294,6 +234,52 @@ fn an_incident_without_open_points_is_closed_without_a_reason() {
     assert_eq!(closed.incident.state, IncidentState::Closed);
     let detail = closed.timeline.last().unwrap().parse_detail().unwrap();
     assert_eq!(detail, json!({ "open_points": [], "override": null }));
+}
+
+#[tokio::test]
+async fn an_incident_that_was_closed_meanwhile_accepts_no_change() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    scene.record(&[("done", "confirm")]);
+    let mut stale = scene.load();
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let (closed, context) = (scene.load(), scene.context());
+    let results = [
+        ("done", stale.advance(context, StepAnswer::Done("users 2 and 3")).await.map(|_| ())),
+        ("skip", stale.advance(context, StepAnswer::Skipped("nobody")).await.map(|_| ())),
+        ("reopen", stale.reopen_step(context, "confirm", "by mistake")),
+        ("field", stale.set_report_field(context, "summary", "x")),
+        ("evidence", stale.require_evidence(context, Some("urgent"))),
+        ("close", stale.close(context, Some("again"))),
+    ];
+    for (change, result) in results {
+        assert!(matches!(&result, Err(ActionError::Closed(id)) if id == ID), "{change}: {result:?}");
+    }
+    assert_eq!(scene.load().timeline, closed.timeline);
+    assert_eq!(scene.load().incident, closed.incident);
+}
+
+#[tokio::test]
+async fn a_finding_is_not_recorded_after_the_incident_was_closed() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm")]);
+    let mut stale = scene.load();
+    scene.load().close(scene.context(), Some("a false alarm")).unwrap();
+    let before = scene.timeline();
+    let refused = stale.advance(scene.context(), StepAnswer::Unanswered).await;
+    assert!(matches!(refused, Err(ActionError::Closed(_))), "{refused:?}");
+    assert_eq!(scene.timeline(), before);
+}
+
+#[test]
+fn steps_that_were_reopened_meanwhile_are_open_points() {
+    let scene = Scene::new(IncidentSeverity::P3);
+    scene.record(&[("done", "confirm"), ("done", "rollback"), ("done", "contain"), ("done", "verify")]);
+    let (mut first, mut second, third) = (scene.load(), scene.load(), scene.load());
+    first.reopen_step(scene.context(), "verify", "by mistake").unwrap();
+    let refused = second.reopen_step(scene.context(), "verify", "by mistake");
+    assert!(matches!(&refused, Err(ActionError::StepNotDone(step)) if step == "verify"), "{refused:?}");
+    let refused = third.close(scene.context(), None);
+    assert!(matches!(refused, Err(ActionError::NotClosable { .. })), "{refused:?}");
 }
 
 #[test]

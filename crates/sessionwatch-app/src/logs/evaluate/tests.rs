@@ -364,10 +364,16 @@ fn a_recent_gap_fails_and_an_old_one_does_not() {
 }
 
 #[test]
-fn the_window_of_a_limit_is_named_in_minutes() {
-    for (window, text) in
-        [("1m", "1 minute"), ("2m", "2 minutes"), ("1h", "60 minutes"), ("7d", "10,080 minutes")]
-    {
+fn the_window_of_a_limit_is_named_in_minutes_or_else_in_seconds() {
+    for (window, text) in [
+        ("1m", "1 minute"),
+        ("61s", "61 seconds"),
+        ("90s", "90 seconds"),
+        ("2m", "2 minutes"),
+        ("1h", "60 minutes"),
+        ("3601s", "3,601 seconds"),
+        ("7d", "10,080 minutes"),
+    ] {
         let own = format!("[[log_check]]\nname = \"mine\"\nliteral = \"failed\"\nwindow = \"{window}\"\n");
         let found = result_of(&store_of(&[]), &own, "mine").outcome.outcome;
         assert_eq!(found.threshold, format!("> 0 in {text}"));
