@@ -48,6 +48,22 @@ impl TestDashboard {
         Self::with_config(ONE_TARGET_CONFIG)
     }
 
+    /// Creates a dashboard whose target `app` is a new demo database, and the folder that holds it.
+    ///
+    /// `actions` are further lines of `[actions]`.
+    pub(super) fn with_demo_database(actions: &str) -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, key) = (folder.path().join("demo.db"), folder.path().join("archive.key"));
+        sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
+        let config = format!(
+            "[actions]\narchive_identity = \"{}\"\n{actions}\n\
+             [[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n",
+            key.display(),
+            path.display()
+        );
+        (folder, Self::with_config(&config))
+    }
+
     /// Creates a dashboard with this configuration.
     pub(super) fn with_config(text: &str) -> Self {
         let config = Config::parse(Path::new("sessionwatch.toml"), text).unwrap();

@@ -4,18 +4,9 @@ use sessionwatch_store::latest_reports;
 
 use super::super::test_dashboard::TestDashboard;
 
-/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
-fn demonstration() -> (tempfile::TempDir, TestDashboard) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
-    let url = format!("sqlite:{}", path.display());
-    (folder, TestDashboard::with_config(&format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n")))
-}
-
 #[tokio::test]
 async fn sessions_are_listed_by_prefix_and_open_in_a_side_panel() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=active").await;
     assert_eq!(page.status, StatusCode::OK);
@@ -37,7 +28,7 @@ async fn sessions_are_listed_by_prefix_and_open_in_a_side_panel() {
 
 #[tokio::test]
 async fn filters_are_shown_with_links_that_remove_them() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=active&find=%3Cb%3Eada&sort=user&order=up").await;
     assert_eq!(page.select_texts("main .chip b"), ["active", "<b>ada"]);
@@ -65,7 +56,7 @@ async fn filters_are_shown_with_links_that_remove_them() {
 
 #[tokio::test]
 async fn selected_sessions_become_one_plan_of_exactly_these_rows() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let page = responder.get("/targets/app/sessions?problem=shared").await;
     let ids = page.select_attributes("main tbody input[name=id]", "value");
@@ -104,7 +95,7 @@ async fn an_unknown_status_is_rejected_and_an_unreachable_database_is_reported()
 
 #[tokio::test]
 async fn exports_list_the_same_sessions_without_tokens() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let lines = viewer.get("/targets/app/sessions.csv").await.body;
     let header = lines.lines().next().unwrap();
@@ -121,7 +112,7 @@ async fn exports_list_the_same_sessions_without_tokens() {
 
 #[tokio::test]
 async fn the_number_of_sessions_never_falls_from_page_to_page() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     for query in ["status=expired", "status=expired&sort=created&order=up", "status=expired&find=u"] {
         let mut path = format!("/targets/app/sessions?{query}");
@@ -149,7 +140,7 @@ async fn the_number_of_sessions_never_falls_from_page_to_page() {
 
 #[tokio::test]
 async fn a_later_page_counts_with_the_last_run_only_if_that_counted_more() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let head = async |query: &str| {
         let page = viewer.get(&format!("/targets/app/sessions?status=expired{query}")).await;

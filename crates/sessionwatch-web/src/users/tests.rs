@@ -3,18 +3,9 @@ use sessionwatch_app::app::accounts::AccountRole;
 
 use super::super::test_dashboard::TestDashboard;
 
-/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
-fn demonstration() -> (tempfile::TempDir, TestDashboard) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
-    let url = format!("sqlite:{}", path.display());
-    (folder, TestDashboard::with_config(&format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n")))
-}
-
 #[tokio::test]
 async fn the_users_with_the_most_sessions_come_first_and_others_are_found() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/users").await;
     assert_eq!(page.status, StatusCode::OK);
@@ -32,7 +23,7 @@ async fn the_users_with_the_most_sessions_come_first_and_others_are_found() {
 
 #[tokio::test]
 async fn the_page_of_a_user_shows_the_name_and_offers_actions_to_responders_only() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/users/u1337").await;
     assert_ne!(page.select_text("main h1"), "u1337");
@@ -57,7 +48,7 @@ async fn the_page_of_a_user_shows_the_name_and_offers_actions_to_responders_only
 
 #[tokio::test]
 async fn a_user_without_sessions_or_database_still_has_a_page() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/users/%3Cscript%3E").await;
     assert_eq!(page.select_text("main h1"), "<script>");

@@ -14,20 +14,6 @@ fn report_sections_match_those_of_the_application() {
     }
 }
 
-/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
-fn demonstration() -> (tempfile::TempDir, TestDashboard) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
-    let key = folder.path().join("archive.key");
-    let config = format!(
-        "[actions]\narchive_identity = \"{}\"\n[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n",
-        key.display(),
-        path.display()
-    );
-    (folder, TestDashboard::with_config(&config))
-}
-
 /// Opens an incident, and returns its path.
 async fn open(client: &ApiClient<'_>) -> String {
     let body = json!({ "target": "app", "severity": "P1", "summary": HOSTILE_TEXT });
@@ -38,7 +24,7 @@ async fn open(client: &ApiClient<'_>) -> String {
 
 #[tokio::test]
 async fn an_incident_is_opened_once_for_a_target_that_exists() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     for (body, status) in [
         (json!({ "target": "app", "severity": "P4", "summary": "x" }), StatusCode::BAD_REQUEST),
@@ -63,7 +49,7 @@ async fn an_incident_is_opened_once_for_a_target_that_exists() {
 
 #[tokio::test]
 async fn an_update_applies_to_the_step_that_it_names_or_to_none() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     let path = open(&client).await;
     let update = async |body: serde_json::Value| client.post(&format!("{path}/steps"), &body).await;
@@ -95,7 +81,7 @@ async fn an_update_applies_to_the_step_that_it_names_or_to_none() {
 
 #[tokio::test]
 async fn a_containment_plan_needs_a_scope_and_a_bounded_list_of_users() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     let path = open(&client).await;
     let contain = async |body: serde_json::Value| client.post(&format!("{path}/contain"), &body).await;
@@ -121,7 +107,7 @@ async fn a_containment_plan_needs_a_scope_and_a_bounded_list_of_users() {
 
 #[tokio::test]
 async fn the_report_holds_what_was_written_and_escapes_it() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     let path = open(&client).await;
     let set = async |name: &str, text: &str| {
@@ -144,7 +130,7 @@ async fn the_report_holds_what_was_written_and_escapes_it() {
 
 #[tokio::test]
 async fn an_incident_with_unfinished_steps_is_closed_only_for_a_reason() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     let path = open(&client).await;
     let close = async |body: serde_json::Value| client.post(&format!("{path}/close"), &body).await;
@@ -163,7 +149,7 @@ async fn an_incident_with_unfinished_steps_is_closed_only_for_a_reason() {
 
 #[tokio::test]
 async fn exported_evidence_is_encrypted_and_recorded() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Responder).await;
     let path = open(&client).await;
     let request = axum::http::Request::post(format!("{path}/evidence?incomplete=perhaps"));

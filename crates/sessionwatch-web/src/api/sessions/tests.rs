@@ -50,15 +50,6 @@ fn any_cursor_of_the_pattern_is_read_and_any_other_is_not() {
     }
 }
 
-/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
-fn demonstration() -> (tempfile::TempDir, TestDashboard) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
-    let url = format!("sqlite:{}", path.display());
-    (folder, TestDashboard::with_config(&format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n")))
-}
-
 /// Returns the IDs of the sessions on all pages.
 async fn list_ids(client: &ApiClient<'_>, query: &str) -> Vec<String> {
     let (mut ids, mut cursor) = (vec![], String::new());
@@ -75,7 +66,7 @@ async fn list_ids(client: &ApiClient<'_>, query: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_pages_of_a_list_hold_every_session_once_in_every_order() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Viewer).await;
     let total = 4_105;
     for query in ["sort=expires", "sort=expires&order=up", "sort=created", "sort=created&order=up"] {
@@ -115,7 +106,7 @@ async fn a_cursor_continues_in_its_own_order() {
 
 #[tokio::test]
 async fn users_are_found_by_a_part_of_their_text_and_have_a_document() {
-    let (_folder, dashboard) = demonstration();
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let client = ApiClient::with_role(&dashboard, AccountRole::Viewer).await;
     let found = client.get("/api/v1/targets/app/users?find=U1337").await.items();
     assert_eq!((found.len(), &found[0]["id"]), (1, &"u1337".into()));

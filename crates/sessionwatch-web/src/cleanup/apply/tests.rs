@@ -5,19 +5,6 @@ use sessionwatch_store::plans;
 use super::*;
 use crate::test_dashboard::{TestBrowser, TestDashboard};
 
-/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
-fn demonstration(actions: &str) -> (tempfile::TempDir, TestDashboard) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
-    let (url, key) = (path.display(), folder.path().join("archive.key"));
-    let config = format!(
-        "[actions]\narchive_identity = \"{}\"\n{actions}\n[[target]]\nname = \"app\"\nurl = \"sqlite:{url}\"\n",
-        key.display()
-    );
-    (folder, TestDashboard::with_config(&config))
-}
-
 /// Creates a plan, and returns the path of its page.
 async fn create_plan(browser: &TestBrowser<'_>, fields: &[(&str, &str)]) -> String {
     let fields: Vec<_> = [("target", "app")].iter().chain(fields).copied().collect();
@@ -44,7 +31,7 @@ async fn count_sessions(browser: &TestBrowser<'_>) -> usize {
 
 #[tokio::test]
 async fn an_applied_plan_removes_its_rows_once_and_can_be_undone() {
-    let (_folder, dashboard) = demonstration("");
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let before = count_sessions(&responder).await;
     assert!(before >= 26, "{before}");
@@ -79,7 +66,7 @@ async fn an_applied_plan_removes_its_rows_once_and_can_be_undone() {
 
 #[tokio::test]
 async fn a_plan_that_exceeds_a_limit_is_applied_only_with_the_approval_of_another_person() {
-    let (_folder, dashboard) = demonstration("require_approval = true\nmax_rows = 3");
+    let (_folder, dashboard) = TestDashboard::with_demo_database("require_approval = true\nmax_rows = 3");
     let (first, second) =
         (dashboard.log_in_as(AccountRole::Responder).await, dashboard.log_in_as(AccountRole::Admin).await);
     let path = create_plan(&first, &[("kind", "orphaned")]).await;
@@ -113,7 +100,7 @@ async fn a_plan_that_exceeds_a_limit_is_applied_only_with_the_approval_of_anothe
 
 #[tokio::test]
 async fn each_form_plans_the_rows_that_it_names() {
-    let (_folder, dashboard) = demonstration("");
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     for (fields, rows) in [
         (vec![("kind", "user"), ("user", "u0042")], None),
@@ -196,7 +183,7 @@ async fn restore_rows(
 
 #[tokio::test]
 async fn rows_can_be_restored_until_none_is_left_in_the_archive() {
-    let (_folder, dashboard) = demonstration("");
+    let (_folder, dashboard) = TestDashboard::with_demo_database("");
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let path = create_plan(&responder, &[("kind", "where"), ("user_like", "u133")]).await;
     let id = path.strip_prefix("/plans/").unwrap();
