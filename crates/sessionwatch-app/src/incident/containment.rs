@@ -45,7 +45,8 @@ impl ContainmentScope {
 }
 
 impl IncidentWorkflow {
-    /// Records the result of a plan. A plan that was interrupted, or revoked nothing, does not contain the incident.
+    /// Records the result of a plan. It contains the incident if it ran to its end, and revoked sessions or found that
+    /// all of them are gone. A plan without sessions contains nothing: it may be for the wrong user.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ impl IncidentWorkflow {
             "plan": plan.record.id, "done": done, "users": plan.summary.users,
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
         });
-        if applied.remaining == 0 && done > 0 {
+        let are_gone = applied.skipped > 0 && applied.still_matching == Some(0);
+        if applied.remaining == 0 && (done > 0 || are_gone) {
             return record_containment(context, &self.incident, &entry_text, &detail);
         }
         let entry =

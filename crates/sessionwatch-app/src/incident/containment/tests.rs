@@ -67,7 +67,7 @@ fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
 #[test]
 fn a_plan_that_revoked_nothing_does_not_contain_the_incident() {
     let scene = Scene::new(IncidentSeverity::P1);
-    for (skipped, still_matching) in [(5, Some(5)), (5, Some(0)), (5, None), (0, Some(0))] {
+    for (skipped, still_matching) in [(5, Some(5)), (5, None), (0, Some(0))] {
         let applied = ApplyReport { skipped, still_matching, ..ApplyReport::default() };
         scene.load().record_plan(scene.context(), &plan(), &applied).unwrap();
         let recorded = scene.load();
@@ -77,6 +77,14 @@ fn a_plan_that_revoked_nothing_does_not_contain_the_incident() {
         assert_eq!((latest.kind.as_str(), latest.step.as_str()), ("note", "contain"));
         assert!(latest.message.starts_with("cleanup duplicates revoked 0 sessions"), "{}", latest.message);
     }
+}
+
+#[test]
+fn a_plan_whose_sessions_are_all_gone_contains_the_incident() {
+    let scene = Scene::new(IncidentSeverity::P1);
+    let applied = ApplyReport { skipped: 5, still_matching: Some(0), ..ApplyReport::default() };
+    scene.load().record_plan(scene.context(), &plan(), &applied).unwrap();
+    assert_eq!(scene.load().incident.state, IncidentState::Contained);
 }
 
 #[test]
