@@ -173,7 +173,7 @@ pub async fn load_target_plan(ops: &TargetOps, id: &str) -> Result<ActionPlan, A
     ops.clone().read_store(move |ops| ops.action_context().load_plan(&id)).await
 }
 
-/// Approves a plan created by another account.
+/// Records the approval of a plan. Only another account than the one that approved it can apply it.
 ///
 /// # Errors
 ///

@@ -54,7 +54,7 @@ impl CustomThreshold {
     /// Returns whether `value` fails.
     #[must_use]
     #[expect(clippy::float_cmp, reason = "counts are integers, and the configuration asks for equality")]
-    pub fn is_met_by(self, value: f64) -> bool {
+    pub fn fails_for(self, value: f64) -> bool {
         match self.operator {
             ThresholdOperator::Above => value > self.number,
             ThresholdOperator::AtLeast => value >= self.number,
@@ -100,7 +100,7 @@ pub fn evaluate_value(value: f64, threshold: CustomThreshold) -> CheckOutcome {
         return CheckOutcome::unknown(threshold.to_string(), "the query returned NaN, which is not a number");
     }
     let summary = format!("the query returned {value}");
-    CheckOutcome::from_value(threshold.is_met_by(value), value, threshold.to_string(), summary)
+    CheckOutcome::from_value(threshold.fails_for(value), value, threshold.to_string(), summary)
 }
 
 #[cfg(test)]
@@ -132,9 +132,9 @@ mod tests {
             ("!= 2", true, false, true),
         ] {
             let threshold: CustomThreshold = text.parse().unwrap();
-            assert_eq!([1.0, 2.0, 3.0].map(|value| threshold.is_met_by(value)), [below, at, above], "{text}");
+            assert_eq!([1.0, 2.0, 3.0].map(|value| threshold.fails_for(value)), [below, at, above], "{text}");
             assert_eq!(threshold.to_string().parse(), Ok(threshold));
-            assert!(!threshold.is_met_by(f64::NAN) || threshold.operator == ThresholdOperator::Unequal);
+            assert!(!threshold.fails_for(f64::NAN) || threshold.operator == ThresholdOperator::Unequal);
         }
     }
 

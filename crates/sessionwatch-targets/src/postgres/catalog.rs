@@ -127,7 +127,7 @@ pub(super) async fn read_schema(session: &PostgresRead) -> Result<DatabaseSchema
         }
     }
     for (oid, table) in &mut found {
-        backgrounds.describe_table(oid, table);
+        backgrounds.add_dependencies(oid, table);
     }
     Ok(DatabaseSchema {
         dialect: Dialect::POSTGRES,

@@ -228,7 +228,7 @@ fn first_node(tree: &str) -> &str {
 
 impl RelationDependencies {
     /// Adds the dependencies of a table or view.
-    pub(super) fn describe_table(&self, oid: &str, table: &mut TableInfo) {
+    pub(super) fn add_dependencies(&self, oid: &str, table: &mut TableInfo) {
         let mut seen = vec![oid.to_owned()];
         table.executed_code = self.executed_code.get(oid).cloned().unwrap_or_default();
         if table.kind == TableKind::MaterializedView {
@@ -239,7 +239,7 @@ impl RelationDependencies {
         }
         self.follow_view(oid, table, &mut seen);
         if let (Some(doubt), false) = (&mut table.visibility_caveat, table.base_tables.is_empty()) {
-            doubt.push_str(&format!("  (based on `{}`)", table.base_tables.join("`, `")));
+            doubt.push_str(&format!(" (based on `{}`)", table.base_tables.join("`, `")));
         }
     }
 
