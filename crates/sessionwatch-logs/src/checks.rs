@@ -117,7 +117,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-idle",
-        title: "Log source is silent",
+        title: "Log source is idle",
         impact: "Problems that appear only in the log go undetected.",
         summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,

@@ -10,7 +10,7 @@ Subject: You have been logged out of {{ application }}
 
 Hello,
 
-on {{ date }}, we found a problem with login sessions in {{ application }}. As a precaution, we ended {{ whose }}
+On {{ date }}, we found a problem with login sessions in {{ application }}. As a precaution, we ended {{ whose }}
 sessions. Please log in again.
 
 [Describe what happened in simple words.]
@@ -18,7 +18,7 @@ sessions. Please log in again.
 [Say whether passwords were affected, if you know.] If you notice any activity in your account that is not yours,
 please reply to this message.
 
-We are sorry for the inconvenience.
+We apologize for the inconvenience.
 ";
 
 /// Renders the draft.

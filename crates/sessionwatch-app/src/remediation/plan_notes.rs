@@ -89,7 +89,7 @@ fn user_impact_note(plan: &ActionPlan) -> String {
         (_, 0) => "no user is logged out: none of these sessions is active".into(),
         (_, 1) => "1 active session ends, and requires a new login".into(),
         (_, active) => format!(
-            "{} of {} end, and require a new login",
+            "{} of {} will end; they must log in again",
             format_count(active, "active session", "active sessions"),
             format_count(plan.summary.users, "user", "users")
         ),

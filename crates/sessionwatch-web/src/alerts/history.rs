@@ -103,7 +103,7 @@ pub(super) fn render_history(filter: HistoryFilter<'_>, events: &[EventRecord], 
                 action: html! {},
             }.render())
         } @else {
-            (DataTable { label: "Notifications", class, columns: &EVENT_COLUMNS, rows }.render())
+            (DataTable { label: "Alert history", class, columns: &EVENT_COLUMNS, rows }.render())
         }
     };
     let count = events.len();
@@ -111,7 +111,7 @@ pub(super) fn render_history(filter: HistoryFilter<'_>, events: &[EventRecord], 
         Ok(count) if count < EVENT_PAGE_SIZE => count.to_string(),
         _ => format!("latest {count}"),
     };
-    Card { id: "history", title: "Notifications", note: &note, end: filter.render(), body }.render()
+    Card { id: "history", title: "Alert history", note: &note, end: filter.render(), body }.render()
 }
 
 fn render_event_row(event: &EventRecord, now: UtcTimestamp) -> Markup {

@@ -22,10 +22,10 @@ pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str
         [] => format!("Nothing on {target} needs a cleanup"),
         [one] => format!("{} on {target} {} a cleanup", count_phrase(one), inflect_need(one)),
         [first, second] => {
-            format!("{} and {} on {target} need a cleanup", count_phrase(first), count_phrase(second))
+            format!("{} and {} on {target} need cleanup", count_phrase(first), count_phrase(second))
         }
         more => format!(
-            "{} of sessions on {target} need a cleanup",
+            "{} of sessions on {target} need cleanup",
             format_count(more.len() as u64, "kind", "kinds")
         ),
     }

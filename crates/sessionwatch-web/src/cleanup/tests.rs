@@ -89,7 +89,7 @@ async fn each_kind_shows_its_count_and_state() {
     let page = responder.get("/cleanup?target=app").await;
     assert_eq!(
         page.select_text("main h1"),
-        "1 duplicate token and 1,160 expired sessions on app need a cleanup"
+        "1 duplicate token and 1,160 expired sessions on app need cleanup"
     );
     assert_eq!(page.select_texts(".kind-count"), ["1", "1,160", "0", "–"]);
     assert_eq!(page.select_texts(".kind .pill"), ["Critical", "Medium", "Passing", "Unknown"]);

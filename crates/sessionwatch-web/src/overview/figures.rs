@@ -60,7 +60,7 @@ const KEY_FIGURES: [Figure; 6] = [
         is_average: false,
     },
     Figure {
-        label: "Users online",
+        label: "Active users",
         gauge: "users_active",
         stat: "users_active",
         path: "users",

@@ -41,7 +41,7 @@ const TOKEN_COLUMNS: [Column<'_>; 5] = [
 pub(super) fn render_tokens(shell: &Shell, all: &[ApiToken]) -> Markup {
     let content = if all.is_empty() {
         let text = html! {
-            "With a token, a program uses " code { (API_PATH) } " in your name, with at most your permissions."
+            "With a token, a program uses " code { (API_PATH) } " on your behalf, with at most your permissions."
         };
         EmptyState { icon: Icon::Lock, title: "No API tokens yet", text, action: html! {} }.render()
     } else {
@@ -54,7 +54,7 @@ pub(super) fn render_tokens(shell: &Shell, all: &[ApiToken]) -> Markup {
         button.btn.btn-s type="button" popovertarget="new-token" { (render_icon(Icon::Plus)) "Create token" }
     };
     let body = html! { (content) (render_new_token(shell)) };
-    Card { id: "tokens", title: "Your API tokens", note: "For programs that act in your name", end, body }
+    Card { id: "tokens", title: "Your API tokens", note: "For programs that act on your behalf", end, body }
         .render()
 }
 

@@ -397,7 +397,7 @@ impl UserPage<'_> {
         };
         let incident = html! {
             (fields)
-            p.muted { "An incident guides through containment, and records every step for the report." }
+            p.muted { "An incident guides you through containment, and records every step for the report." }
             label.field {
                 span.label { "Severity" }
                 select.input.select name="severity" {

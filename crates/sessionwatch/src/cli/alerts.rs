@@ -61,7 +61,7 @@ pub(super) enum AlertsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Search past alerts and changed results
+    /// Search past alerts and changes of check results
     History(history::AlertHistoryArgs),
     /// Acknowledge a firing alert (stops reminders)
     Ack(AlertNoteArgs),

@@ -43,7 +43,7 @@ pub(super) enum AuditCommand {
         /// Only actions that start with this, such as plan or login.failed
         #[arg(long, value_name = "ACTION")]
         action: Option<String>,
-        /// Maximum number of entries: the latest
+        /// Show at most this many entries, the latest ones
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
         /// Output format

@@ -55,7 +55,7 @@ fn render_text(target: &str, findings: &[Diagnostic]) -> String {
     let counts = [
         (passed, format!("{passed} passed")),
         (warn as u64, format_count(warn as u64, "warning", "warnings")),
-        (fail as u64, format_count(fail as u64, "error", "errors")),
+        (fail as u64, format!("{fail} failed")),
     ];
     let counts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();

@@ -36,7 +36,7 @@ pub(super) enum NotificationsCommand {
     },
     /// List messages that could not be delivered
     Failed {
-        /// Maximum number of messages: the latest
+        /// Show at most this many messages, the latest ones
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
         /// Output format

@@ -32,7 +32,7 @@ fn only_a_confirmed_leak_says_that_everybody_was_logged_out() {
     ] {
         let draft = render_draft(&incident(severity, ""), DEFAULT_MESSAGE_TEMPLATE).unwrap();
         assert!(draft.contains(whose), "{draft}");
-        assert!(draft.contains("\non 2026-11-25, we found"), "{draft}");
+        assert!(draft.contains("\nOn 2026-11-25, we found"), "{draft}");
         assert!(draft.ends_with("inconvenience.\n") && !draft.ends_with("\n\n"), "{draft:?}");
         assert!(!draft.contains("{{"), "{draft}");
     }

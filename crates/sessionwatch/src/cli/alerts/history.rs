@@ -41,7 +41,7 @@ pub(in crate::cli) struct AlertHistoryArgs {
     /// Only alerts that fired, resolved, or sent a reminder
     #[arg(long)]
     alerts_only: bool,
-    /// Maximum number of events: the latest
+    /// Show at most this many events, the latest ones
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
     /// Output format
