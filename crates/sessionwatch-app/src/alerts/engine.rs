@@ -106,6 +106,7 @@ pub(crate) fn resolve_alert(
         summary: reason.to_owned(),
         acknowledged_by: None,
         note: None,
+        finding: alert.finding.as_deref().map(forget_client),
         updated_at: context.now,
         ..alert.clone()
     };
@@ -233,11 +234,14 @@ fn build_next_record(
     now: UtcTimestamp,
 ) -> AlertRecord {
     let over = alert.state == AlertState::Resolved;
+    let has_ended = over && before.as_ref().is_some_and(|record| record.alert.state != AlertState::Resolved);
     let (summary, owner, note, finding) = before.map_or((None, None, None, None), |record| {
         (Some(record.summary), record.acknowledged_by, record.note, record.finding)
     });
     let summary = if observation.state == CheckState::Unknown { summary } else { None };
     let failing = (observation.state == CheckState::Failing).then(|| observation.finding.to_string());
+    // The evidence stays, but who used which network does not have to be known any more.
+    let finding = if has_ended { finding.as_deref().map(forget_client) } else { finding };
     AlertRecord {
         target: observation.target.to_owned(),
         check: observation.check.to_owned(),
@@ -251,6 +255,13 @@ fn build_next_record(
         finding: failing.or(finding),
         updated_at: now,
     }
+}
+
+/// Removes the addresses and user agents of clients from a stored finding.
+fn forget_client(finding: &str) -> String {
+    // A finding that cannot be decoded stays as it is: reading it is an error.
+    serde_json::from_str(finding)
+        .map_or_else(|_| finding.to_owned(), |value| without_client(value).to_string())
 }
 
 #[cfg(test)]
@@ -312,12 +323,26 @@ mod tests {
         };
         let context = AlertContext { serve: &serve, silences: &[], skip_channel: None, now: at(1) };
         let transition = advance_alert(None, &seen, context);
-        assert!(transition.alert.finding.unwrap().contains("203.0.113.7"));
+        let firing = transition.alert.clone();
+        assert!(firing.finding.as_deref().is_some_and(|text| text.contains("203.0.113.7")));
         assert_eq!((transition.events.len(), transition.messages.len()), (2, 2));
         let details = transition.events.iter().map(|event| event.detail.clone());
         let messages = transition.messages.iter().map(|message| format!("{:?}", message.message));
         for text in details.chain(messages) {
             assert!(text.contains("u1") && !text.contains("203.0.113.7") && !text.contains("curl"), "{text}");
+        }
+        // It forgets them when it ends, by itself or by a person; an unknown result does not end it.
+        let observe = |state| {
+            advance_alert(Some(firing.clone()), &observation(state, Severity::Critical), context)
+                .alert
+                .finding
+        };
+        let by_person = resolve_alert(&firing, "resolved", Severity::Critical, context).alert.finding;
+        for (finding, is_kept) in
+            [(observe(CheckState::Unknown), true), (observe(CheckState::Passing), false), (by_person, false)]
+        {
+            let finding = finding.unwrap();
+            assert!(finding.contains("u1") && finding.contains("203.0.113.7") == is_kept, "{finding}");
         }
     }
 
