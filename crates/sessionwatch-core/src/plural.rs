@@ -1,5 +1,7 @@
 //! Counts as text for people, with thousands separators and plurals.
 
+use std::fmt;
+
 /// Formats a count with its noun: `1 row`, `3,156 rows`.
 #[must_use]
 pub fn format_count(count: u64, one: &str, many: &str) -> String {
@@ -36,10 +38,26 @@ impl ListTotal {
     pub fn describe_cut(self, shown: u64) -> Option<String> {
         let total = match self {
             Self::Exactly(total) if total <= shown => return None,
-            Self::Exactly(total) => format_number(total),
-            Self::MoreThan(counted) => format!("more than {}", format_number(counted.max(shown))),
+            Self::Exactly(total) => Self::Exactly(total),
+            Self::MoreThan(counted) => Self::MoreThan(counted.max(shown)),
         };
         Some(format!("{} of {total} shown", format_number(shown)))
+    }
+
+    /// Returns the number that was counted.
+    #[must_use]
+    pub const fn counted(self) -> u64 {
+        match self {
+            Self::Exactly(count) | Self::MoreThan(count) => count,
+        }
+    }
+}
+
+/// Writes `1,180` or `more than 1,000`.
+impl fmt::Display for ListTotal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if matches!(self, Self::MoreThan(_)) { "more than " } else { "" };
+        write!(out, "{more}{}", format_number(self.counted()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     evidence::EvidenceRow,
     read_session::ReadSession,
     scope::QueryScope,
-    sql::SessionListQuery,
+    sql::{ProblemSearch, SessionListQuery, SessionProblem},
 };
 
 /// A session as listed.
@@ -32,6 +32,8 @@ pub struct ListedSession {
     pub ip: Option<String>,
     /// User agent of the client.
     pub agent: Option<String>,
+    /// What is wrong with the session; `None` also if the list did not look for it.
+    pub problem: Option<SessionProblem>,
     /// Columns that help people recognize the user.
     pub display: Vec<Option<String>>,
 }
@@ -49,8 +51,12 @@ pub enum UserRankKey {
 
 impl ListedSession {
     /// Reads a row of [`super::sql::QueryBuilder::session_list_query`].
-    fn from_row(row: &TextRow) -> Result<Self, TargetError> {
+    fn from_row(row: &TextRow, search: ProblemSearch) -> Result<Self, TargetError> {
         let text = |at: usize| row.get(at).cloned().flatten();
+        let (problem, display) = match search {
+            ProblemSearch::Skip => (None, 7),
+            _ => (text(7).as_deref().and_then(SessionProblem::from_column_value), 8),
+        };
         Ok(Self {
             token_prefix: text(0),
             id: text(1),
@@ -59,7 +65,8 @@ impl ListedSession {
             created_at: parse_timestamp(row, 4)?,
             ip: text(5),
             agent: text(6),
-            display: row.get(7..).unwrap_or_default().to_vec(),
+            problem,
+            display: row.get(display..).unwrap_or_default().to_vec(),
         })
     }
 }
@@ -102,7 +109,7 @@ impl ReadSession {
         list: SessionListQuery<'_>,
     ) -> Result<Vec<ListedSession>, TargetError> {
         let rows = self.fetch_rows(&scope.query_builder().session_list_query(list)).await?;
-        rows.iter().map(ListedSession::from_row).collect()
+        rows.iter().map(|row| ListedSession::from_row(row, list.problem_search)).collect()
     }
 
     /// Counts the sessions of a list, up to `most`. Returns `None` if the query fails; the transaction stays usable.

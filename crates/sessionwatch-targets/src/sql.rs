@@ -27,7 +27,9 @@ mod timestamp_comparison;
 mod timestamps;
 mod users;
 
-pub use list_parameters::{ListedStatus, SessionListCursor, SessionListQuery, SessionProblem, SessionSort};
+pub use list_parameters::{
+    ListedStatus, ProblemSearch, SessionListCursor, SessionListQuery, SessionProblem, SessionSort,
+};
 pub use restore::{EndedRows, RestoreObstacle};
 pub use row_addresses::{OrphanSearch, RowAddressing, RowSubset};
 pub use row_changes::{LocateBy, Mutation, ReadRows, RowChange, RowKeyKind, RowVersion};
@@ -245,7 +247,7 @@ impl QueryBuilder<'_> {
         // As the condition of a join with a single row, the filter applies wherever the sessions are read,
         // and the planner removes the join.
         let live = self
-            .not_deleted_condition()
+            .not_deleted_condition("s")
             .map_or(String::new(), |live| format!(" JOIN (SELECT 1) AS live ON {live}"));
         format!("{} AS s{hint}{live}", quote_table(&self.mapping.sessions))
     }
@@ -267,11 +269,12 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// Returns the condition that a row is not soft-deleted, or `None` without such a column.
-    fn not_deleted_condition(&self) -> Option<String> {
+    /// Returns the condition that a row of `alias` is not soft-deleted, or `None` without such a column.
+    fn not_deleted_condition(&self, alias: &str) -> Option<String> {
         let deleted = self.mapping.deleted.as_deref()?;
         let declared = self.schema.table(&self.mapping.sessions)?.column(deleted)?;
-        Some(self.dialect().not_deleted_condition(&self.session_column(deleted), declared))
+        let column = format!("{alias}.{}", quote_identifier(deleted));
+        Some(self.dialect().not_deleted_condition(&column, declared))
     }
 
     fn column_equality(&self, table: &TableName, column: &str) -> Equality {

@@ -23,7 +23,7 @@ use sessionwatch_app::app::{
 pub(super) use self::{
     export::{export_csv, export_json},
     panel::log_event_entry,
-    table::{SessionMark, render_expiry, render_status},
+    table::{render_expiry, render_status},
 };
 
 use self::{filter::SessionFilter, headline::render_header, panel::SessionPanel, table::render_table};
@@ -60,8 +60,11 @@ pub(super) async fn show_sessions(
     shell: Shell,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;
-    let query = filter.to_session_query(SESSION_PAGE_SIZE, shell.now)?;
     let totals = load_session_totals(&app, &name).await?;
+    let query = SessionQuery {
+        problem_search: filter.problem_search(&totals),
+        ..filter.to_session_query(SESSION_PAGE_SIZE, shell.now)?
+    };
     let base = format!("/targets/{}", percent_encode(&name));
     let head =
         PageHead { title: "Sessions", section: NavSection::Sessions, target: Some(&name), live: false };
@@ -100,7 +103,11 @@ impl SessionPage<'_> {
         if let Some(row) = self.found.rows.iter().find(|row| row_key(row) == Some(open)) {
             return Some(row.clone());
         }
-        let query = SessionQuery { row_id_or_prefix: Some(open.to_owned()), ..SessionQuery::first(1) };
+        let query = SessionQuery {
+            row_id_or_prefix: Some(open.to_owned()),
+            problem_search: self.filter.problem_search(self.totals),
+            ..SessionQuery::first(1)
+        };
         let target = app.target(self.target).ok()?;
         sessions::list_sessions(app, &target, query).await.ok()?.rows.into_iter().next()
     }
@@ -111,18 +118,6 @@ impl SessionPage<'_> {
         let open = if open.is_empty() { String::new() } else { format!("open={}", percent_encode(open)) };
         let joined = [query, open].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
         format!("{}/sessions?{joined}", self.base)
-    }
-
-    /// Returns what is wrong with a session.
-    fn session_mark(&self, row: &SessionRow) -> SessionMark {
-        let id = row.id.as_deref();
-        if self.filter.problem == "shared" || self.totals.is_shared(id) {
-            SessionMark::Shared
-        } else if self.filter.problem == "orphaned" || self.totals.is_orphaned(id) {
-            SessionMark::Orphaned
-        } else {
-            SessionMark::None
-        }
     }
 
     /// Returns the number of sessions on this page and those before it; `None` if the link to this page lacks it.

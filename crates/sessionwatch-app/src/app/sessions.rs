@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
+    alert::AlertState,
     period::Period,
     plural::{ListTotal, format_count},
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
-    StoreError, events,
+    StoreError, alerts, events,
     log_events::{self, LogEventRecord, LogEventSearch},
     plans,
     transaction::Tx,
@@ -24,11 +25,12 @@ use super::{AppError, AppState, with_pooled_connection};
 use crate::{
     config::{Config, Target},
     remediation::{ActionPlan, Selection},
+    report,
 };
 
 pub use sessionwatch_targets::{
     listing::ListedSession as SessionRow,
-    sql::{ListedStatus as SessionStatus, SessionProblem, SessionSort},
+    sql::{ListedStatus as SessionStatus, ProblemSearch, SessionProblem, SessionSort},
 };
 
 const MAX_USER_SESSIONS: usize = 100;
@@ -58,6 +60,8 @@ pub struct SessionQuery {
     pub row_id_or_prefix: Option<String>,
     /// Only sessions with this problem. Finding them reads the whole table.
     pub problem: Option<SessionProblem>,
+    /// Whether each session comes with its problem.
+    pub problem_search: ProblemSearch,
     /// Only sessions created since then, if creation is stored.
     pub created_since: Option<UtcTimestamp>,
     /// Only sessions with this IP address.
@@ -92,6 +96,7 @@ impl SessionQuery {
             user_like: None,
             row_id_or_prefix: None,
             problem: None,
+            problem_search: ProblemSearch::Skip,
             created_since: None,
             ip: None,
             agent_like: None,
@@ -120,6 +125,7 @@ impl SessionQuery {
             user_like: self.user_like.as_deref(),
             id_or_prefix: self.row_id_or_prefix.as_deref(),
             problem: self.problem,
+            problem_search: self.problem_search,
             created_since: self.created_since,
             ip: self.ip.as_deref(),
             agent_like: self.agent_like.as_deref(),
@@ -192,6 +198,8 @@ pub struct UserActivity {
     pub history: Vec<UserEvent>,
     /// Number of alert events and plans of the last 90 days.
     pub history_count: u64,
+    /// Number of firing alerts whose evidence names the user.
+    pub firing_alerts: u64,
 }
 
 /// Lists sessions of a target.
@@ -206,6 +214,48 @@ pub async fn list_sessions(
 ) -> Result<SessionList, AppError> {
     let listed = with_pooled_connection(app, target, async move |opened, config| {
         query_sessions(opened, config, &request).await
+    });
+    listed.await
+}
+
+/// Sessions of a user.
+#[derive(Clone, Debug)]
+pub struct UserSessions {
+    /// The sessions that end last, up to 100, with their problems and the number of all.
+    pub list: SessionList,
+    /// Number of sessions that have not expired.
+    pub active: ListTotal,
+}
+
+/// Lists and counts the sessions of a user.
+///
+/// # Errors
+///
+/// If the database query fails.
+pub async fn list_user_sessions(
+    app: &Arc<AppState>,
+    target: &Target,
+    user: &str,
+) -> Result<UserSessions, AppError> {
+    let query = SessionQuery { problem_search: ProblemSearch::Indexed, ..SessionQuery::for_user(user) };
+    let listed = with_pooled_connection(app, target, async move |opened, config| {
+        let mut list = query_sessions(opened, config, &query).await?;
+        let is_active = |row: &&SessionRow| report::session_status(row.expires_at, list.now) != "expired";
+        let active = list.rows.iter().filter(is_active).count() as u64;
+        let listed = list.rows.len() as u64;
+        // Only a cut list is counted. It ends with an expired session if it holds all active ones.
+        list.total = Some(if list.has_more {
+            count_sessions(opened, config, &query).await?
+        } else {
+            ListTotal::Exactly(listed)
+        });
+        let active = if list.has_more && active == listed {
+            let query = SessionQuery { status: SessionStatus::Active, ..query };
+            count_sessions(opened, config, &query).await?
+        } else {
+            ListTotal::Exactly(active)
+        };
+        Ok(UserSessions { list, active })
     });
     listed.await
 }
@@ -289,9 +339,23 @@ pub async fn load_user_activity(
         let mut history = list_user_history(db, &target, &user, now)?;
         let history_count = history.len() as u64;
         history.truncate(MAX_USER_EVENTS);
-        Ok(UserActivity { log_events, log_event_count, history, history_count })
+        let firing_alerts = count_firing_alerts(db, &target, &user)?;
+        Ok(UserActivity { log_events, log_event_count, history, history_count, firing_alerts })
     })
     .await
+}
+
+fn count_firing_alerts(db: Tx<'_>, target: &str, user: &str) -> Result<u64, StoreError> {
+    let mut firing = 0;
+    for record in alerts::list_target_alerts(db, target)? {
+        if !matches!(record.alert.state, AlertState::Firing { .. }) {
+            continue;
+        }
+        let finding = record.parse_finding()?;
+        let evidence = finding["evidence"].as_array().into_iter().flatten();
+        firing += u64::from(evidence.into_iter().any(|row| row["user"] == user));
+    }
+    Ok(firing)
 }
 
 fn list_user_history(

@@ -22,6 +22,33 @@ pub enum SessionProblem {
     Orphaned,
 }
 
+impl SessionProblem {
+    /// Returns the value of a list's problem column.
+    pub(super) const fn column_value(self) -> &'static str {
+        match self {
+            Self::SharedToken => "shared",
+            Self::Orphaned => "orphaned",
+        }
+    }
+
+    /// Parses the value of a list's problem column.
+    pub(crate) fn from_column_value(value: &str) -> Option<Self> {
+        [Self::SharedToken, Self::Orphaned].into_iter().find(|problem| problem.column_value() == value)
+    }
+}
+
+/// Whether a list says what is wrong with each session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProblemSearch {
+    /// No problem is looked for.
+    #[default]
+    Skip,
+    /// Missing users, and shared tokens if the token column has an index.
+    Indexed,
+    /// Missing users and shared tokens. Without an index, this reads all tokens.
+    Full,
+}
+
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionSort {
@@ -48,6 +75,8 @@ pub struct SessionListQuery<'a> {
     pub id_or_prefix: Option<&'a str>,
     /// Only sessions with this problem.
     pub problem: Option<SessionProblem>,
+    /// Whether each session comes with its problem.
+    pub problem_search: ProblemSearch,
     /// Only sessions with this IP address, if addresses are stored.
     pub ip: Option<&'a str>,
     /// Only sessions whose user agent contains this, in upper or lower case, if user agents are stored.
@@ -88,6 +117,7 @@ impl SessionListQuery<'_> {
             user_like: None,
             id_or_prefix: None,
             problem: None,
+            problem_search: ProblemSearch::Skip,
             ip: None,
             agent_like: None,
             token_prefixes: &[],

@@ -4,15 +4,16 @@ use sessionwatch_core::checks::CheckThresholds;
 
 use super::{
     EvidenceQuery, EvidenceRowKind, QueryBuilder,
-    list_parameters::{ListedStatus, SessionListQuery, SessionProblem, SessionSort},
+    list_parameters::{ListedStatus, ProblemSearch, SessionListQuery, SessionProblem, SessionSort},
     paging::{Paging, where_clause},
+    quote_identifier, quote_table,
     timestamps::TimestampExpr,
 };
 use crate::sql::tables::{ColumnKind, Equality};
 
 impl QueryBuilder<'_> {
     /// Returns the query for a list of sessions: token prefix, row id, user, expiry and creation in
-    /// microseconds, IP address, user agent, then the display columns of the users.
+    /// microseconds, IP address, user agent, the problem unless skipped, then the display columns of the users.
     #[must_use]
     pub fn session_list_query(&self, list: SessionListQuery<'_>) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -26,12 +27,14 @@ impl QueryBuilder<'_> {
         let by = created.as_ref().filter(|_| list.sort == SessionSort::Created).unwrap_or(&expiry);
         let (display, users) = self.display_columns_and_join();
         let select = format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  {client}{display}",
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
+             {client}{problem}{display}",
             prefix = self.token_prefix_expr(),
             id = text(&self.mapping.id),
             user = self.cast_to_text(&self.user_column()),
             expires = self.expiry_columns(&expiry),
             client = self.client_columns(),
+            problem = self.problem_column(list.problem_search),
         );
         let mut conditions = self.list_conditions(list, &expiry, created.as_ref());
         let direction = if list.ascending { "" } else { " DESC" };
@@ -61,6 +64,52 @@ impl QueryBuilder<'_> {
             conditions = where_clause(&conditions),
             limit = list.limit,
         )
+    }
+
+    /// Returns the column that names the problem of each listed session, or nothing if none is looked for.
+    fn problem_column(&self, search: ProblemSearch) -> String {
+        if search == ProblemSearch::Skip {
+            return String::new();
+        }
+        let shared = self.shared_token_condition(search);
+        // The list joins the users, so a missing one shows in the join. A hidden one is not missing.
+        let is_orphaned = match self.users_visibility_caveat() {
+            None => self.joined_orphan_condition(),
+            Some(_) => "1 = 0".into(),
+        };
+        format!(
+            ",\n  CASE WHEN {shared} THEN '{}' WHEN {is_orphaned} THEN '{}' END AS problem",
+            SessionProblem::SharedToken.column_value(),
+            SessionProblem::Orphaned.column_value(),
+        )
+    }
+
+    /// Returns the condition that the token of a listed session occurs more than once.
+    fn shared_token_condition(&self, search: ProblemSearch) -> String {
+        if self.duplicate_proof_index().is_some() {
+            return "1 = 0".into();
+        }
+        let token = &self.mapping.token;
+        let equality = self.column_equality(&self.mapping.sessions, token);
+        let table = self.schema.table(&self.mapping.sessions);
+        let index = table.and_then(|table| table.index_starting_with(token));
+        if index.is_some() && equality == Equality::Exact {
+            // Two rows answer the question, however many there are.
+            return format!(
+                "(SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table} AS same \
+                 WHERE same.{name} = {token}{kept} LIMIT 2) AS matched) > 1",
+                table = quote_table(&self.mapping.sessions),
+                name = quote_identifier(token),
+                token = self.session_column(token),
+                kept =
+                    self.not_deleted_condition("same").map_or(String::new(), |kept| format!(" AND {kept}")),
+            );
+        }
+        if search == ProblemSearch::Full {
+            let expiry = self.timestamp_expr(&self.mapping.expires);
+            return self.evidence_condition(EvidenceQuery::all_of_kind(EvidenceRowKind::Duplicates), &expiry);
+        }
+        "1 = 0".into()
     }
 
     /// Returns the columns about the client of a session: creation in microseconds, IP address and user agent.

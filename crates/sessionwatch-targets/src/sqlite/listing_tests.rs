@@ -4,9 +4,9 @@ use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
 use super::sample_file::{SampleFile, SampleSession};
 use crate::sql::{
-    EvidenceQuery, EvidenceRowKind, ListedStatus, QueryBuilder, SessionListQuery, SessionProblem,
-    SessionSort,
-    sample_target::{EXPIRES_COLUMN, ID_COLUMN, SAMPLE_NOW},
+    EvidenceQuery, EvidenceRowKind, ListedStatus, ProblemSearch, QueryBuilder, SessionListQuery,
+    SessionProblem, SessionSort,
+    sample_target::{EXPIRES_COLUMN, ID_COLUMN, SAMPLE_NOW, TOKEN_COLUMN},
     tables::IndexInfo,
 };
 
@@ -106,6 +106,49 @@ fn lists_find_problems_addresses_and_user_agents() {
     assert!(ids(&file, SessionListQuery { ip: Some("10.0.0.1"), ..all }).is_empty());
     assert!(ids(&file, SessionListQuery { agent_like: Some("mozilla"), ..all }).is_empty());
     assert!(ids(&file, problem(SessionProblem::Orphaned)).is_empty());
+}
+
+#[test]
+fn lists_say_what_is_wrong_with_each_session() {
+    let row = |id, token, user| SampleSession {
+        id,
+        token: Some(token),
+        user,
+        ends_in_h: Some(1),
+        ..SampleSession::default()
+    };
+    let sessions = [
+        row("fine", "bbcdefgh0123456789abcdef", Some("ada")),
+        row("gone", "cbcdefgh0123456789abcdef", Some("bob")),
+        row("guest", "dbcdefgh0123456789abcdef", None),
+        row("one", "abcdefgh0123456789abcdef", Some("ada")),
+        row("other", "abcdefgh0123456789abcdef", Some("bob")),
+    ];
+    let mut file = SampleFile::with_sessions(&sessions, &["ada"]);
+    let problems = |file: &SampleFile, problem_search, is_paged| {
+        let sort = SessionSort::Id;
+        let list =
+            SessionListQuery { problem_search, is_paged, sort, ascending: true, ..SessionListQuery::all(10) };
+        let rows = file.query_rows(&file.query_builder().session_list_query(list));
+        let problem = |row: Vec<Option<String>>| row[7].clone().unwrap_or_default();
+        rows.into_iter().map(problem).collect::<Vec<_>>()
+    };
+    let (all, orphaned) = (["", "orphaned", "", "shared", "shared"], ["", "orphaned", "", "", "orphaned"]);
+    for is_paged in [false, true] {
+        assert_eq!(problems(&file, ProblemSearch::Full, is_paged), all);
+        assert_eq!(problems(&file, ProblemSearch::Indexed, is_paged), orphaned, "no index on the token");
+    }
+    let index = |unique| IndexInfo {
+        columns: vec![TOKEN_COLUMN.into()],
+        complete: true,
+        exact: true,
+        unique,
+        ..IndexInfo::default()
+    };
+    file.sessions_table().indexes.push(index(false));
+    assert_eq!(problems(&file, ProblemSearch::Indexed, true), all, "an index finds equal tokens");
+    file.sessions_table().indexes.push(index(true));
+    assert_eq!(problems(&file, ProblemSearch::Full, true), orphaned, "a unique index rules them out");
 }
 
 #[test]

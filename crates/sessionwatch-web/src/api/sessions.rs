@@ -9,9 +9,13 @@ use sessionwatch_app::{
     app::{
         AppState, TargetOps,
         incidents::{self, FoundUser, USER_SEARCH_LIMIT},
-        sessions::{self, SessionPageCursor, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key},
+        sessions::{
+            self, SessionList, SessionPageCursor, SessionQuery, SessionRow, SessionSort, SessionStatus,
+            sort_key,
+        },
     },
 };
+use sessionwatch_core::plural::ListTotal;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -242,8 +246,10 @@ pub(super) async fn search_users(
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserDetails {
     id: String,
-    /// Up to 100 stored sessions; null if the database is unavailable.
+    /// Up to 100 stored sessions, those that end last; null if the database is unavailable.
     sessions: Option<Vec<SessionDto>>,
+    /// Number of stored sessions, counted up to 100,000; null if the database is unavailable.
+    session_count: Option<u64>,
     /// The reason why the database is unavailable.
     unavailable: Option<String>,
     /// Up to 100 log events of the last 30 days.
@@ -268,18 +274,18 @@ pub(super) async fn get_user(
     let target = app.target(&of.target)?;
     // The stored activity first: it is available even while the database is not.
     let records = sessions::load_user_activity(&app, &target.name, &of.user).await?;
-    let (sessions, unavailable) =
-        match sessions::list_sessions(&app, &target, SessionQuery::for_user(&of.user)).await {
-            Ok(found) => {
-                let session = |line| SessionDto::from_row(line, &found.display, found.now);
-                (Some(found.rows.iter().map(session).collect()), None)
-            }
-            // Not an error of the request: the history alone answers many questions.
-            Err(error) => (None, Some(error.to_string())),
-        };
+    let found = sessions::list_user_sessions(&app, &target, &of.user).await;
+    // Not an error of the request: the history alone answers many questions.
+    let unavailable = found.as_ref().err().map(ToString::to_string);
+    let list = found.ok().map(|found| found.list);
+    let session_dtos = |list: &SessionList| {
+        let session = |line| SessionDto::from_row(line, &list.display, list.now);
+        list.rows.iter().map(session).collect()
+    };
     Ok(Json(UserDetails {
         id: of.user.to_string(),
-        sessions,
+        sessions: list.as_ref().map(session_dtos),
+        session_count: list.as_ref().and_then(|list| list.total).map(ListTotal::counted),
         unavailable,
         log_events: records.log_events.iter().map(LogEventDto::from_record).collect(),
         history: records

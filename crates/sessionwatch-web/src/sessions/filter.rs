@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
     AppError,
-    sessions::{SessionPageCursor, SessionProblem, SessionQuery, SessionSort, SessionStatus},
+    session_totals::SessionTotals,
+    sessions::{ProblemSearch, SessionPageCursor, SessionProblem, SessionQuery, SessionSort, SessionStatus},
 };
 use sessionwatch_core::{
     duration::{DAY, HOUR},
@@ -123,6 +124,13 @@ impl SessionFilter {
             after: self.page_cursor(),
             ..SessionQuery::first(limit)
         })
+    }
+
+    /// Returns how to look for the problems of the listed sessions. Without an index, shared tokens are worth a
+    /// search only if there are any.
+    pub(super) fn problem_search(&self, totals: &SessionTotals) -> ProblemSearch {
+        let has_shared = self.problem == "shared" || totals.shared_tokens.is_some_and(|count| count > 0);
+        if has_shared { ProblemSearch::Full } else { ProblemSearch::Indexed }
     }
 
     /// Returns the session after which this page begins; `None` on the first page.

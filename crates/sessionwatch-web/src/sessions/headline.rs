@@ -10,6 +10,9 @@ use crate::{
     format::{format_relative_time, render_relative_time},
 };
 
+/// Query string of the sessions with a shared token.
+const SHARED_TOKENS_QUERY: &str = "?problem=shared";
+
 /// A saved filter.
 struct FilterTab {
     label: &'static str,
@@ -37,7 +40,7 @@ pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
     let headline = describe_list(page);
     let header = PageHeader {
         headline: &headline,
-        lead: render_lead(page.totals, page.target),
+        lead: render_lead(page),
         actions: menu.render(),
         ..PageHeader::default()
     };
@@ -45,7 +48,7 @@ pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
         (header.render())
         div.stack-s {
             nav.tabs aria-label="Saved filters" {
-                @for tab in list_tabs(page.totals) {
+                @for tab in list_tabs(page) {
                     @let current = is_current(page.filter, &tab).then_some("true");
                     a href={ (page.base) "/sessions" (tab.query) } aria-current=[current] {
                         (tab.label)
@@ -71,17 +74,24 @@ pub(super) fn render_unavailable_header(totals: &SessionTotals) -> Markup {
     PageHeader { headline: "Sessions are unavailable", lead, ..PageHeader::default() }.render()
 }
 
-fn list_tabs(totals: &SessionTotals) -> Vec<FilterTab> {
+fn list_tabs(page: &SessionPage<'_>) -> Vec<FilterTab> {
+    let totals = page.totals;
     let tab = |label, query, count, is_problem| FilterTab { label, query, count, is_problem };
     // Without a creation column, nothing is counted and nothing could be listed.
     let recent = totals.created_last_hour.map(|count| tab("Last hour", "?created=hour", Some(count), false));
     let all = [tab("All", "", totals.sessions, false), tab("Active", "?status=active", totals.active, false)];
     let problems = [
-        tab("Shared token", "?problem=shared", totals.shared_tokens, true),
+        tab("Shared tokens", SHARED_TOKENS_QUERY, totals.shared_tokens, true),
         tab("Orphaned", "?problem=orphaned", totals.orphaned, false),
         tab("Expired", "?status=expired", totals.expired, false),
     ];
-    all.into_iter().chain(recent).chain(problems).collect()
+    let mut tabs: Vec<FilterTab> = all.into_iter().chain(recent).chain(problems).collect();
+    // The open list is newer than the last check run. Shared tokens are counted by token, not by session.
+    let open = tabs.iter_mut().find(|tab| is_current(page.filter, tab) && tab.query != SHARED_TOKENS_QUERY);
+    if let (Some(open), ListSize::Exact(count)) = (open, list_size(page)) {
+        open.count = Some(count);
+    }
+    tabs
 }
 
 fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {
@@ -156,34 +166,24 @@ fn describe_list(page: &SessionPage<'_>) -> String {
     }
 }
 
-/// Renders the counts of the last check run.
-fn render_lead(totals: &SessionTotals, target: &str) -> Markup {
+/// Renders the counts of the last check run, and when it was. The list itself is newer.
+fn render_lead(page: &SessionPage<'_>) -> Markup {
+    let (totals, target) = (page.totals, page.target);
     let count = |count: Option<u64>| count.filter(|count| *count > 0);
     html! {
-        @if let (Some(sessions), Some(active)) = (totals.sessions, totals.active) {
-            (format_count(sessions, "session is", "sessions are")) " stored on " (target) ", "
-            (format_number(active)) " active. "
-        }
-        @if let Some(shared) = count(totals.shared_tokens) {
-            (format_count(shared, "token occurs", "tokens occur")) " more than once. "
-        }
-        @if let Some(orphaned) = count(totals.orphaned) {
-            (format_count(orphaned, "session is orphaned: its", "sessions are orphaned: their"))
-            " user does not exist. "
-        }
-    }
-}
-
-/// Renders when the counts were made.
-pub(super) fn render_count_note(page: &SessionPage<'_>) -> Markup {
-    html! {
-        @if let Some(at) = page.totals.checked_at {
-            span {
-                "Counts are from the check run "
-                @if format_relative_time(at, page.shell.now) == "now" { "just now" } @else {
-                    (render_relative_time(at, page.shell.now))
-                }
-                "."
+        @if let (Some(sessions), Some(active), Some(at)) = (totals.sessions, totals.active, totals.checked_at) {
+            "The last check run, "
+            @if format_relative_time(at, page.shell.now) == "now" { "just now" } @else {
+                (render_relative_time(at, page.shell.now))
+            }
+            ", counted " (format_count(sessions, "session", "sessions")) " on " (target) ", "
+            (format_number(active)) " of them active. "
+            @if let Some(shared) = count(totals.shared_tokens) {
+                (format_count(shared, "token occurred", "tokens occurred")) " more than once. "
+            }
+            @if let Some(orphaned) = count(totals.orphaned) {
+                (format_count(orphaned, "session belonged to a user", "sessions belonged to users"))
+                " who no longer exist" @if orphaned == 1 { "s" } ". "
             }
         }
     }

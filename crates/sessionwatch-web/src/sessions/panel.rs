@@ -6,14 +6,11 @@ use maud::{Markup, html};
 use sessionwatch_app::app::{
     AppError, AppState, Period,
     logs::{LogEventQuery, LogEventRecord, search_log_events},
-    sessions::{self, SessionQuery, SessionRow},
+    sessions::{self, SessionProblem, SessionQuery, SessionRow},
 };
 use sessionwatch_core::{plural::format_count, text::name_users, timestamp::UtcTimestamp};
 
-use super::{
-    SessionPage, row_key,
-    table::{SessionMark, render_status},
-};
+use super::{SessionPage, row_key, table::render_lifetime};
 use crate::{
     components::{
         AvatarSize, Callout, Icon, TimelineEntry, TimelineTone, Tone, render_avatar, render_icon,
@@ -48,7 +45,7 @@ impl SessionPanel {
         let Some(prefix) = row.token_prefix.clone() else {
             return Ok(Self { row, others: vec![], log_events: vec![] });
         };
-        let others = if page.session_mark(&row) == SessionMark::Shared {
+        let others = if row.problem == Some(SessionProblem::SharedToken) {
             let query = SessionQuery {
                 row_id_or_prefix: Some(prefix.clone()),
                 ..SessionQuery::first(MAX_OTHERS + 1)
@@ -99,9 +96,9 @@ impl SessionPanel {
     }
 
     fn render_problem(&self, page: &SessionPage<'_>) -> Markup {
-        let (title, text, check) = match page.session_mark(&self.row) {
-            SessionMark::None => return html! {},
-            SessionMark::Shared => {
+        let (title, text, check) = match self.row.problem {
+            None => return html! {},
+            Some(SessionProblem::SharedToken) => {
                 let others = self.others.len() as u64;
                 let title = match others {
                     0 => "Its token occurs more than once".to_owned(),
@@ -112,7 +109,7 @@ impl SessionPanel {
                 };
                 (title, self.render_others(), "duplicate-tokens")
             }
-            SessionMark::Orphaned => (
+            Some(SessionProblem::Orphaned) => (
                 "Its user does not exist".to_owned(),
                 html! { "Nobody should be able to use this session." },
                 "orphaned-sessions",
@@ -142,7 +139,7 @@ impl SessionPanel {
         };
         html! {
             div.panel-sec { dl.defs {
-                dt { "Status" } dd { (render_status(row, SessionMark::None, now)) }
+                dt { "Status" } dd { (render_lifetime(row.expires_at, now)) }
                 @if let Some(agent) = &row.agent {
                     dt { "Device" } dd title=(sanitize_text(agent)) { (Device::from_agent(agent).name) }
                 }

@@ -2,14 +2,12 @@
 
 use maud::{Markup, html};
 use sessionwatch_app::{
-    app::sessions::{SessionRow, SessionSort, sort_key},
+    app::sessions::{SessionProblem, SessionRow, SessionSort, sort_key},
     report,
 };
 use sessionwatch_core::{plural::format_number, timestamp::UtcTimestamp};
 
-use super::{
-    SessionPage, export::MAX_EXPORTED_SESSIONS, filter::SessionFilter, headline::render_count_note, row_key,
-};
+use super::{SessionPage, export::MAX_EXPORTED_SESSIONS, filter::SessionFilter, row_key};
 use crate::{
     components::{EmptyState, Icon, PillTone, render_icon, render_pill, render_user},
     device::Device,
@@ -17,16 +15,6 @@ use crate::{
     identity::UserIdentity,
     shell::render_csrf_field,
 };
-
-/// What is wrong with a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SessionMark {
-    None,
-    /// Its token occurs more than once.
-    Shared,
-    /// Its user does not exist.
-    Orphaned,
-}
 
 /// An optional column.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,7 +158,7 @@ fn render_row(page: &SessionPage<'_>, shown: &ShownColumns, row: &SessionRow, nu
                 td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, page.found.now)) } }
             }
             td.end.muted.hide-s { (render_expiry(row.expires_at, page.found.now)) }
-            td.up { (render_status(row, page.session_mark(row), page.found.now)) }
+            td.up { (render_status(row, page.found.now)) }
             td.mono.muted.hide-s { (text(&row.token_prefix)) }
             @if shown.has(SessionColumn::Id) { td.mono.muted.hide-s.c-low.cut { (text(&row.id)) } }
         }
@@ -188,15 +176,22 @@ pub(crate) fn render_expiry(expires_at: Option<UtcTimestamp>, now: UtcTimestamp)
 }
 
 /// Renders the status of a session: what is wrong with it, otherwise whether it is active.
-pub(crate) fn render_status(row: &SessionRow, mark: SessionMark, now: UtcTimestamp) -> Markup {
-    match mark {
-        SessionMark::Shared => render_pill(PillTone::Failing, Icon::OctagonAlert, "Shared token"),
-        SessionMark::Orphaned => render_pill(PillTone::Medium, Icon::Diamond, "Orphaned"),
-        SessionMark::None => match report::session_status(row.expires_at, now) {
-            "active" => render_pill(PillTone::Passing, Icon::CircleCheck, "Active"),
-            "expired" => render_pill(PillTone::Quiet, Icon::Minus, "Expired"),
-            _ => render_pill(PillTone::Unknown, Icon::CircleQuestionMark, "No end"),
-        },
+pub(crate) fn render_status(row: &SessionRow, now: UtcTimestamp) -> Markup {
+    match row.problem {
+        Some(SessionProblem::SharedToken) => {
+            render_pill(PillTone::Failing, Icon::OctagonAlert, "Shared token")
+        }
+        Some(SessionProblem::Orphaned) => render_pill(PillTone::Medium, Icon::Diamond, "Orphaned"),
+        None => render_lifetime(row.expires_at, now),
+    }
+}
+
+/// Renders whether a session is active.
+pub(super) fn render_lifetime(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> Markup {
+    match report::session_status(expires_at, now) {
+        "active" => render_pill(PillTone::Passing, Icon::CircleCheck, "Active"),
+        "expired" => render_pill(PillTone::Quiet, Icon::Minus, "Expired"),
+        _ => render_pill(PillTone::Unknown, Icon::CircleQuestionMark, "No end"),
     }
 }
 
@@ -239,7 +234,6 @@ fn render_foot(page: &SessionPage<'_>, chosen: Option<SessionSort>) -> Markup {
             (page.sort_note(chosen))
             @if is_export_cut { span.hint { "Exports contain the first 100,000 sessions in this order." } }
             span.grow {}
-            (render_count_note(page))
             span.pager {
                 @if !filter.after.is_empty() { a.btn.btn-s href={ (page.base) "/sessions?" (query) } { "First page" } }
                 @if let Some(last) = last {

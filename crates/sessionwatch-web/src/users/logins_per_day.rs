@@ -3,7 +3,11 @@
 use jiff::SignedDuration;
 use maud::{Markup, html};
 use sessionwatch_clock as clock;
-use sessionwatch_core::{duration::DAY, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    duration::DAY,
+    plural::{format_count, format_number},
+    timestamp::UtcTimestamp,
+};
 
 use crate::components::Card;
 
@@ -28,6 +32,8 @@ pub(super) struct LoginsPerDay {
     /// The oldest day first.
     counts: Vec<u64>,
     first_day: UtcTimestamp,
+    /// Number of sessions that were counted, if there are more.
+    cut_at: Option<u64>,
 }
 
 impl LoginsPerDay {
@@ -42,7 +48,12 @@ impl LoginsPerDay {
                 *count += 1;
             }
         }
-        Self { counts, first_day }
+        Self { counts, first_day, cut_at: None }
+    }
+
+    /// Sets the number of counted sessions, if the user has more.
+    pub(super) fn of_cut_list(self, cut_at: Option<u64>) -> Self {
+        Self { cut_at, ..self }
     }
 
     /// Renders the bars; nothing for a single login, which the list of sessions shows as well.
@@ -76,8 +87,11 @@ impl LoginsPerDay {
             }
         };
         // Rows that are gone are not counted: the note must not promise more.
-        let note = "from sessions that are still stored";
-        Card { id: "logins", title: "Logins per day", note, end: html! {}, body }.render()
+        let note = match self.cut_at {
+            Some(count) => format!("from the {} sessions that end last", format_number(count)),
+            None => "from sessions that are still stored".to_owned(),
+        };
+        Card { id: "logins", title: "Logins per day", note: &note, end: html! {}, body }.render()
     }
 
     fn day(&self, index: usize) -> UtcTimestamp {

@@ -62,3 +62,21 @@ async fn a_user_without_sessions_or_database_still_has_a_page() {
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.select_text("main .callout").contains("Cannot query the database"));
 }
+
+#[tokio::test]
+async fn a_user_with_more_sessions_than_are_listed_has_true_figures() {
+    let (folder, dashboard) = TestDashboard::with_demo_database("");
+    let database = rusqlite::Connection::open(folder.path().join("demo.db")).unwrap();
+    let add = "INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires, \"createdAt\")
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
+        SELECT 'more' || i, 'more-token-' || i, 'crowd', (SELECT MAX(expires) FROM sessions),
+            (SELECT MAX(\"createdAt\") FROM sessions) FROM n";
+    database.execute_batch(add).unwrap();
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let page = responder.get("/targets/app/users/crowd").await;
+    assert_eq!(page.select_texts("main .stat-value")[0], "150");
+    assert!(page.body.contains("150 sessions stored"), "{}", page.body);
+    assert!(page.body.contains("100 of 150 shown"), "{}", page.body);
+    assert!(page.body.contains("Revoke all 150 sessions…"), "{}", page.body);
+    assert!(page.body.contains("This user does not exist"), "{}", page.body);
+}

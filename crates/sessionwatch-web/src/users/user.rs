@@ -7,8 +7,9 @@ use maud::{Markup, html};
 use sessionwatch_app::{
     app::{
         AppError, AppState,
-        session_totals::{SessionTotals, load_session_totals},
-        sessions::{self, SessionList, SessionQuery, SessionRow, UserActivity, UserEventSubject},
+        sessions::{
+            self, SessionList, SessionProblem, SessionRow, UserActivity, UserEventSubject, UserSessions,
+        },
         silences::{SilenceRecord, list_silences},
         users,
     },
@@ -17,7 +18,7 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
     incident::IncidentSeverity,
-    plural::{format_count, format_number},
+    plural::{ListTotal, format_number},
 };
 
 use super::{logins_per_day::LoginsPerDay, timeline::render_user_timeline};
@@ -31,7 +32,7 @@ use crate::{
     format::{percent_encode, render_moment, sanitize_text},
     identity::{UserIdentity, user_path},
     params::PagePath,
-    sessions::{SessionMark, render_expiry, render_status},
+    sessions::{render_expiry, render_status},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
 };
 
@@ -47,10 +48,9 @@ struct UserPage<'a> {
     /// User ID.
     id: &'a str,
     identity: UserIdentity,
-    totals: SessionTotals,
     activity: UserActivity,
     silences: Vec<SilenceRecord>,
-    sessions: Result<SessionList, AppError>,
+    sessions: Result<UserSessions, AppError>,
 }
 
 pub(crate) async fn show_user(
@@ -60,9 +60,9 @@ pub(crate) async fn show_user(
 ) -> PageResult {
     let target = app.target(&name)?;
     let activity = sessions::load_user_activity(&app, &name, &user).await?;
-    let sessions = sessions::list_sessions(&app, &target, SessionQuery::for_user(&user)).await;
+    let sessions = sessions::list_user_sessions(&app, &target, &user).await;
     let mut display =
-        sessions.as_ref().ok().and_then(|found| found.rows.first()).map(|row| row.display.clone());
+        sessions.as_ref().ok().and_then(|found| found.list.rows.first()).map(|row| row.display.clone());
     // A user without sessions still has a name. Without a database, the ID must do.
     if display.is_none() && sessions.is_ok() {
         let described = users::describe_user(&app, &target, &user).await.ok();
@@ -74,7 +74,6 @@ pub(crate) async fn show_user(
         target: &name,
         id: &user,
         identity: UserIdentity::new(&user, &display.unwrap_or_default()),
-        totals: load_session_totals(&app, &name).await?,
         activity,
         silences: silences
             .into_iter()
@@ -102,27 +101,27 @@ impl UserPage<'_> {
     }
 
     fn listed_rows(&self) -> &[SessionRow] {
-        self.sessions.as_ref().map(|found| found.rows.as_slice()).unwrap_or_default()
+        self.sessions.as_ref().map(|found| found.list.rows.as_slice()).unwrap_or_default()
+    }
+
+    /// Returns the number of stored sessions, of which the page lists the last to end.
+    fn stored_count(&self) -> ListTotal {
+        let total = self.sessions.as_ref().ok().and_then(|found| found.list.total);
+        total.unwrap_or(ListTotal::Exactly(0))
     }
 
     fn active_rows(&self) -> Vec<&SessionRow> {
         let Ok(found) = &self.sessions else { return vec![] };
-        let is_active = |row: &&SessionRow| report::session_status(row.expires_at, found.now) != "expired";
-        found.rows.iter().filter(is_active).collect()
+        let is_active =
+            |row: &&SessionRow| report::session_status(row.expires_at, found.list.now) != "expired";
+        found.list.rows.iter().filter(is_active).collect()
     }
 
     fn logins_per_day(&self) -> LoginsPerDay {
-        LoginsPerDay::count(self.listed_rows().iter().filter_map(|row| row.created_at), self.shell.now)
-    }
-
-    fn session_mark(&self, row: &SessionRow) -> SessionMark {
-        if self.totals.is_shared(row.id.as_deref()) {
-            SessionMark::Shared
-        } else if self.totals.is_orphaned(row.id.as_deref()) {
-            SessionMark::Orphaned
-        } else {
-            SessionMark::None
-        }
+        let rows = self.listed_rows();
+        let is_cut = self.sessions.as_ref().is_ok_and(|found| found.list.has_more);
+        let shown = if is_cut { Some(rows.len() as u64) } else { None };
+        LoginsPerDay::count(rows.iter().filter_map(|row| row.created_at), self.shell.now).of_cut_list(shown)
     }
 
     fn render_header(&self) -> Markup {
@@ -174,11 +173,11 @@ impl UserPage<'_> {
             label: "",
             items,
         };
-        let count = self.listed_rows().len() as u64;
+        let count = self.stored_count();
         html! {
             button.btn type="button" popovertarget="open-incident" { "Open incident" }
             (menu.render())
-            @if count > 0 || self.sessions.is_err() {
+            @if count.counted() > 0 || self.sessions.is_err() {
                 form method="post" action="/cleanup" {
                     (render_csrf_field(&self.shell.user))
                     input type="hidden" name="target" value=(self.target);
@@ -186,8 +185,8 @@ impl UserPage<'_> {
                     input type="hidden" name="user" value=(self.id);
                     button.btn.btn-danger {
                         @match count {
-                            0 => "Revoke all…",
-                            1 => "Revoke session…",
+                            ListTotal::Exactly(0) | ListTotal::MoreThan(_) => "Revoke all sessions…",
+                            ListTotal::Exactly(1) => "Revoke session…",
                             _ => { "Revoke all " (count) " sessions…" },
                         }
                     }
@@ -197,21 +196,21 @@ impl UserPage<'_> {
     }
 
     fn render_callouts(&self) -> Markup {
-        let marked = |mark: SessionMark| self.listed_rows().iter().any(|row| self.session_mark(row) == mark);
+        let marked = |problem| self.listed_rows().iter().any(|row| row.problem == Some(problem));
         let checks = format!("/targets/{}/checks", percent_encode(self.target));
         let check = |id: &str| html! { a.btn href={ (checks) "/" (id) } { "View check" } };
         let callout = |title: &str, text: &str, id: &str| {
             Callout { tone: Tone::Bad, title, text: html! { (text) }, action: check(id) }.render()
         };
         html! {
-            @if marked(SessionMark::Shared) {
+            @if marked(SessionProblem::SharedToken) {
                 (callout(
                     "One of this user’s sessions shares its token",
                     "Anyone who holds the token may see the account of the other user.",
                     "duplicate-tokens",
                 ))
             }
-            @if marked(SessionMark::Orphaned) {
+            @if marked(SessionProblem::Orphaned) {
                 (callout(
                     "This user does not exist, and has sessions",
                     "They belong to a deleted account, and should have been deleted with it.",
@@ -254,36 +253,48 @@ impl UserPage<'_> {
             UserEventSubject::Plan(_) => false,
         };
         let alerts = self.activity.history.iter().filter(|event| is_firing(&event.subject)).count();
-        let is_marked = rows.iter().any(|row| self.session_mark(row) != SessionMark::None);
+        let firing = self.activity.firing_alerts;
         let known = |count: usize, is_known: bool| {
             if is_known { format_number(count as u64) } else { "–".to_owned() }
         };
-        let is_listed = self.sessions.is_ok();
-        let stored = self.listed_rows().len() as u64;
+        let active = self.sessions.as_ref().map_or_else(|_| "–".to_owned(), |found| found.active.to_string());
+        let (shown, stored) = (self.listed_rows().len() as u64, self.stored_count());
+        let of_shown = if stored.describe_cut(shown).is_some() {
+            format!("Of the {} sessions shown: ", format_number(shown))
+        } else {
+            String::new()
+        };
         let tile = |label, value, note| StatTile { label, value, note, ..StatTile::default() };
         let none = || "Not stored by this table".to_owned();
         let tiles = [
             tile(
                 "Active sessions",
-                known(rows.len(), is_listed),
-                format!("{} stored", format_count(stored, "session", "sessions")),
+                active,
+                match stored {
+                    ListTotal::Exactly(1) => "1 session stored".to_owned(),
+                    _ => format!("{stored} sessions stored"),
+                },
             ),
             tile(
                 "Devices",
                 known(devices.len(), !devices.is_empty()),
-                if devices.is_empty() { none() } else { join_some(&devices) },
+                if devices.is_empty() { none() } else { of_shown.clone() + &join_some(&devices) },
             ),
             tile(
                 "IP addresses",
                 known(addresses.len(), !addresses.is_empty()),
-                if addresses.is_empty() { none() } else { join_some(&addresses) },
+                if addresses.is_empty() { none() } else { of_shown + &join_some(&addresses) },
             ),
             StatTile {
-                problem: is_marked.then_some(StatProblem::Bad),
+                problem: (firing > 0).then_some(StatProblem::Bad),
                 ..tile(
                     "Alerts in 90 days",
                     known(alerts, true),
-                    if is_marked { "One is firing now".into() } else { "None is firing now".into() },
+                    match firing {
+                        0 => "None is firing now".into(),
+                        1 => "One is firing now".into(),
+                        _ => format!("{firing} are firing now"),
+                    },
                 )
             },
         ];
@@ -291,8 +302,8 @@ impl UserPage<'_> {
     }
 
     fn render_sessions(&self) -> Markup {
-        let found = match &self.sessions {
-            Ok(found) => found,
+        let (found, active_count) = match &self.sessions {
+            Ok(found) => (&found.list, found.active),
             Err(error) => {
                 let callout = Callout {
                     tone: Tone::Bad,
@@ -314,15 +325,23 @@ impl UserPage<'_> {
         let link = html! { a href=(list) { "Open in Sessions" } };
         let body =
             if active.is_empty() { self.render_no_sessions() } else { self.render_table(&active, found) };
-        let count = |rows: &[&SessionRow]| rows.len().to_string();
-        let note = if found.has_more { format!("{} shown", active.len()) } else { count(&active) };
+        let note = |total: ListTotal, rows: &[&SessionRow]| {
+            total.describe_cut(rows.len() as u64).unwrap_or_else(|| rows.len().to_string())
+        };
+        let ended_count = match (self.stored_count(), active_count) {
+            (ListTotal::Exactly(all), ListTotal::Exactly(active)) => {
+                ListTotal::Exactly(all.saturating_sub(active))
+            }
+            (_, _) => ListTotal::MoreThan(ended.len() as u64),
+        };
+        let shown = note(active_count, &active);
         html! {
-            (Card { id: "active", title: "Active sessions", note: &note, end: link, body }.render())
+            (Card { id: "active", title: "Active sessions", note: &shown, end: link, body }.render())
             @if !ended.is_empty() {
                 (Card {
                     id: "expired",
                     title: "Expired sessions",
-                    note: &count(&ended),
+                    note: &note(ended_count, &ended),
                     end: html! {},
                     body: self.render_table(&ended, found),
                 }.render())
@@ -382,7 +401,7 @@ impl UserPage<'_> {
                         td.end.hide-s { @if let Some(at) = row.created_at { (render_moment(at, found.now)) } }
                     }
                     td.end.span.muted data-l="Expires" { (render_expiry(row.expires_at, found.now)) }
-                    td.up { (render_status(row, self.session_mark(row), found.now)) }
+                    td.up { (render_status(row, found.now)) }
                     td.mono.muted.hide-s { (text(&row.token_prefix)) }
                 }
             }

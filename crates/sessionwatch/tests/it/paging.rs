@@ -14,7 +14,10 @@ use sessionwatch_targets::{
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn},
     read_session::ReadSession,
     scope::QueryScope,
-    sql::{Dialect, ListedStatus, SessionListCursor, SessionListQuery, SessionSort, quote_string},
+    sql::{
+        Dialect, ListedStatus, ProblemSearch, SessionListCursor, SessionListQuery, SessionProblem,
+        SessionSort, quote_string,
+    },
 };
 
 use crate::backends::BACKENDS;
@@ -261,13 +264,54 @@ fn every_version_lists_instants_to_the_microsecond() {
 }
 
 #[test]
+fn shared_tokens_are_found_with_and_without_an_index_in_every_database() {
+    let shared = Some(SessionProblem::SharedToken);
+    for backend in BACKENDS {
+        let database = backend.create();
+        let address = &database.addresses()[0];
+        for kind in ["text", "varchar(40)", "char(40)"] {
+            let made = format!(
+                "DROP TABLE IF EXISTS s; CREATE TABLE s (id text PRIMARY KEY, t {kind}, e bigint, c bigint);
+                 INSERT INTO s VALUES ('a', 'token-1', 1900000000, NULL), ('b', 'token-2', 1900000000, NULL),
+                 ('c', 'token-1', 1900000001, NULL), ('d', 'Token-2', 1900000000, NULL),
+                 ('e', NULL, 1900000000, NULL), ('f', NULL, 1900000000, NULL);"
+            );
+            database.execute(&made);
+            let found = |search| {
+                let mut found = vec![];
+                asked(address, Decoder::EpochSeconds, async |session, scope| {
+                    for is_paged in [false, true] {
+                        let list = SessionListQuery {
+                            problem_search: search,
+                            is_paged,
+                            ..SessionListQuery::all(10)
+                        };
+                        let mut rows = session.list_sessions(scope, list).await.unwrap();
+                        rows.sort_by_key(|row| row.id.clone());
+                        found.push(rows.iter().map(|row| row.problem).collect::<Vec<_>>());
+                    }
+                });
+                found
+            };
+            let (all, none) = (vec![shared, None, shared, None, None, None], vec![None; 6]);
+            assert_eq!(found(ProblemSearch::Full), [all.clone(), all.clone()], "{kind}");
+            assert_eq!(found(ProblemSearch::Indexed), [none.clone(), none], "{kind}");
+            database.execute("CREATE INDEX s_t ON s (t)");
+            assert_eq!(found(ProblemSearch::Indexed), [all.clone(), all], "{kind}");
+        }
+    }
+}
+
+#[test]
 fn an_index_in_page_order_is_used() {
     let database = testkit::empty_database();
     let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
                 timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
     let made = "CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
     database
-        .psql(&format!("{made}; {rows}; CREATE INDEX ON s (e); CREATE INDEX ON s (c); ANALYZE s"))
+        .psql(&format!(
+            "{made}; {rows}; CREATE INDEX ON s (e); CREATE INDEX ON s (c); CREATE INDEX ON s (t); ANALYZE s"
+        ))
         .unwrap();
     let address = TargetAddress::parse(&database.url("postgres")).unwrap();
     asked(&address, Decoder::Timestamptz, async |_, scope| {
@@ -286,6 +330,7 @@ fn an_index_in_page_order_is_used() {
                         ascending,
                         after,
                         is_paged: true,
+                        problem_search: ProblemSearch::Indexed,
                         ..SessionListQuery::all(20)
                     };
                     assert!(!reads_all(page), "{}", scope.query_builder().session_list_query(page));

@@ -48,6 +48,39 @@ async fn active_and_expired_sessions_are_distinguished() {
     assert_eq!(of(SessionStatus::All).await.rows.len(), 10);
 }
 
+#[tokio::test]
+async fn every_orphaned_session_is_marked_however_many_there_are() {
+    let shop = TestShop::new("");
+    shop.execute("DELETE FROM users");
+    let query = SessionQuery { problem_search: ProblemSearch::Indexed, ..SessionQuery::first(100) };
+    let list = listed(&shop, query).await;
+    assert_eq!(list.rows.len(), 10);
+    assert!(list.rows.iter().all(|row| row.problem == Some(SessionProblem::Orphaned)), "{list:?}");
+    assert!(listed(&shop, SessionQuery::first(1)).await.rows[0].problem.is_none(), "not asked for");
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_user_are_counted_beyond_those_listed() {
+    let shop = TestShop::new("");
+    let add = |count: u64, prefix: &str, expires: u64| {
+        shop.execute(&format!(
+            "INSERT INTO sessions WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             SELECT '{prefix}' || i, '{prefix}token' || i, 'u8', {expires} FROM n"
+        ));
+    };
+    let found = async || {
+        let found = list_user_sessions(&shop, &shop.target("shop").unwrap(), "u8").await.unwrap();
+        (found.list.rows.len(), found.list.total.unwrap().counted(), found.active.counted())
+    };
+    assert_eq!(found().await, (1, 1, 1));
+    add(2, "old", 1_600_000_000_000);
+    assert_eq!(found().await, (3, 3, 1));
+    add(98, "past", 1_700_000_000_000);
+    assert_eq!(found().await, (100, 101, 1), "a cut list that holds every active session");
+    add(149, "new", 4_070_908_800_000);
+    assert_eq!(found().await, (100, 250, 150), "a cut list of active sessions only");
+}
+
 #[test]
 fn a_session_without_a_time_sorts_last() {
     let at = UtcTimestamp::UNIX_EPOCH + SECOND;
@@ -59,6 +92,7 @@ fn a_session_without_a_time_sorts_last() {
         created_at: None,
         ip: None,
         agent: None,
+        problem: None,
         display: vec![],
     };
     assert_eq!(sort_key(&row, SessionSort::Expires), 1_000_000);

@@ -75,6 +75,7 @@ fn row(prefix: Option<&str>, created_at: Option<UtcTimestamp>) -> ListedSession 
         created_at,
         ip: None,
         agent: None,
+        problem: None,
         display: vec![],
     }
 }

@@ -79,6 +79,7 @@ fn row(prefix: &str, id: &str, user: Option<&str>) -> ListedSession {
         created_at: Some(now() - 2 * HOUR),
         ip: None,
         agent: None,
+        problem: None,
         display: vec![Some("<b>Ada</b>".into()), None],
     }
 }
