@@ -1,7 +1,7 @@
-//! Stores alerts: [`engine`] computes each transition, and one transaction writes the alert, its history and its
+//! Stores alerts: [`transition`] computes each transition, and one transaction writes the alert, its history and its
 //! notifications.
 
-pub(crate) mod engine;
+pub(crate) mod transition;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use sessionwatch_store::{
     transaction::Tx,
 };
 
-use self::engine::{AlertContext, AlertTransition, CheckObservation};
+use self::transition::{AlertContext, AlertTransition, CheckObservation};
 use crate::{
     checks::{CHANNEL_FAILING, TARGET_UNREACHABLE},
     config::{Config, ServeConfig},
@@ -44,7 +44,7 @@ pub(crate) fn record_observations<'a>(
         all.into_iter().map(|alert| (alert.check.clone(), alert)).collect();
     let (mut messages, mut after) = (0, vec![]);
     for observation in observations {
-        let transition = engine::advance_alert(before.remove(observation.check), &observation, context);
+        let transition = transition::advance_alert(before.remove(observation.check), &observation, context);
         messages += write_effects(db, &transition, now)?;
         after.push(transition.alert);
     }
@@ -94,7 +94,7 @@ pub(crate) fn record_channel_health(
     };
     let context =
         AlertContext { serve: &config.serve, silences: &silences, skip_channel: Some(channel), now };
-    let transition = engine::advance_alert(before, &observation, context);
+    let transition = transition::advance_alert(before, &observation, context);
     alerts::upsert_alert(db, &transition.alert)?;
     write_effects(db, &transition, now)
 }
@@ -149,7 +149,7 @@ pub(crate) fn close_alert(
     let unreadable = || StoreError::Undecodable { table: "alerts".into(), column: "severity".into() };
     let severity = alert.severity.parse::<Severity>().map_err(|_| unreadable())?;
     let context = AlertContext { serve, silences: &[], skip_channel: None, now };
-    let transition = engine::resolve_alert(alert, reason, severity, context);
+    let transition = transition::resolve_alert(alert, reason, severity, context);
     alerts::upsert_alert(db, &transition.alert)?;
     write_effects(db, &transition, now)
 }

@@ -10,10 +10,12 @@ pub mod investigation;
 pub mod job_control;
 pub mod plan_notes;
 pub mod planner;
-pub mod planning_session;
 pub mod restore;
+pub mod write_credentials;
 
+mod action_target;
 mod apply_report;
+mod planning_session;
 mod recovery;
 mod remaining_rows;
 mod restore_preview;
@@ -45,8 +47,8 @@ pub use self::{
     investigation::{LeakedRows, check_readiness, count_reappeared, find_leaked_rows},
     job_control::JobControl,
     planner::create_plan,
-    planning_session::require_write_credentials,
     recovery::recover_interrupted,
+    write_credentials::require_write_credentials,
 };
 
 /// Rows that an action selects.
@@ -262,7 +264,8 @@ impl ActionContext<'_> {
     pub fn missing_approval(&self, plan: &ActionPlan) -> Option<ConfirmationReasons> {
         let agreed =
             plan.record.approved_by.as_deref().is_some_and(|second| second != actor_account(self.actor));
-        plan.exceeded_limits(self.safety_limit()).filter(|_| self.config.actions.requires_approval && !agreed)
+        plan.confirmation_reasons(self.safety_limit())
+            .filter(|_| self.config.actions.requires_approval && !agreed)
     }
 
     /// Returns the safety limit above which plans must be confirmed.
@@ -393,7 +396,7 @@ impl ActionPlan {
 
     /// Returns the exceeded limits; `None` if the plan needs no confirmation.
     #[must_use]
-    pub fn exceeded_limits(&self, limit: SafetyLimit) -> Option<ConfirmationReasons> {
+    pub fn confirmation_reasons(&self, limit: SafetyLimit) -> Option<ConfirmationReasons> {
         let reach = match self.selection {
             // A restore logs users in again, and revokes nothing.
             Selection::Restore { .. } => None,

@@ -96,7 +96,7 @@ impl PlanDto {
             all_active: summary.all_active,
             users: summary.users,
             needs_confirmation: plan
-                .exceeded_limits(config.actions.safety_limit())
+                .confirmation_reasons(config.actions.safety_limit())
                 .map(|exceeded| exceeded.to_string()),
             sample: summary.sample.iter().map(PlanRowDto::from_preview).collect(),
             notes: summary.notes.clone(),

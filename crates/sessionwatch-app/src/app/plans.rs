@@ -428,7 +428,7 @@ pub fn approver_name(actor: &Actor) -> &str {
 /// Describes the exceeded safety limits of a plan; `None` if the plan needs no confirmation.
 #[must_use]
 pub fn safety_limit_text(ops: &TargetOps, plan: &ActionPlan) -> Option<String> {
-    plan.exceeded_limits(ops.action_context().safety_limit()).map(|exceeded| exceeded.to_string())
+    plan.confirmation_reasons(ops.action_context().safety_limit()).map(|exceeded| exceeded.to_string())
 }
 
 #[cfg(test)]

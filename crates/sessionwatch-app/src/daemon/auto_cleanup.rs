@@ -159,7 +159,7 @@ impl CleanupTask {
         }
         // The configuration already permits many rows; every other safety limit still needs a person to confirm.
         let limit = SafetyLimit { max_table_share: cleanup.max_share, ..context.safety_limit() };
-        let mut reasons = plan.exceeded_limits(limit).map(|reason| reason.0).unwrap_or_default();
+        let mut reasons = plan.confirmation_reasons(limit).map(|reason| reason.0).unwrap_or_default();
         reasons.retain(|reason| match reason {
             LimitExceeded::Rows(_) | LimitExceeded::CombinedRows { .. } => false,
             LimitExceeded::SideEffects(_) => !cleanup.allows_side_effects,

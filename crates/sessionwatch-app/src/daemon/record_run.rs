@@ -20,7 +20,7 @@ use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
 
 use super::metrics;
 use crate::{
-    alerts::{self, engine::CheckObservation},
+    alerts::{self, transition::CheckObservation},
     check_run::{CheckReport, CheckResult},
     checks::{self, CheckSettings, TARGET_UNREACHABLE},
     config::{Config, ServeConfig},

@@ -18,7 +18,7 @@ use sessionwatch_store::{
 
 use super::milestones::{DASHBOARD_TARGET, Milestones, OPERATOR_NAME, SHOP_TARGET};
 use crate::{
-    alerts::{self, engine::CheckObservation},
+    alerts::{self, transition::CheckObservation},
     config::ServeConfig,
     demo::{
         people,

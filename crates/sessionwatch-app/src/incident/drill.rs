@@ -24,7 +24,7 @@ use sessionwatch_targets::{
 use self::leftovers::LeftoverDatabase;
 use crate::{
     config::Target,
-    remediation::{ActionContext, ActionError, planning_session},
+    remediation::{ActionContext, ActionError, write_credentials},
 };
 
 /// Name of the target of a drill.
@@ -113,7 +113,7 @@ async fn create_drill_database(
     made.lock = Some(leftovers::create_lock_file(&lock).map_err(|_| ActionError::Unwritable(lock))?);
     let place = ScratchLocation::beside_target(
         &context.target.address,
-        planning_session::write_address(context)?,
+        write_credentials::write_address(context)?,
         folder,
         name,
     );
@@ -239,7 +239,7 @@ pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<
                 .push(format!("possible leftovers of a killed drill; if no drill is running: rm {names}")),
         }
     }
-    if let Ok(admin) = planning_session::write_address(context) {
+    if let Ok(admin) = write_credentials::write_address(context) {
         lines.extend(remove_leftover_databases(admin, context.target.address.to_string()).await);
     }
     lines

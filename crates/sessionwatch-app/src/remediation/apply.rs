@@ -28,11 +28,10 @@ use sessionwatch_targets::{
 
 use super::{
     ActionContext, ActionError, ActionPlan, JobControl, Selection,
+    action_target::ActionTarget,
     apply_report::{ApplyReport, MAX_LISTED_SKIPS, SkipReason},
     executor::{PlanExecutor, PreparedTarget, require_visible_rows},
-    planner,
-    planning_session::ActionTarget,
-    recovery, remaining_rows, side_effects,
+    planner, recovery, remaining_rows, side_effects,
 };
 
 /// Replica lag above which the run waits, in seconds.

@@ -66,7 +66,7 @@ pub(super) fn require_confirmation(
     circumstances: &ApplyCircumstances<'_>,
 ) -> Result<(), ActionError> {
     let ApplyCircumstances { actor, confirmation, safety_limit, requires_approval, .. } = *circumstances;
-    let exceeded = plan.exceeded_limits(safety_limit);
+    let exceeded = plan.confirmation_reasons(safety_limit);
     let approved = plan.record.approved_by.as_deref().is_some_and(|second| second != actor_account(actor));
     if let Some(exceeded) =
         exceeded.clone().filter(|_| requires_approval && !approved && !confirmation.by_policy)

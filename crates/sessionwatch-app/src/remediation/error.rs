@@ -320,7 +320,7 @@ impl std::fmt::Display for ConfirmationReasons {
 fn describe_limit(exceeded: LimitExceeded) -> String {
     let others = |plans| format_count(plans, "other plan", "other plans");
     match exceeded {
-        LimitExceeded::ActiveShare(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
+        LimitExceeded::ActiveShare(share) => format!("ends {:.0}% of the active sessions", share * 100.0),
         LimitExceeded::Rows(rows) => format!("affects {}", format_count(rows, "row", "rows")),
         LimitExceeded::NoneActive(rows) => {
             format!(
@@ -329,10 +329,10 @@ fn describe_limit(exceeded: LimitExceeded) -> String {
             )
         }
         LimitExceeded::TableShare(share) => {
-            format!("affects {:.0} % of the rows in the table", share * 100.0)
+            format!("affects {:.0}% of the rows in the table", share * 100.0)
         }
         LimitExceeded::CombinedActiveShare { share, plans } => format!(
-            "ends {:.0} % of the active sessions, together with {} of the last hour",
+            "ends {:.0}% of the active sessions, together with {} of the last hour",
             share * 100.0,
             others(plans)
         ),

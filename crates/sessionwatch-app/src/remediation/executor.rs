@@ -12,11 +12,12 @@ use sessionwatch_targets::{
 
 use super::{
     ActionContext, ActionError, ActionPlan, Confirmation, JobControl,
+    action_target::ActionTarget,
     apply_report::ApplyReport,
     authorization::{ApplyCircumstances, require_confirmation},
     error::ORPHANS_UNCERTAIN_REASON,
     planner,
-    planning_session::{ActionTarget, write_address},
+    write_credentials::write_address,
 };
 
 /// Keys of the archive.

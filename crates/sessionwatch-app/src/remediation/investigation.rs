@@ -15,10 +15,8 @@ use sessionwatch_targets::{
 };
 
 use super::{
-    ActionContext, ActionError, ActionPlan,
-    apply::dependents,
-    executor::require_visible_rows,
-    planning_session::{ActionTarget, PlanningSession, write_address},
+    ActionContext, ActionError, ActionPlan, action_target::ActionTarget, apply::dependents,
+    executor::require_visible_rows, planning_session::PlanningSession, write_credentials::write_address,
 };
 use crate::check_run;
 

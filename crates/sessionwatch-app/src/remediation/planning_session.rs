@@ -1,15 +1,10 @@
 //! Connections for plans: the target read with the store's fingerprint key, and with a locator for each row.
 
-use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::snapshots;
 use sessionwatch_targets::{
-    address::TargetAddress,
-    capabilities::Capability,
     connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
     error::TargetError,
-    layout::{Layout, known_layout::KnownLayout, profile_catalog::Profile},
-    mapping::Mapping,
-    read_session::PooledConnection,
+    layout::{known_layout::KnownLayout, profile_catalog::Profile},
     row_selection::RowKeySupport,
     scope::QueryScope,
     sql::RowKeyKind,
@@ -84,87 +79,6 @@ impl PlanningSession {
         let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
         profile.map(of).filter(|text| !text.is_empty()).cloned()
     }
-}
-
-/// Facts about a target that changes need, read without keeping a transaction open.
-pub(super) struct ActionTarget {
-    pub(super) layout: Layout,
-    pub(super) key: i64,
-    /// Instant that time conditions refer to.
-    pub(super) now: UtcTimestamp,
-    /// Current time by the clock of the target.
-    pub(super) observed_at: UtcTimestamp,
-    /// Kind of locator that identifies a row.
-    pub(super) addressing: RowKeyKind,
-}
-
-impl ActionTarget {
-    /// Reads the target as the watch role, and closes the connection.
-    pub(super) async fn load(
-        context: ActionContext<'_>,
-        now: Option<UtcTimestamp>,
-    ) -> Result<Self, ActionError> {
-        let (known, idle) = Self::load_with_connection(context, now).await?;
-        if let Some(idle) = idle {
-            idle.close().await;
-        }
-        Ok(known)
-    }
-
-    /// Reads the target as the watch role. Returns the connection for another transaction, if it is still usable.
-    pub(super) async fn load_with_connection(
-        context: ActionContext<'_>,
-        now: Option<UtcTimestamp>,
-    ) -> Result<(Self, Option<PooledConnection>), ActionError> {
-        let PlanningSession { connected, addressing } = PlanningSession::open(context).await?;
-        if let Err(error) = require_certain_table(&connected) {
-            connected.session.close().await;
-            return Err(error);
-        }
-        let observed_at = connected.now;
-        let now = now.unwrap_or(observed_at);
-        let ConnectedTarget { session, layout, fingerprint_key, .. } = connected;
-        let idle = session.release().await;
-        Ok((Self { layout, key: fingerprint_key, now, observed_at, addressing }, idle))
-    }
-
-    /// Returns the scope of queries.
-    pub(super) fn scope(&self) -> QueryScope<'_> {
-        QueryScope::without_thresholds(&self.layout, self.key, self.now)
-    }
-
-    pub(super) fn mapping(&self) -> &Mapping {
-        &self.layout.candidate.mapping
-    }
-}
-
-/// Returns the address with the credentials of the write role.
-///
-/// # Errors
-///
-/// Fails if no such credentials are configured, or they are not available on this machine.
-pub fn write_address<'a>(context: ActionContext<'a>) -> Result<&'a TargetAddress, ActionError> {
-    let target = context.target;
-    if let Some(problem) = &target.write_address_problem {
-        let problem = problem.message.clone();
-        return Err(ActionError::CredentialsMissing { target: target.name.clone(), problem });
-    }
-    // A database without roles has no separate write role, and an address on the command line serves both.
-    let has_roles = target.address.capabilities().supports(Capability::Roles);
-    match &target.write_address {
-        Some(address) => Ok(address),
-        None if target.is_ad_hoc || !has_roles => Ok(&target.address),
-        None => Err(ActionError::NoCredentials(target.name.clone())),
-    }
-}
-
-/// Rejects a change without the credentials of the write role.
-///
-/// # Errors
-///
-/// Fails if no such credentials are configured, or they are not available on this machine.
-pub fn require_write_credentials(context: ActionContext<'_>) -> Result<(), ActionError> {
-    write_address(context).map(drop)
 }
 
 /// Rejects a table that may be the wrong one, until the configuration names it.

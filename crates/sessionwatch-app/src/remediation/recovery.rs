@@ -14,8 +14,7 @@ use sessionwatch_targets::{
 };
 
 use super::{
-    ActionContext, ActionError, ActionPlan,
-    planning_session::{ActionTarget, write_address},
+    ActionContext, ActionError, ActionPlan, action_target::ActionTarget, write_credentials::write_address,
 };
 
 /// Settles every interrupted batch of the target. Connects only if there is one.

@@ -6,12 +6,12 @@ use sessionwatch_targets::{
     scope::QueryScope,
 };
 
-use super::{ActionContext, ActionError, ActionPlan, Selection, planning_session};
+use super::{ActionContext, ActionError, ActionPlan, Selection, action_target::ActionTarget};
 
 /// Counts the rows that match now, in a new transaction over the idle connection or over a new one.
 pub(super) async fn count_remaining(
     context: ActionContext<'_>,
-    action_target: &planning_session::ActionTarget,
+    action_target: &ActionTarget,
     idle: Option<PooledConnection>,
     plan: &ActionPlan,
 ) -> Result<u64, ActionError> {

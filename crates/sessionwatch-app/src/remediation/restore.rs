@@ -23,11 +23,12 @@ use sessionwatch_targets::{
 
 use super::{
     ActionContext, ActionError, ActionPlan, JobControl, PlanSummary, Selection,
+    action_target::ActionTarget,
     apply::dependents,
     apply_report::{ApplyReport, DependentCounts, MAX_LISTED_SKIPS, SkipReason},
     executor::{PlanExecutor, PreparedTarget, require_visible_rows},
     planner,
-    planning_session::{ActionTarget, PlanningSession, require_certain_table},
+    planning_session::{PlanningSession, require_certain_table},
     recovery,
     restore_preview::{PresentValues, RestorePreview},
 };

@@ -78,7 +78,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             match format {
                 DocumentFormat::Json => format!("{:#}\n", remediation::plan_to_json(&config, &plan)?),
                 DocumentFormat::Table => {
-                    let limit = plan.exceeded_limits(config.actions.safety_limit());
+                    let limit = plan.confirmation_reasons(config.actions.safety_limit());
                     let name = quote_for_shell(plan.confirmation_name());
                     let confirm = limit.map(|_| format!(" --confirm {name}")).unwrap_or_default();
                     let text = remediation::render_plan(&config, &plan, &confirm);

@@ -17,7 +17,7 @@ use sessionwatch_targets::{
 };
 
 use super::{ActionError, ApplyRun, lock_mutex, write_batch_states};
-use crate::remediation::{planning_session, recovery};
+use crate::remediation::{recovery, write_credentials};
 
 /// Rows of a batch that are not finished.
 pub(super) struct RemainingRows {
@@ -303,7 +303,7 @@ impl ApplyRun<'_> {
 
     /// Records the outcome of a batch whose connection broke during the commit, if the database can tell by now.
     async fn settle_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
-        let address = planning_session::write_address(self.context)?;
+        let address = write_credentials::write_address(self.context)?;
         let opened = WriteSession::open(address, self.context.target.limits, self.target.key).await;
         // A batch that stays pending is settled before the next run.
         let Ok(mut actor) = opened else { return Ok(()) };

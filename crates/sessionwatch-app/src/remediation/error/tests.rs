@@ -81,14 +81,14 @@ fn a_missing_schema_is_a_usage_error() {
 #[test]
 fn every_exceeded_limit_states_the_impact_of_the_plan() {
     for (why, expected) in [
-        (LimitExceeded::ActiveShare(0.5), "ends 50 % of the active sessions"),
+        (LimitExceeded::ActiveShare(0.5), "ends 50% of the active sessions"),
         (LimitExceeded::Rows(1), "affects 1 row"),
         (LimitExceeded::Rows(2_000), "affects 2,000 rows"),
         (LimitExceeded::NoneActive(3), "affects 3 rows of a table in which no session seems active"),
-        (LimitExceeded::TableShare(0.624), "affects 62 % of the rows in the table"),
+        (LimitExceeded::TableShare(0.624), "affects 62% of the rows in the table"),
         (
             LimitExceeded::CombinedActiveShare { share: 0.3, plans: 1 },
-            "ends 30 % of the active sessions, together with 1 other plan of the last hour",
+            "ends 30% of the active sessions, together with 1 other plan of the last hour",
         ),
         (
             LimitExceeded::CombinedRows { rows: 5, plans: 2 },

@@ -406,11 +406,11 @@ mod tests {
             created_by: "ada".into(),
             note: String::new(),
         };
-        for (subject, told) in [(None, 0), (Some("u1"), 0), (Some("u2"), 2)] {
+        for (subject, notified) in [(None, 0), (Some("u1"), 0), (Some("u2"), 2)] {
             let silences = [silence(subject)];
             let context = AlertContext { serve: &serve, silences: &silences, skip_channel: None, now: at(0) };
             let transition = advance_alert(None, &observation(CheckState::Failing, Severity::High), context);
-            assert_eq!(transition.messages.len(), told, "{subject:?}");
+            assert_eq!(transition.messages.len(), notified, "{subject:?}");
         }
     }
 }
