@@ -80,8 +80,8 @@ impl CheckSettings {
         self.severities.get(check.id).copied().unwrap_or(check.severity)
     }
 
-    /// Returns the ids of all checks on sessions, custom checks last.
-    pub fn check_ids(&self) -> impl Iterator<Item = &str> {
+    /// Returns the ids of all checks on the session table, custom checks last.
+    pub fn table_check_ids(&self) -> impl Iterator<Item = &str> {
         TABLE_CHECKS
             .iter()
             .map(|check| check.id)
@@ -102,12 +102,11 @@ pub struct CheckText {
 #[must_use]
 pub fn describe_check(id: &str) -> CheckText {
     let [title, impact] = match id {
-        TARGET_UNREACHABLE => [
-            "Database cannot be checked",
-            "Session problems go undetected until the database is reachable again.",
-        ],
+        TARGET_UNREACHABLE => {
+            ["Failing check runs", "Session problems go undetected until the database is reachable again."]
+        }
         CHANNEL_FAILING => {
-            ["Notifications are not delivered", "Nobody is notified of problems through this channel."]
+            ["Undelivered notifications", "Nobody is notified of problems through this channel."]
         }
         _ => {
             let table =

@@ -199,6 +199,25 @@ impl Config {
         }
     }
 
+    /// Returns the ids of all checks, whether enabled or not: on the session table, then on logs, custom ones last in
+    /// each group.
+    pub fn check_ids(&self) -> impl Iterator<Item = &str> {
+        let custom = self.logs.custom_checks.iter().map(|custom| custom.pattern.name.as_str());
+        self.checks
+            .table_check_ids()
+            .chain(crate::checks::LOG_CHECKS.iter().map(|check| check.id))
+            .chain(custom)
+    }
+
+    /// Returns the ids of the checks that run. Log checks need a log source.
+    #[must_use]
+    pub fn enabled_check_ids(&self) -> Vec<&str> {
+        let table = self.checks.table_check_ids();
+        let logs = self.check_ids().skip(self.checks.table_check_ids().count());
+        let has_source = !self.logs.sources.is_empty();
+        table.chain(logs.filter(|_| has_source)).filter(|id| self.checks.is_enabled(id)).collect()
+    }
+
     /// Returns `true` if the daemon runs the check on the target.
     #[must_use]
     pub fn runs_check(&self, target: &Target, check: &str) -> bool {

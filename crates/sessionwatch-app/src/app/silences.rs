@@ -10,7 +10,7 @@ use sessionwatch_store::{audit, silences};
 
 use super::{Actor, AppError, AppState};
 use crate::{
-    checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
+    checks::{CHANNEL_FAILING, TARGET_UNREACHABLE},
     config::Config,
 };
 
@@ -96,15 +96,7 @@ fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError
     let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
     let targets: Vec<&str> =
         config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
-    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
-    let patterns = config.logs.custom_checks.iter().map(|own| own.pattern.name.as_str());
-    let checks: Vec<&str> = config
-        .checks
-        .check_ids()
-        .chain(logs)
-        .chain(patterns)
-        .chain([TARGET_UNREACHABLE, CHANNEL_FAILING])
-        .collect();
+    let checks: Vec<&str> = config.check_ids().chain([TARGET_UNREACHABLE, CHANNEL_FAILING]).collect();
     for (what, name, known) in [("target", &new.target, targets), ("check", &new.check, checks)] {
         if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
             let hint = did_you_mean(name, known.iter().copied());
@@ -193,7 +185,7 @@ mod tests {
             create_silence(&scene, &ada, new_silence(Some(name))).await.unwrap();
         }
         let refused = create_silence(&scene, &ada, new_silence(Some("Main"))).await;
-        let message = "Unknown target “Main”; did you mean `main`?";
+        let message = "Unknown target “Main” (did you mean `main`?)";
         assert!(matches!(refused, Err(AppError::NotFound(text)) if text == message));
         let listed = list_silences(&scene).await.unwrap();
         let mut targets: Vec<&str> = listed.iter().filter_map(|silence| silence.target.as_deref()).collect();
@@ -214,7 +206,7 @@ mod tests {
             create_silence(&scene, &ada, about(check)).await.unwrap();
         }
         for (check, message) in [
-            ("duplicate-token", "Unknown check “duplicate-token”; did you mean `duplicate-tokens`?"),
+            ("duplicate-token", "Unknown check “duplicate-token” (did you mean `duplicate-tokens`?)"),
             ("weather", "Unknown check “weather”."),
         ] {
             let refused = create_silence(&scene, &ada, about(check)).await;

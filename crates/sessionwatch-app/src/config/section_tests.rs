@@ -28,7 +28,7 @@ fn invalid_keys_of_a_target_are_reported() {
             ("lock_timeout = \"2s\"", "4:16: target.lock_timeout: expected integer 1 to 600"),
             (
                 "engine = \"scna\"",
-                "4:10: target.engine: expected one of \"scan\", \"pushdown\"; did you mean `scan`?",
+                "4:10: target.engine: expected one of \"scan\", \"pushdown\" (did you mean `scan`?)",
             ),
             (
                 "schedule = \"guide\"\ncron = \"0 6 * * *\"",
@@ -38,7 +38,7 @@ fn invalid_keys_of_a_target_are_reported() {
                 "interval = \"5m\"\nschedule = \"guide\"",
                 "4:12: target.interval: `interval` has no effect with schedule = \"guide\": remove one of them",
             ),
-            ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]]; did you mean `schedule`?"),
+            ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]] (did you mean `schedule`?)"),
             ("write_url_file = 3", "4:18: target.write_url_file: expected string"),
             ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: expected true or false"),
         ],
@@ -54,7 +54,7 @@ fn conflicting_keys_of_a_mapping_are_reported() {
                 "decoder = \"epoch_s\"",
                 "8:11: target.mapping.decoder: expected one of \"timestamptz\", \"timestamp-utc\", \"epoch-s\", \
                  \"epoch-ms\", \"iso-text\", \"epoch-ms-or-iso\", or \"timestamp-local:ZONE\" with a time zone such as \
-                 America/New_York; did you mean `epoch-s`?",
+                 America/New_York (did you mean `epoch-s`?)",
             ),
             (
                 "decoder = \"timestamp-local:Europe/Atlantis\"",
@@ -155,7 +155,7 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
     assert_problems(&below(
         "",
         &[
-            ("[alerts.criticl]", "1:9: unknown section `criticl` in [alerts]; did you mean `critical`?"),
+            ("[alerts.criticl]", "1:9: unknown section `criticl` in [alerts] (did you mean `critical`?)"),
             ("[alerts]\nhigh = 3", "2:8: alerts.high: must be a section: write [alerts.high], once"),
             (
                 "[alerts.low]\nrepeat_interval = \"59s\"",

@@ -45,8 +45,8 @@ profile = \"authjs-prism\"
 ";
     let found = problems(text);
     for (line, part) in [
-        (2, "unknown key `profile`; did you mean `profiles`?"),
-        (3, "unknown section `orphaned-session` in [checks]; did you mean `orphaned-sessions`?"),
+        (2, "unknown key `profile` (did you mean `profiles`?)"),
+        (3, "unknown section `orphaned-session` in [checks] (did you mean `orphaned-sessions`?)"),
         (6, "checks.expired-backlog.max: expected integer ≥ 0"),
         (7, "expected integer 1 to 36500"),
         (9, "did you mean `critical`?"),
@@ -56,9 +56,9 @@ profile = \"authjs-prism\"
         (12, "target.mapping: missing required key `decoder`"),
         (15, "lowercase letters, digits and hyphens"),
         (17, "must be a comparison (>, >="),
-        (18, "unknown target `mian`; did you mean `main`?"),
+        (18, "unknown target `mian` (did you mean `main`?)"),
         (22, "`url` and `url_file` are both set"),
-        (23, "unknown profile `authjs-prism`; did you mean `authjs-prisma`?"),
+        (23, "unknown profile `authjs-prism` (did you mean `authjs-prisma`?)"),
     ] {
         let reported =
             found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
@@ -184,7 +184,7 @@ fn all_problems_of_the_daemon_are_reported() {
         (21, "must be a file path or postgres://"),
         (22, "expected IP address and port"),
         (23, "must be an IANA time zone name"),
-        (25, "unknown channel `caht`; did you mean `chat`?"),
+        (25, "unknown channel `caht` (did you mean `chat`?)"),
         (27, "must be minute, hour"),
         (29, "unknown check `dup`"),
         (34, "must be a Jinja template"),
@@ -193,7 +193,7 @@ fn all_problems_of_the_daemon_are_reported() {
         (42, "must be an email address such as"),
         (46, "did you mean `pagerduty`?"),
         (47, "missing key `target`"),
-        (52, "unknown target `mian`; did you mean `main`?"),
+        (52, "unknown target `mian` (did you mean `main`?)"),
         (58, "too short: must have at least 16 characters"),
         (63, "must be an IANA time zone name"),
         (68, "expected IP address and port"),
@@ -304,4 +304,20 @@ fn the_terminal_shows_no_secret() {
     // The rest of the line is shown.
     let shown = rendered("[oidc]\nclient_secrt = \"hunter2\"\n");
     assert!(shown.contains("2 | client_secrt = …"), "{shown}");
+}
+
+#[test]
+fn enabled_checks_include_log_checks_once_a_source_is_configured() {
+    let enabled = |text: &str| {
+        let config = Config::parse(Path::new("sessionwatch.toml"), text).unwrap();
+        config.enabled_check_ids().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let target = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n";
+    assert!(enabled(target).iter().all(|id| !id.contains("log")), "without a source, no log check runs");
+    let source = "[checks.token-in-log]\nenabled = false\n\
+                  [[logs]]\nname = \"web\"\ntarget = \"main\"\nfile = \"web.log\"\n";
+    let all = enabled(&format!("{target}{source}"));
+    assert!(all.iter().any(|id| id == "log-user-mismatch"), "{all:?}");
+    assert!(all.iter().all(|id| id != "token-in-log"), "{all:?}");
+    assert_eq!(all[..all.len() - 6], enabled(target), "checks on the session table come first");
 }

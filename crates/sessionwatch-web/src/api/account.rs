@@ -346,12 +346,7 @@ pub(super) async fn get_config(
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
         retention_days: config.serve.history_retention.as_hours() / 24,
-        checks: config
-            .checks
-            .check_ids()
-            .filter(|id| config.checks.is_enabled(id))
-            .map(str::to_owned)
-            .collect(),
+        checks: config.enabled_check_ids().into_iter().map(str::to_owned).collect(),
         sources: config.logs.sources.iter().map(|source| source.name.clone()).collect(),
     }))
 }

@@ -90,10 +90,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 /// Applies `--only` and `--ignore`, and returns the ids of the checks to run; empty for all that are enabled.
 fn select_checks(args: &CheckArgs, settings: &mut CheckSettings) -> Result<Vec<String>, Failure> {
     for id in args.only.iter().chain(&args.ignore) {
-        if settings.check_ids().all(|known| known != *id) {
-            let hint = did_you_mean(id, settings.check_ids());
-            let known: Vec<&str> = settings.check_ids().collect();
-            return Err(Failure::Usage(format!("unknown check `{id}`{hint} (checks: {})", known.join(", "))));
+        if settings.table_check_ids().all(|known| known != *id) {
+            let hint = did_you_mean(id, settings.table_check_ids());
+            let known: Vec<&str> = settings.table_check_ids().collect();
+            return Err(Failure::Usage(format!("unknown check `{id}`{hint}; checks: {}", known.join(", "))));
         }
     }
     // A single run has nothing to compare with, and the check would always be unknown.

@@ -56,12 +56,7 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
             super::print_text(&format!(
                 "{} is valid.\ntargets: {targets}\nchecks: {}\n",
                 file.display(),
-                config
-                    .checks
-                    .check_ids()
-                    .filter(|id| config.checks.is_enabled(id))
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                config.enabled_check_ids().join(", ")
             ))?;
             for line in list_warnings(&config) {
                 super::print_text(&format!("{line}\n"))?;
@@ -101,7 +96,7 @@ fn describe_config(config: &Config) -> Value {
         "public_url": serve.public_url,
         "retention_days": serve.history_retention.as_hours() / 24,
         "targets": config.targets.iter().map(target).collect::<Vec<_>>(),
-        "checks": config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>(),
+        "checks": config.enabled_check_ids(),
         "thresholds": config.checks.thresholds,
         "channels": serve.channels.iter().map(|channel| &channel.name).collect::<Vec<_>>(),
         "log_sources": config.logs.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
