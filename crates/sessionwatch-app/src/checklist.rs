@@ -69,7 +69,7 @@ struct ChecklistItem {
     /// Evidence for the result; may be empty.
     evidence: String,
     /// Condition for passing; may be empty.
-    threshold: String,
+    requirement: String,
 }
 
 /// Description of an item.
@@ -245,8 +245,8 @@ impl Checklist {
 }
 
 impl ChecklistItem {
-    fn new(info: ItemInfo, threshold: &str, verdict: ChecklistVerdict, evidence: String) -> Self {
-        Self { info, verdict, evidence, threshold: threshold.to_owned() }
+    fn new(info: ItemInfo, requirement: &str, verdict: ChecklistVerdict, evidence: String) -> Self {
+        Self { info, verdict, evidence, requirement: requirement.to_owned() }
     }
 
     /// Returns what to do; `None` if the item passes.
@@ -272,7 +272,7 @@ impl ChecklistItem {
         let ItemInfo { id, source, title, inspected, .. } = self.info;
         json!({
             "id": id, "source": source, "title": title, "inspected": inspected, "result": self.verdict.name(),
-            "reason": self.verdict.reason(), "evidence": self.evidence, "threshold": self.threshold, "action": self.action(),
+            "reason": self.verdict.reason(), "evidence": self.evidence, "requirement": self.requirement, "action": self.action(),
         })
     }
 }

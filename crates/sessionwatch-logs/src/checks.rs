@@ -62,7 +62,7 @@ pub struct LogCheck {
 pub const LOG_CHECKS: [LogCheck; 7] = [
     LogCheck {
         id: "log-duplicate-token",
-        title: "Application reports duplicate tokens",
+        title: "Duplicate tokens reported by the application",
         impact: "Users may have been logged in as somebody else.",
         summary: "Log lines that report a duplicate session token",
         severity: Severity::Critical,
@@ -73,7 +73,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-mismatch",
-        title: "Application mixed up users",
+        title: "Users mixed up by the application",
         impact: "One user was shown the data of another.",
         summary: "Log lines that report a session returned with another user's data",
         severity: Severity::Critical,
@@ -84,7 +84,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-conflict",
-        title: "Log and table disagree about users",
+        title: "Users who differ between log and table",
         impact: "One of them names the wrong user for a session.",
         summary: "Log lines and table rows that name different users for the same token",
         severity: Severity::Critical,
@@ -106,7 +106,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-not-found",
-        title: "Sessions of unknown users in use",
+        title: "Active sessions of unknown users",
         impact: "Deleted users still send requests with their old sessions.",
         summary: "Log lines that report a session whose user does not exist",
         severity: Severity::Low,
@@ -117,7 +117,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-idle",
-        title: "Log source is idle",
+        title: "Idle log source",
         impact: "Problems that appear only in the log go undetected.",
         summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,
@@ -128,7 +128,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-gap",
-        title: "Log lines may be missing",
+        title: "Possibly missing log lines",
         impact: "Problems in the missing lines were not seen.",
         summary: "Places in a log where lines may be missing because they could not be read",
         severity: Severity::High,

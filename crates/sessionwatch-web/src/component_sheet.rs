@@ -112,7 +112,7 @@ fn render_tiles() -> Markup {
         &[
             StatTile {
                 course: course([9.0, 8.0, 4.0, 3.0, 6.0, 9.0]),
-                ..tile("Active sessions", "3,945", "+4.1 % vs. last Monday")
+                ..tile("Active sessions", "3,945", "+4.1% vs. last Monday")
             },
             StatTile {
                 course: course([1.0, 2.0, 2.5, 3.0, 4.0, 4.4]),

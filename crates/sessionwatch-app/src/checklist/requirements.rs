@@ -181,8 +181,9 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         Some(most) => most.to_string(),
         None => format!("{MAX_EXPIRED_IN_SMALL_TABLE}, or 1 in {ROWS_PER_EXPIRED_ROW} rows"),
     };
-    let threshold = format!("at most {most}, no older than {} days", thresholds.expired_backlog.max_age_days);
-    ChecklistItem::new(subject, &threshold, facts.qualify_verdict(measure, verdict), evidence)
+    let requirement =
+        format!("at most {most}, no older than {} days", thresholds.expired_backlog.max_age_days);
+    ChecklistItem::new(subject, &requirement, facts.qualify_verdict(measure, verdict), evidence)
 }
 
 fn assurance_level_item(facts: &ChecklistInputs<'_>, limit: SignedDuration) -> ChecklistItem {

@@ -275,7 +275,7 @@ Check runs: 336
 Hours covered: 168 of 168
 
 Checklist items
-          item                               finding                                    passes when
+          item                               finding                                    passes if
  failing  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC     0
  passing  Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC     < 5
  passing  Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC   1.0 to 3.0

@@ -46,10 +46,10 @@ impl Checklist {
             self.coverage.to_sentences().join(". ")
         );
         text.push_str(
-            "\n## Checklist items\n\n| item | result | finding | passes when | what to do |\n|---|---|---|---|---|\n",
+            "\n## Checklist items\n\n| item | result | finding | passes if | what to do |\n|---|---|---|---|---|\n",
         );
         for item in &self.items {
-            let cells = [item.info.title, item.verdict.name(), &item.describe_finding(), &item.threshold];
+            let cells = [item.info.title, item.verdict.name(), &item.describe_finding(), &item.requirement];
             write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
@@ -115,13 +115,13 @@ fn describe_position(position: RangePosition) -> &'static str {
 }
 
 fn render_items(items: &[ChecklistItem]) -> String {
-    let mut table = new_table(["", "item", "finding", "passes when"]);
+    let mut table = new_table(["", "item", "finding", "passes if"]);
     for item in items {
         table.add_row([
             verdict_mark(&item.verdict),
             item.info.title,
             &item.describe_finding(),
-            &item.threshold,
+            &item.requirement,
         ]);
     }
     render_trimmed(&table)

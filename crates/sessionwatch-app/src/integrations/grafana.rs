@@ -261,7 +261,7 @@ fn check_run_panels() -> Vec<Panel> {
             "Check run duration",
             "s",
             "Mean and 95th percentile over the last hour, including the connection",
-            vec![(mean, "{{target}}"), (slow, "{{target}} 95 %")],
+            vec![(mean, "{{target}}"), (slow, "{{target}} 95%")],
         ),
         time_series_panel(
             "Scheduler lag",

@@ -108,7 +108,7 @@ fn render_case(report: &CheckReport, result: &CheckResult, suite: &str) -> Strin
 fn describe_finding(report: &CheckReport, result: &CheckResult) -> String {
     let finding = &result.outcome;
     let now = report.observation.as_ref().map_or(UtcTimestamp::UNIX_EPOCH, |seen| seen.stats.taken_at);
-    let mut lines = vec![format!("Threshold: {}", finding.threshold)];
+    let mut lines = vec![format!("Fails if: {}", finding.threshold)];
     lines.extend(result.evidence.iter().map(|row| EvidenceWords::new(row, now).to_line()));
     lines.extend(truncation_note(finding.evidence_total, result.evidence.len()));
     if !result.action.is_empty() {

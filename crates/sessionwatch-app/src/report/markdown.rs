@@ -47,7 +47,7 @@ impl CheckReport {
         let mut text = format!("\n### {} ({})\n\n", result.id, result.severity.name());
         let (summary, threshold) =
             (escape_markdown_cell(&finding.summary), escape_markdown_cell(&finding.threshold));
-        let _ = writeln!(text, "{summary}. Threshold: {threshold}.");
+        let _ = writeln!(text, "{summary}. Fails if {threshold}.");
         if !result.evidence.is_empty() {
             text.push_str("\n| Session | User | Expiry |\n|---|---|---|\n");
         }
@@ -76,7 +76,7 @@ impl CheckReport {
         for group in [Unknown, Notice, Skipped, Passing] {
             for result in self.in_group(group) {
                 if text.is_empty() {
-                    text.push_str("\n### Other checks\n\n| | Check | Severity | Result | Threshold |\n");
+                    text.push_str("\n### Other checks\n\n| | Check | Severity | Result | Fails if |\n");
                     text.push_str("|---|---|---|---|---|\n");
                 }
                 let (found, threshold) = (describe_result(result), &result.outcome.threshold);

@@ -109,7 +109,7 @@ fn describe_finding(report: &CheckReport, result: &CheckResult) -> String {
     }
     let mut lines = vec![format!("{}: {}", report.target, sanitize_text(&finding.summary))];
     if !finding.threshold.is_empty() {
-        lines.push(format!("Threshold: {}", finding.threshold));
+        lines.push(format!("Fails if: {}", finding.threshold));
     }
     let now = report.observation.as_ref().map_or(UtcTimestamp::UNIX_EPOCH, |seen| seen.stats.taken_at);
     lines.extend(result.evidence.iter().map(|row| format!("- {}", EvidenceWords::new(row, now).to_line())));

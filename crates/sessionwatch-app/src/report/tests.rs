@@ -118,7 +118,7 @@ fn hostile_text_cannot_break_a_format() {
     });
     let reports = [CheckReport { target: "a]]>'b".into(), ..report(vec![hostile]) }];
     let markdown = render_reports(&reports, ReportFormat::Markdown);
-    assert!(markdown.contains("3 rows \\| \"x\"\u{fffd}[31m. Threshold: > 0.\n"), "{markdown}");
+    assert!(markdown.contains("3 rows \\| \"x\"\u{fffd}[31m. Fails if > 0.\n"), "{markdown}");
     assert!(
         markdown
             .contains("\n| token abcdefgh… | user \\[a\\](http://x) (&lt;b>&amp;\"\\|{0}\u{fffd}) | has no"),

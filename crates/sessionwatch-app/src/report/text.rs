@@ -69,7 +69,7 @@ impl CheckReport {
         if let Some(cut) = truncation_note(finding.evidence_total, result.evidence.len()) {
             let _ = writeln!(text, "    {cut}");
         }
-        let _ = writeln!(text, "  Threshold: {}", finding.threshold);
+        let _ = writeln!(text, "  Fails if:  {}", finding.threshold);
         if !result.action.is_empty() {
             text.push_str(&wrap_text("  Action:    ", &sanitize_text(&result.action), columns));
         }
@@ -90,7 +90,7 @@ impl CheckReport {
 /// The checks that do not fail, as a table.
 fn render_table(groups: &[(ResultGroup, Vec<&CheckResult>)], columns: Option<u16>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["", "Check", "Severity", "Result", "Threshold"]);
+    table.load_style(presets::NOTHING).set_header(["", "Check", "Severity", "Result", "Fails if"]);
     for (group, results) in groups {
         for result in results {
             let (severity, threshold) = (result.severity.name(), &result.outcome.threshold);

@@ -9,7 +9,7 @@ use crate::{duration::from_days, plural::format_count, severity::Severity};
 /// The `expired-backlog` check.
 pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     id: "expired-backlog",
-    title: "Expired sessions pile up",
+    title: "Expired sessions piling up",
     impact: "Nobody is affected yet, but the table keeps growing and slows down, and old tokens remain stored.",
     summary: "Expired sessions that are still stored",
     severity: Severity::Medium,

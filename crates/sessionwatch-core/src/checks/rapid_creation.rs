@@ -9,7 +9,7 @@ use crate::{history::Comparison, plural::format_count, severity::Severity, stats
 /// The `rapid-creation` check.
 pub const RAPID_CREATION_CHECK: Check = Check {
     id: "rapid-creation",
-    title: "Users create sessions rapidly",
+    title: "Rapid session creation",
     impact: "Somebody may be trying out passwords, or a client logs in again and again.",
     summary: "Users who create many sessions in an hour",
     severity: Severity::Medium,

@@ -9,7 +9,7 @@ use crate::{plural::format_count, severity::Severity};
 /// The `reappeared-sessions` check.
 pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     id: "reappeared-sessions",
-    title: "Ended sessions came back",
+    title: "Ended sessions that came back",
     impact: "Users who logged out, or whose sessions were revoked, are logged in again.",
     summary: "Ended sessions that reappeared between two check runs of `serve`",
     severity: Severity::High,

@@ -10,7 +10,7 @@ use crate::{duration, plural::format_count, severity::Severity};
 /// The `session-lifetime` check.
 pub const SESSION_LIFETIME_CHECK: Check = Check {
     id: "session-lifetime",
-    title: "Sessions live too long",
+    title: "Sessions that live too long",
     impact: "A stolen token stays useful for as long as its session.",
     summary: "Sessions that expire too late, never, or at an unreadable time",
     severity: Severity::Medium,

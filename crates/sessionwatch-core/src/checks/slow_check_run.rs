@@ -13,7 +13,7 @@ use crate::{
 /// The `slow-check-run` check.
 pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     id: "slow-check-run",
-    title: "Check runs are slow",
+    title: "Slow check runs",
     impact: "Problems are found later, and the database does more work.",
     summary: "Check runs that take too long",
     severity: Severity::Low,

@@ -6,7 +6,7 @@ use crate::{plural::format_count, severity::Severity};
 /// The `token-reassigned` check.
 pub const TOKEN_REASSIGNED_CHECK: Check = Check {
     id: "token-reassigned",
-    title: "Token passed to another user",
+    title: "Tokens that changed users",
     impact: "The session of one user became the session of another.",
     summary: "Tokens whose user changed between two check runs of `serve`",
     severity: Severity::Critical,

@@ -268,7 +268,7 @@ mod tests {
         let missing = TableName { schema: Some("auht".into()), name: "login".into() };
         let error = named(&schema, missing).unwrap_err().to_string();
         assert!(
-            error.contains("schema `auht` does not exist, or the role cannot see it; did you mean `auth`?"),
+            error.contains("schema `auht` does not exist, or the role cannot see it (did you mean `auth`?)"),
             "{error}"
         );
         schema.tables[1].search_path_index = Some(0);
@@ -285,9 +285,9 @@ mod tests {
                 "logins",
                 "token",
                 Decoder::TimestampUtc,
-                "table `logins` does not exist, or the role cannot see it; did you mean `login`?",
+                "table `logins` does not exist, or the role cannot see it (did you mean `login`?)",
             ),
-            ("login", "tokn", Decoder::TimestampUtc, "no column `tokn`; did you mean `token`?"),
+            ("login", "tokn", Decoder::TimestampUtc, "no column `tokn` (did you mean `token`?)"),
             ("login", "secret", Decoder::TimestampUtc, "cannot read `login`.`secret`"),
             (
                 "login",

@@ -123,7 +123,7 @@ mod tests {
         let require = |schema: &str| role.require_schemas(&[schema.to_owned()]).unwrap_err().to_string();
         assert_eq!(
             require("publik"),
-            "schema `publik` does not exist; did you mean `public`? (schemas: `public`, `say`, `shy`)"
+            "schema `publik` does not exist (did you mean `public`?); schemas: `public`, `say`, `shy`"
         );
         assert_eq!(require("shy"), "permission denied for schema `shy`");
         assert!(role.require_schemas(&["$user".into(), "a,b".into()]).is_ok());

@@ -81,7 +81,7 @@ pub fn missing_schema_message(schema: &str, others: &[&str], may_be_hidden: bool
     let named: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
     let found = if named.is_empty() { "none".into() } else { named.join(", ") };
     let hidden = if may_be_hidden { ", or the role cannot see it" } else { "" };
-    format!("schema `{schema}` does not exist{hidden}{hint} (schemas: {found})")
+    format!("schema `{schema}` does not exist{hidden}{hint}; schemas: {found}")
 }
 
 #[cfg(test)]

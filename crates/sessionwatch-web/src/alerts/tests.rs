@@ -51,7 +51,7 @@ async fn alerts_are_sorted_by_what_has_to_be_done() {
     assert_eq!(page.select_text("p.lead"), "1 is acknowledged, 1 is silenced, 1 is pending.");
     assert_eq!(
         page.select_texts("section[aria-labelledby=acknowledged] .attn-title"),
-        ["Expired sessions pile up"]
+        ["Expired sessions piling up"]
     );
     assert_eq!(page.count_elements("section[aria-labelledby=silenced] .attn-title"), 1);
     page.assert_shows_hostile_text("section[aria-labelledby=unconfirmed] td.result");

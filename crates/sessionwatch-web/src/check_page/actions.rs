@@ -68,11 +68,11 @@ impl CheckView<'_> {
     fn render_plan_button(&self) -> Markup {
         let kind = plan_for_check(&self.alert.check).filter(|_| self.failing_since().is_some());
         let label = match kind {
-            Some("duplicates") => "Plan: revoke duplicates",
-            Some("expired") => "Plan: delete expired sessions",
-            Some("orphaned") => "Plan: delete orphaned sessions",
-            Some("excess") => "Plan: revoke excess sessions",
-            _ => "Plan the cleanup",
+            Some("duplicates") => "Review plan: revoke duplicates",
+            Some("expired") => "Review plan: delete expired sessions",
+            Some("orphaned") => "Review plan: delete orphaned sessions",
+            Some("excess") => "Review plan: revoke excess sessions",
+            _ => "Review plan",
         };
         html! {
             @if let Some(kind) = kind {
@@ -80,7 +80,7 @@ impl CheckView<'_> {
                     (render_csrf_field(&self.shell.user))
                     input type="hidden" name="target" value=(self.alert.target);
                     input type="hidden" name="kind" value=(kind);
-                    button.btn { (render_icon(Icon::BrushCleaning)) (label) }
+                    button.btn aria-label=(label) { (render_icon(Icon::BrushCleaning)) "Review plan" }
                 }
             }
         }

@@ -112,12 +112,12 @@ impl<'a> ResultStrip<'a> {
             return "No results yet".into();
         }
         let percent = self.total(|name| name == "passing").div_duration_f64(all) * 100.0;
-        // Rounded down: only a check that always passed reaches 100 %.
+        // Rounded down: only a check that always passed reaches 100%.
         let percent = (percent * 10.0).floor() / 10.0;
         if percent.fract() == 0.0 {
-            format!("Passing {percent:.0} % of the time")
+            format!("Passing {percent:.0}% of the time")
         } else {
-            format!("Passing {percent:.1} % of the time")
+            format!("Passing {percent:.1}% of the time")
         }
     }
 
@@ -157,9 +157,9 @@ mod tests {
 
         let short = [result(0, "failing"), (at(0) + SignedDuration::from_secs(1), "passing".into())];
         let strip = ResultStrip { period, results: &short };
-        assert_eq!(strip.share_text(), "Passing 99.9 % of the time");
+        assert_eq!(strip.share_text(), "Passing 99.9% of the time");
         assert!(strip.text_summary().ends_with("failing 1 time"));
-        assert_eq!(ResultStrip { period, results: &short[1..] }.share_text(), "Passing 100 % of the time");
+        assert_eq!(ResultStrip { period, results: &short[1..] }.share_text(), "Passing 100% of the time");
         assert_eq!(ResultStrip { period, results: &[] }.share_text(), "No results yet");
     }
 }

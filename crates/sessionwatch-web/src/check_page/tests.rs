@@ -122,7 +122,7 @@ async fn alert_actions_depend_on_the_role_and_the_state() {
         (dashboard.log_in_as(AccountRole::Viewer).await, dashboard.log_in_as(AccountRole::Responder).await);
     assert_eq!(viewer.get(CHECK).await.count_elements("main form"), 0);
     let page = responder.get(CHECK).await;
-    let buttons = ["Acknowledge", "Open incident…", "Plan: revoke duplicates", "Silence", "Resolve…"];
+    let buttons = ["Acknowledge", "Open incident…", "Review plan", "Silence", "Resolve…"];
     assert_eq!(page.select_texts("div.action-bar > form > button, div.action-bar > button"), buttons);
     assert_eq!(page.count_elements("form[action='/incidents']"), 1);
     assert_eq!(

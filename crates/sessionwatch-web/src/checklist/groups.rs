@@ -96,7 +96,7 @@ fn render_group(view: &ReportView<'_>, group: &ItemGroup<'_>) -> Markup {
 
 fn render_item(view: &ReportView<'_>, item: &Value) -> Markup {
     let text = |key: &str| item[key].as_str().map(sanitize_text).unwrap_or_default();
-    let (title, threshold) = (text("title"), text("threshold"));
+    let (title, requirement) = (text("title"), text("requirement"));
     let is_attestation = item["id"] == USER_REPORTS_ITEM;
     let link = render_action(view, item);
     // The page of an unknown check says what to do; the same advice on every row would hide the others.
@@ -114,7 +114,7 @@ fn render_item(view: &ReportView<'_>, item: &Value) -> Markup {
                 // An attestation begins with the name of an account, which is never capitalized.
                 @if is_attestation && reason.is_empty() { (evidence) }
                 @else { (capitalize_first(&describe_evidence(&reason, &evidence))) }
-                @if !threshold.is_empty() && !is_attestation { p.hint { "Threshold: " (threshold) } }
+                @if !requirement.is_empty() && !is_attestation { p.hint { "Passes if: " (requirement) } }
             }
             td.muted.wrap.up {
                 @for source in shorten_sources(&text("source")) { span.source { (source) } }
@@ -162,7 +162,7 @@ fn render_action(view: &ReportView<'_>, item: &Value) -> Markup {
                 button.btn.btn-s type="button" popovertarget="attest" { "Attest…" }
             }
         } @else if state == "failing" && cleanup {
-            a.link href={ "/cleanup?target=" (target) } { "Review cleanup" }
+            a.link href={ "/cleanup?target=" (target) } { "View cleanup" }
         } @else if state != "passing" {
             @if let Some(check) = check {
                 a.link href={ "/targets/" (target) "/checks/" (percent_encode(check)) } { "View check" }

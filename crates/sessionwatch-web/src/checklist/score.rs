@@ -32,11 +32,11 @@ pub(super) fn render_score(view: &ReportView<'_>) -> Markup {
     html! {
         section.card.score aria-label="Score" {
             div {
-                div.score-big { (calculate_percent(counts)) " %" small { " pass" } }
+                div.score-big { (calculate_percent(counts)) "%" small { " pass" } }
                 p.muted {
                     @match before {
                         Some(WeekScore { counts: Some(before), .. }) => {
-                            (calculate_percent(*before)) " % the week before"
+                            (calculate_percent(*before)) "% the week before"
                         }
                         Some(_) => "No check runs the week before",
                         None => "Items of the operator guide",
@@ -58,7 +58,7 @@ pub(super) fn render_score(view: &ReportView<'_>) -> Markup {
 
 /// Returns the passing items in percent.
 fn calculate_percent(counts: ItemCounts) -> usize {
-    // Rounded down: 100 % must mean all.
+    // Rounded down: 100% must mean all.
     counts.passing * 100 / counts.total().max(1)
 }
 

@@ -123,7 +123,7 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     page.assert_shows_hostile_text("section[aria-labelledby=plans] td");
     let page = viewer.get("/plans/p1").await;
     assert_eq!(page.select_text("main h1"), "Delete 3 orphaned sessions");
-    let lead = "Deletes 3 of 1,000 sessions (0.3 %). 1 active session ends, of users who no longer exist.";
+    let lead = "Deletes 3 of 1,000 sessions (0.3%). 1 active session ends, of users who no longer exist.";
     assert_eq!(page.select_text("p.lead"), lead);
     assert_eq!(page.select_texts(".stat-value"), ["3", "1", "2", "0"]);
     assert!(page.select_text(".meta").contains("Session (Auth.js)"));
@@ -231,10 +231,10 @@ async fn a_plan_above_a_safety_limit_asks_for_the_target_name() {
     assert_eq!(page.count_elements("form[action='/plans/p1/apply'] input[name=confirm][required]"), 1);
     assert!(page.select_text("form[action='/plans/p1/apply'] label").contains("(app)"));
     assert_eq!(page.select_attributes("main .btn-primary", "popovertarget"), ["apply"]);
-    assert_eq!(page.select_text(".callout-warn b"), "This plan ends 89 % of the active sessions");
+    assert_eq!(page.select_text(".callout-warn b"), "This plan ends 89% of the active sessions");
     assert!(page.select_text(".code pre").ends_with("--confirm app"));
     for (typed, reason) in [
-        ("", "This plan ends 89 % of the active sessions"),
+        ("", "This plan ends 89% of the active sessions"),
         ("another", "“another” is not the name of the target"),
     ] {
         let refused = responder.post("/plans/p1/apply", &[("confirm", typed)]).await;

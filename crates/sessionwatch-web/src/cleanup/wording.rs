@@ -183,10 +183,10 @@ pub(super) fn describe_filter(filter: &RowFilter) -> Vec<String> {
 pub(super) fn format_share(part: u64, all: u64) -> String {
     let percent = part as f64 * 100.0 / all.max(part).max(1) as f64;
     match percent {
-        _ if part > 0 && percent < 0.1 => "under 0.1 %".to_owned(),
-        _ if part < all && percent > 99.9 => "over 99.9 %".to_owned(),
-        _ if percent.fract() < 0.05 || percent >= 99.95 => format!("{percent:.0} %"),
-        _ => format!("{percent:.1} %"),
+        _ if part > 0 && percent < 0.1 => "under 0.1%".to_owned(),
+        _ if part < all && percent > 99.9 => "over 99.9%".to_owned(),
+        _ if percent.fract() < 0.05 || percent >= 99.95 => format!("{percent:.0}%"),
+        _ => format!("{percent:.1}%"),
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     fn shares_are_never_rounded_to_none_or_all() {
         let shown = [(160, 4_105), (1, 4_000), (3_999, 4_000), (4, 4), (1, 4), (0, 0), (0, 9)];
         let shown = shown.map(|(part, all)| format_share(part, all));
-        assert_eq!(shown, ["3.9 %", "under 0.1 %", "over 99.9 %", "100 %", "25 %", "0 %", "0 %"]);
+        assert_eq!(shown, ["3.9%", "under 0.1%", "over 99.9%", "100%", "25%", "0%", "0%"]);
     }
 
     #[test]

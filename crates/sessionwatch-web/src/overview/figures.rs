@@ -154,7 +154,7 @@ impl Figure {
             format!("Same as last {day}")
         } else {
             let sign = if percent < 0.0 { "−" } else { "+" };
-            format!("{sign}{:.1} % vs. last {day}", percent.abs())
+            format!("{sign}{:.1}% vs. last {day}", percent.abs())
         })
     }
 }

@@ -16,12 +16,8 @@ use crate::{
     shell::Shell,
 };
 
-const CHECK_COLUMNS: [Column<'_>; 4] = [
-    Column::text("Check"),
-    Column::fill("Fails on"),
-    Column::text("Threshold from"),
-    Column::text("Severity"),
-];
+const CHECK_COLUMNS: [Column<'_>; 4] =
+    [Column::text("Check"), Column::fill("Fails on"), Column::text("Set in"), Column::text("Severity")];
 const TARGET_COLUMNS: [Column<'_>; 6] = [
     Column::text("Target"),
     Column::text("State"),

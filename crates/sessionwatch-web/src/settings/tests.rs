@@ -116,7 +116,7 @@ async fn checks_and_targets_show_what_is_in_effect() {
     for expected in [
         "Orphaned sessions orphaned-sessions More than 3 orphaned sessions Configuration High",
         "Duplicate session tokens duplicate-tokens Any duplicate token Default Critical",
-        "Check runs are slow slow-check-run Over 100 ms for every 10,000 sessions Default Off",
+        "Slow check runs slow-check-run Over 100 ms for every 10,000 sessions Default Off",
     ] {
         assert!(rows.contains(&compact(expected)), "{expected}: {rows:?}");
     }

@@ -128,7 +128,7 @@ fn render_target(config: &Config, target: &Target, detected: &DetectedLayout) ->
     for schedule in targets::describe_schedules(config, target) {
         let _ = writeln!(text, "  {}", sanitize_text(&schedule));
     }
-    text.push_str("\nChecks, with severity and thresholds:\n");
+    text.push_str("\nChecks, with severity and what fails:\n");
     let thresholds = serde_json::to_value(&config.checks.thresholds).unwrap_or_default();
     for check in TABLE_CHECKS.iter().filter(|check| config.checks.is_enabled(check.id)) {
         let severity = config.checks.table_check_severity(check).name();

@@ -29,7 +29,7 @@ pub(super) struct InitArgs {
     force: bool,
     /// Create a private key for the archive in FILE, and add its public key
     #[arg(long, value_name = "FILE")]
-    archive_key: Option<PathBuf>,
+    archive_identity: Option<PathBuf>,
     /// Configuration file to write, or - for stdout
     #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
     output: PathBuf,
@@ -65,7 +65,7 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
     // The description goes to stderr: stdout may hold the file.
     let _ = sessionwatch_app::output::masked_stderr().write_all(render_detection(&detected).as_bytes());
-    if let Some(key) = &args.archive_key {
+    if let Some(key) = &args.archive_identity {
         text = initial_config::config_with_recipient(&text, &load_or_create_key(key)?);
     }
     if to_stdout {

@@ -92,7 +92,7 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
         run_checks_now(&scene);
         browser.shows("need attention").await;
-        browser.shows("Application reports duplicate tokens").await;
+        browser.shows("Duplicate tokens reported by the application").await;
 
         // A user acknowledges the alert.
         browser.goto("/targets/app/checks/log-duplicate-token").await;

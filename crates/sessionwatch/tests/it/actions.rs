@@ -98,7 +98,7 @@ fn refusals_are_reported_once_and_change_nothing() {
     );
     says(&["apply", "p-0"], 2, &["plan `p-0` not found"]);
     let id = planned(&place, &["revoke", "all"]);
-    says(&["apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
+    says(&["apply", &id], 2, &["100% of the active sessions", "--confirm 'app'"]);
     says(&["apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
     let key = place.folder.path().join("sessionwatch-archive.key");
     assert!(!key.exists(), "a refused plan creates no key");
@@ -245,7 +245,7 @@ fn init_creates_a_key_when_asked_and_writes_its_recipient() {
         "{}",
         said.stderr
     );
-    let asked = ["init", "app.db", "--force", "--archive-key", "sessionwatch-archive.key"];
+    let asked = ["init", "app.db", "--force", "--archive-identity", "sessionwatch-archive.key"];
     let said = run_program_in(folder.path(), &[], &asked);
     assert!(said.exit_code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
     let key = folder.path().join("sessionwatch-archive.key");

@@ -63,7 +63,7 @@ fn the_report_opens_with_the_headline_and_every_finding_has_its_fix() {
         "\n  Fix:       sessionwatch cleanup orphaned main\n",
         "\n    10 of 14 shown\n",
         " Result ",
-        " Threshold\n",
+        " Fails if\n",
         "\nNotes:\n",
     ] {
         assert!(text.contains(part), "`{part}` is missing: {text}");

@@ -139,7 +139,7 @@ fn singular_is_used_for_one() {
     assert!(said.contains("\nChecked 1 session in "), "{said}");
     assert!(said.contains(": 1 session expires later than allowed\n"), "{said}");
     let planned = run_program_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
-    assert!(planned.contains("delete 1 of 1 row (100.0 %), 1 of 1 active session (100.0 %)"), "{planned}");
+    assert!(planned.contains("delete 1 of 1 row (100.0%), 1 of 1 active session (100.0%)"), "{planned}");
 }
 
 #[test]
@@ -475,11 +475,11 @@ fn pages_list_the_worst_first_and_write_times_in_one_format() {
     let page = |path: &str| login.get(&watch.address, path).body;
     testkit::wait_until("both checks fail", || {
         let page = page("/alerts");
-        page.contains("Expired sessions pile up") && page.contains("Orphaned sessions")
+        page.contains("Expired sessions piling up") && page.contains("Orphaned sessions")
     });
     let alerts = page("/alerts");
     let place = |title: &str| alerts.find(&format!(">{title}<")).unwrap();
-    assert!(place("Orphaned sessions") < place("Expired sessions pile up"), "{alerts}");
+    assert!(place("Orphaned sessions") < place("Expired sessions piling up"), "{alerts}");
     let check = page("/targets/app/checks/orphaned-sessions");
     assert!(check.contains("10 of 15 shown") && check.contains("2027-01-01 00:00:00 UTC"), "{check}");
     assert!(!check.contains(">2027-01-01T"), "{check}");

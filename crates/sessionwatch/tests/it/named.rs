@@ -42,8 +42,8 @@ fn a_missing_named_schema_is_an_error_that_lists_existing_ones() {
                 let said = testkit::run_program(&[command, &[&url]].concat());
                 assert_eq!(said.exit_code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
                 for part in [
-                    "schema `stagin` does not exist; did you mean `staging`?",
-                    "(schemas: `empty`, `public`, `staging`)",
+                    "schema `stagin` does not exist (did you mean `staging`?)",
+                    "schemas: `empty`, `public`, `staging`",
                     "hint: correct the schema in the address",
                 ] {
                     assert!(said.stderr.contains(part), "{command:?} {parameter}: {}", said.stderr);
@@ -154,21 +154,21 @@ fn a_missing_table_or_column_of_a_mapping_is_an_error() {
         says(
             url,
             &[("sessions", "sesions")],
-            "table `sesions` does not exist, or the role cannot see it; did you mean `sessions`?",
+            "table `sesions` does not exist, or the role cannot see it (did you mean `sessions`?)",
         );
-        says(url, &[("token", "sessionTokn")], "no column `sessionTokn`; did you mean `sessionToken`?");
-        says(url, &[("user", "usrId")], "no column `usrId`; did you mean `userId`?");
+        says(url, &[("token", "sessionTokn")], "no column `sessionTokn` (did you mean `sessionToken`?)");
+        says(url, &[("user", "usrId")], "no column `usrId` (did you mean `userId`?)");
         says(
             url,
             &[("users", "usrs")],
-            "table `usrs` does not exist, or the role cannot see it; did you mean `users`?",
+            "table `usrs` does not exist, or the role cannot see it (did you mean `users`?)",
         );
         says(url, &[("users_key", "idd")], "no column `idd`");
     }
     says(
         &url,
         &[("sessions", "stagin.sessions")],
-        "`stagin` does not exist, or the role cannot see it; did you mean `staging`?",
+        "`stagin` does not exist, or the role cannot see it (did you mean `staging`?)",
     );
     says(&url, &[("sessions", "staging.sesions")], "table `sesions` in schema `staging` does not exist");
     says(&url, &[("sessions", "logins")], "qualify the name with one of `backup`, `staging`");

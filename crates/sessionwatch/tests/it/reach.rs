@@ -240,7 +240,7 @@ fn many_small_plans_count_together_against_the_safety_limit() {
         for outcome in &outcomes[10..] {
             let error = outcome.as_ref().unwrap_err().to_string();
             assert!(
-                error.contains("22 % of the active sessions, together with 10 other plans of the last hour"),
+                error.contains("22% of the active sessions, together with 10 other plans of the last hour"),
                 "{error}"
             );
             assert_eq!(error.contains("a second person must approve"), require_approval, "{error}");
@@ -254,7 +254,7 @@ fn many_small_plans_count_together_against_the_safety_limit() {
             .runtime
             .block_on(restore::create_restore_plan(desk.context("ada"), &plans[0], None))
             .unwrap();
-        assert!(restored.exceeded_limits(desk.context("ada").safety_limit()).is_none());
+        assert!(restored.confirmation_reasons(desk.context("ada").safety_limit()).is_none());
         let (identity, control) = (&desk.identity, JobControl::default());
         let work = crate::execute::restore(
             desk.context("ada"),

@@ -55,7 +55,7 @@ impl TextEncoding {
     }
 }
 
-/// Returns `true` if at least 80 % of the bytes at index `odd` of each pair are NUL, and none of the others.
+/// Returns `true` if at least 80% of the bytes at index `odd` of each pair are NUL, and none of the others.
 fn has_alternating_nuls(bytes: &[u8], odd: usize) -> bool {
     let nul = |at: usize| bytes.chunks_exact(2).filter(|pair| pair[at] == 0).count();
     bytes.len() >= 4 && nul(1 - odd) == 0 && nul(odd) * 5 >= (bytes.len() / 2) * 4

@@ -77,8 +77,8 @@ fn a_missing_schema_is_reported_with_a_similar_one() {
     assert!(
         message.contains("`publc`")
             && message.contains("`public`")
-            && message.contains("(schemas: `auth`, `public`)"),
+            && message.contains("; schemas: `auth`, `public`"),
         "{message}"
     );
-    assert!(missing_schema_message("x", &[], false).ends_with("(schemas: none)"));
+    assert!(missing_schema_message("x", &[], false).ends_with("; schemas: none"));
 }

@@ -57,8 +57,8 @@ async fn a_sum_is_unknown_if_the_figure_of_one_target_is() {
 #[tokio::test]
 async fn a_change_is_measured_against_the_same_hour_a_week_ago() {
     for (before, shown) in [
-        (Some(100.0), "+50.0 % vs. last"),
-        (Some(300.0), "−50.0 % vs. last"),
+        (Some(100.0), "+50.0% vs. last"),
+        (Some(300.0), "−50.0% vs. last"),
         (Some(150.0), "Same as last"),
         (Some(150.04), "Same as last"),
         // From nothing, no change can be stated.

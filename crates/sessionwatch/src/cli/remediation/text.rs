@@ -38,7 +38,7 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
     } else {
         writeln!(
             text,
-            "{} {rows} of {} ({:.1} %), {active} of {} ({:.1} %).",
+            "{} {rows} of {} ({:.1}%), {active} of {} ({:.1}%).",
             apply::revoke_verb(&summary.revoke),
             format_count(summary.all_rows, "row", "rows"),
             percentage_of(rows, summary.all_rows),
@@ -59,7 +59,7 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
     for line in &summary.sample {
         let _ = writeln!(text, "  {}", render_row(line));
     }
-    let limit = plan.exceeded_limits(config.actions.safety_limit());
+    let limit = plan.confirmation_reasons(config.actions.safety_limit());
     if limit.is_some() || !summary.notes.is_empty() {
         text.push_str("\nNotes:\n");
     }

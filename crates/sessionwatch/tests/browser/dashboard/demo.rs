@@ -29,7 +29,7 @@ fn a_leak_of_the_demo_is_seen_contained_and_a_mistake_is_restored() {
         browser.picture("film-1").await;
 
         // The open page shows the leak that the logs and then the table reveal.
-        browser.shows("Application reports duplicate tokens").await;
+        browser.shows("Duplicate tokens reported by the application").await;
         browser.shows("Duplicate session tokens").await;
         browser.picture("film-2").await;
         browser.goto("/targets/shop/checks/duplicate-tokens").await;

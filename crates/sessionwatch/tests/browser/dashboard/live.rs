@@ -54,7 +54,7 @@ fn two_users_who_acknowledge_an_alert_at_once_both_see_the_winner() {
         );
         for (browser, name) in [(&ada, "ada"), (&rob, "rob")] {
             browser.log_in(name, ACCOUNT_PASSWORD).await;
-            browser.shows("Application reports duplicate tokens").await;
+            browser.shows("Duplicate tokens reported by the application").await;
             browser.goto("/targets/app/checks/log-duplicate-token").await;
             browser.shows("No owner").await;
         }

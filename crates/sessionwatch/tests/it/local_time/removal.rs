@@ -106,7 +106,7 @@ fn removing_most_of_a_table_needs_a_confirmation() {
     for (expired, active, part) in [
         (5, 35, None),
         (2, 1, None),
-        (3, 2, Some("affects 60 % of the rows in the table")),
+        (3, 2, Some("affects 60% of the rows in the table")),
         (90, 0, Some("in which no session seems active")),
         (5, 0, Some("in which no session seems active")),
     ] {
@@ -211,7 +211,7 @@ fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
             to: UtcTimestamp::MAX,
             target: None,
             check: None,
-            text: Some("affects 62 % of the rows".into()),
+            text: Some("affects 62% of the rows".into()),
             alerts_only: false,
             before_id: None,
             limit: 10,
