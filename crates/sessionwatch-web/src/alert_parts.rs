@@ -11,11 +11,13 @@ pub(super) fn check_path(target: &str, check: &str) -> String {
     format!("/targets/{}/checks/{}", percent_encode(target), percent_encode(check))
 }
 
-/// Returns the state of a check in one word.
+/// Returns the state of a check in one word. One that cannot be decided here, such as for want of a baseline, is
+/// skipped.
 pub(super) fn check_state(alert: &AlertRecord) -> &str {
     match (&alert.alert.state, alert.verdict.as_deref()) {
         (AlertState::Firing { .. }, _) if alert.acknowledged_by.is_some() => "acknowledged",
         // An alert keeps firing while its check is unknown, but the state must not claim a current failure.
+        (AlertState::Resolved, Some("unknown")) if alert.unknown_reason.is_none() => "skipped",
         (_, Some("unknown")) => "unknown",
         (AlertState::Firing { .. }, _) => "failing",
         (AlertState::Pending { .. }, _) => "pending",

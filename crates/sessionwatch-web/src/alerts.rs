@@ -36,6 +36,7 @@ use super::{
     alert_parts::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     filter_fields::parse_days,
+    firing_alerts::FiringAlerts,
     format::{capitalize_first, percent_encode, render_relative_time, render_sentence},
     overview::AttentionList,
     params::PageQuery,
@@ -65,11 +66,7 @@ pub(super) struct AlertHistoryQuery {
 /// The alerts by what has to be done about them, the most severe first in each list.
 #[derive(Clone, Debug, Default)]
 struct SortedAlerts<'a> {
-    /// Firing, and nobody has acknowledged them.
-    open: Vec<&'a AlertRecord>,
-    acknowledged: Vec<&'a AlertRecord>,
-    /// Firing, but nobody is notified.
-    silenced: Vec<&'a AlertRecord>,
+    firing: FiringAlerts<'a>,
     pending: Vec<&'a AlertRecord>,
     /// Not firing, but the last result is unknown.
     unknown: Vec<&'a AlertRecord>,
@@ -91,7 +88,7 @@ pub(super) async fn show_alerts(
     let sorted = SortedAlerts::new(&all, &silences);
     let body = html! {
         (sorted.render_header(&shell.status.targets))
-        (sorted.render_lists(&shell))
+        (sorted.render_lists(&shell, &silences))
         (sorted.render_unconfirmed(shell.now))
         (render_silences(&shell, &silences))
         (render_recently_resolved(&latest, shell.now))
@@ -123,17 +120,12 @@ async fn search_notifications(
 
 impl<'a> SortedAlerts<'a> {
     fn new(all: &'a [AlertRecord], silences: &[SilenceRecord]) -> Self {
-        let is_silenced = |alert: &AlertRecord| {
-            silences
-                .iter()
-                .any(|silence| silence.subject.is_none() && silence.covers(&alert.target, &alert.check))
-        };
-        let mut sorted = Self::default();
+        let is_firing = |alert: &&AlertRecord| matches!(alert.alert.state, AlertState::Firing { .. });
+        let firing = FiringAlerts::sort(all.iter().filter(is_firing), silences);
+        let mut sorted = Self { firing, ..Self::default() };
         for alert in all {
             let list = match alert.alert.state {
-                AlertState::Firing { .. } if alert.acknowledged_by.is_some() => &mut sorted.acknowledged,
-                AlertState::Firing { .. } if is_silenced(alert) => &mut sorted.silenced,
-                AlertState::Firing { .. } => &mut sorted.open,
+                AlertState::Firing { .. } => continue,
                 AlertState::Pending { .. } => &mut sorted.pending,
                 AlertState::Resolved if alert.unknown_reason.is_some() => &mut sorted.unknown,
                 AlertState::Resolved => continue,
@@ -145,15 +137,16 @@ impl<'a> SortedAlerts<'a> {
 
     /// Renders how many alerts need a person, and whether anything is unknown.
     fn render_header(&self, targets: &[TargetSummary]) -> Markup {
+        let firing = &self.firing;
         let count = |alerts: &[&AlertRecord]| alerts.len() as u64;
-        let headline = match (count(&self.open), count(&self.acknowledged), count(&self.silenced)) {
+        let headline = match (count(&firing.open), count(&firing.acknowledged), count(&firing.silenced)) {
             (0, 0, 0) => "No alert is firing".to_owned(),
             (0, _, _) => "No alert needs attention".to_owned(),
             (open, _, _) => format!("{} attention", format_count(open, "alert needs", "alerts need")),
         };
         let parts = [
-            (count(&self.acknowledged), "is acknowledged", "are acknowledged"),
-            (count(&self.silenced), "is silenced", "are silenced"),
+            (count(&firing.acknowledged), "is acknowledged", "are acknowledged"),
+            (count(&firing.silenced), "is silenced", "are silenced"),
             (count(&self.pending), "is pending", "are pending"),
             (count(&self.unknown), "check is unknown", "checks are unknown"),
         ];
@@ -186,13 +179,17 @@ impl<'a> SortedAlerts<'a> {
     }
 
     /// Renders the firing alerts in up to three lists.
-    fn render_lists(&self, shell: &Shell) -> Markup {
+    fn render_lists(&self, shell: &Shell, silences: &[SilenceRecord]) -> Markup {
         let list = |alerts: &[&AlertRecord], has_primary: bool| {
-            AttentionList { shell, firing: alerts, back: PAGE_PATH, has_primary }.render()
+            AttentionList { shell, firing: alerts, silences, back: PAGE_PATH, has_primary }.render()
         };
+        let handled = [
+            ("acknowledged", "Acknowledged", &self.firing.acknowledged),
+            ("silenced", "Silenced", &self.firing.silenced),
+        ];
         html! {
-            (list(&self.open, true))
-            @for (id, title, alerts) in [("acknowledged", "Acknowledged", &self.acknowledged), ("silenced", "Silenced", &self.silenced)] {
+            (list(&self.firing.open, true))
+            @for (id, title, alerts) in handled {
                 @if !alerts.is_empty() {
                     section.section aria-labelledby=(id) {
                         h2.h2 id=(id) { (title) }
@@ -200,7 +197,7 @@ impl<'a> SortedAlerts<'a> {
                     }
                 }
             }
-            @if self.open.len() + self.acknowledged.len() + self.silenced.len() == 0 {
+            @if self.firing.all().is_empty() {
                 section.card aria-label="Firing alerts" { (EmptyState {
                     icon: Icon::ShieldCheck,
                     title: "Nothing is firing",

@@ -22,6 +22,7 @@ mod csrf;
 mod device;
 mod doctor_page;
 mod filter_fields;
+mod firing_alerts;
 mod format;
 mod identity;
 mod incidents;

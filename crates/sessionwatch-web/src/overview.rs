@@ -13,6 +13,7 @@ use sessionwatch_app::{
     app::{
         AppState,
         alerts::AlertRecord,
+        silences::SilenceRecord,
         targets::{self, Overview, TargetStatus},
     },
     config::Target,
@@ -31,6 +32,7 @@ use super::{
     chart::{Chart, ChartLimit, ChartSeries},
     chart_range::ChartRange,
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
+    firing_alerts::FiringAlerts,
     format::{format_amount, percent_encode, render_relative_time},
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
@@ -66,10 +68,10 @@ pub(super) async fn show_overview(
         .collect();
     let firing: Vec<&AlertRecord> = rows.iter().flat_map(|row| row.status.firing_alerts()).collect();
     let body = html! {
-        (render_headline(&rows, &firing))
+        (render_headline(&rows, &overview.silences))
         @if rows.is_empty() { (render_no_targets()) }
         @else {
-            (AttentionList { shell: &shell, firing: &firing, back: "/", has_primary: true }.render())
+            (AttentionList { shell: &shell, firing: &firing, silences: &overview.silences, back: "/", has_primary: true }.render())
             @for row in &rows { (render_unknown_callout(&row.target.name, row.status)) }
             (render_figures(&rows, &overview, &firing))
             div.cols.cols-even {
@@ -89,9 +91,9 @@ pub(super) async fn show_overview(
 }
 
 /// Renders the state of all targets in one sentence, and the details in a second one.
-fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
-    let open = firing.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
-    let acknowledged = firing.len() as u64 - open;
+fn render_headline(rows: &[TargetRow<'_>], silences: &[SilenceRecord]) -> Markup {
+    let firing = FiringAlerts::sort(rows.iter().flat_map(|row| row.status.firing_alerts()), silences);
+    let open = firing.open.len() as u64;
     let with_state = |state: &str| -> Vec<&str> {
         let some = rows.iter().filter(|row| row.status.state() == state);
         some.map(|row| row.target.name.as_str()).collect()
@@ -110,39 +112,38 @@ fn render_headline(rows: &[TargetRow<'_>], firing: &[&AlertRecord]) -> Markup {
         describe_unknown_targets(&unknown)
     } else if !pending.is_empty() {
         format!("{} may have a problem", targets(&pending))
-    } else if acknowledged > 0 {
-        format!("{}, acknowledged", format_count(acknowledged, "problem", "problems"))
+    } else if let Some(handled) = firing.describe_handled(("problem", "problems")) {
+        handled
     } else if let [row] = rows {
         format!("{} is healthy", row.target.name)
     } else {
         format!("All {} are healthy", targets_text(rows.len() as u64))
     };
     let lead = html! {
-        @if open > 0 && rows.len() > 1 { (render_problem_targets(rows)) " " }
-        @if open > 0 && acknowledged > 0 {
-            (format_count(acknowledged, "more alert is", "more alerts are")) " acknowledged. "
+        @if open > 0 && rows.len() > 1 { (render_problem_targets(rows, silences)) " " }
+        @if let Some(handled) = firing.describe_handled(("more problem", "more problems")).filter(|_| open > 0) {
+            (handled) ". "
         }
         @if open > 0 && !unknown.is_empty() { (describe_unknown_targets(&unknown)) ". " }
         @if !rows.is_empty() && open == 0 && unknown.is_empty() {
             @if !pending.is_empty() {
                 "A check failed for the first time. "
                 "It is confirmed by the next runs before anybody is notified."
-            } @else if acknowledged == 0 { "No check fails." }
+            } @else if firing.all().is_empty() { "No check fails." }
         }
     };
     PageHeader { headline: &headline, lead, ..PageHeader::default() }.render()
 }
 
 /// Renders which targets have problems, and which are healthy.
-fn render_problem_targets(rows: &[TargetRow<'_>]) -> Markup {
+fn render_problem_targets(rows: &[TargetRow<'_>], silences: &[SilenceRecord]) -> Markup {
     let healthy: Vec<&str> = rows
         .iter()
         .filter(|row| row.status.state() == "passing")
         .map(|row| row.target.name.as_str())
         .collect();
     let with_problems = rows.iter().filter_map(|row| {
-        let alerts = row.status.firing_alerts();
-        let open = alerts.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
+        let open = FiringAlerts::sort(row.status.firing_alerts(), silences).open.len() as u64;
         (open > 0).then(|| format!("{} has {}", row.target.name, format_count(open, "problem", "problems")))
     });
     let with_problems: Vec<String> = with_problems.collect();

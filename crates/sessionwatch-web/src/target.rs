@@ -21,8 +21,10 @@ use sessionwatch_core::plural::format_count;
 
 use super::{
     PageResult,
+    alert_parts::check_state,
     chart_range::ChartRange,
     components::{Icon, PageHeader, render_icon, render_state_pill},
+    firing_alerts::FiringAlerts,
     format::{percent_encode, render_relative_time, sanitize_text},
     overview::{AttentionList, TargetRow, render_activity, render_figures},
     params::{PagePath, PageQuery},
@@ -70,7 +72,14 @@ pub(super) async fn show_target(
     let firing = status.firing_alerts();
     let body = html! {
         (view.render_header())
-        (AttentionList { shell: &shell, firing: &firing, back: &view.path(), has_primary: true }.render())
+        (AttentionList {
+            shell: &shell,
+            firing: &firing,
+            silences: &overview.silences,
+            back: &view.path(),
+            has_primary: true,
+        }
+        .render())
         (render_unknown_callout(&target.name, status))
         (render_figures(&[view.row], &overview, &firing))
         (view.render_checks())
@@ -102,7 +111,7 @@ impl TargetView<'_> {
     fn render_header(&self) -> Markup {
         let status = self.row.status;
         let path = self.path();
-        let headline = self.headline(&status.firing_alerts());
+        let headline = self.headline();
         let meta = html! {
             @if let Some(table) = status.report_text("table") {
                 span { (render_icon(Icon::Database)) code { (sanitize_text(table)) } }
@@ -132,16 +141,17 @@ impl TargetView<'_> {
     }
 
     /// Returns the state in one sentence.
-    fn headline(&self, firing: &[&AlertRecord]) -> String {
+    fn headline(&self) -> String {
         let name = &self.target().name;
-        let open = firing.iter().filter(|alert| alert.acknowledged_by.is_none()).count() as u64;
+        let firing = FiringAlerts::sort(self.row.status.firing_alerts(), &self.overview.silences);
+        let open = firing.open.len() as u64;
+        let on_target = (format!("problem on {name}"), format!("problems on {name}"));
         match self.row.status.state() {
-            "failing" => {
+            "failing" if open > 0 => {
                 format!("{} attention on {name}", format_count(open, "problem needs", "problems need"))
             }
-            "acknowledged" => {
-                let count = format_count(firing.len() as u64, "problem", "problems");
-                format!("{count} on {name}, acknowledged")
+            "failing" | "acknowledged" => {
+                firing.describe_handled((&on_target.0, &on_target.1)).unwrap_or_default()
             }
             "unknown" if self.row.status.report.is_none() => format!("{name} has not been checked yet"),
             "unknown" => format!("The state of {name} is unknown"),
@@ -152,14 +162,17 @@ impl TargetView<'_> {
 
     fn lead(&self) -> Markup {
         let alerts = &self.row.status.alerts;
-        let count = |verdict: &str| {
-            alerts.iter().filter(|alert| alert.verdict.as_deref() == Some(verdict)).count() as u64
+        let count = |is_counted: fn(&AlertRecord) -> bool| {
+            alerts.iter().filter(|alert| is_counted(alert)).count() as u64
         };
-        let unknown = count("unknown");
+        let passing = count(|alert| alert.verdict.as_deref() == Some("passing"));
+        let unknown = count(|alert| alert.unknown_reason.is_some());
+        let skipped = count(|alert| check_state(alert) == "skipped");
         html! {
             @if !alerts.is_empty() {
-                (count("passing")) " of " (format_count(alerts.len() as u64, "check passes", "checks pass")) "."
+                (passing) " of " (format_count(alerts.len() as u64 - skipped, "check passes", "checks pass")) "."
                 @if unknown > 0 { " The result of " (format_count(unknown, "check is", "checks is")) " unknown." }
+                @if skipped > 0 { " " (format_count(skipped, "check is", "checks are")) " skipped." }
             }
         }
     }

@@ -198,6 +198,8 @@ pub struct Overview {
     pub week_ago: Vec<Option<Sample>>,
     /// The latest events of all targets, the latest first.
     pub activity: Vec<EventRecord>,
+    /// Active silences.
+    pub silences: Vec<SilenceRecord>,
 }
 
 /// Loads the overview, with the samples of a period for its chart.
@@ -256,6 +258,7 @@ async fn load_overview_of(
                 .map(|samples| samples.into_iter().rev().find(|sample| !sample.gauges.is_empty()))
                 .collect(),
             activity,
+            silences: silences::list_active_silences(db, now)?,
         })
     })
     .await

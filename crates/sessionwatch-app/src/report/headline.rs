@@ -97,6 +97,10 @@ impl CheckReport {
         } else {
             format!("passing: {checks} on {target}")
         };
+        let skipped = count_of(self.in_group(ResultGroup::Skipped).len());
+        if skipped > 0 {
+            line.push_str(&format!(", {} skipped", format_number(skipped)));
+        }
         // An empty table passes, but a reader who expected sessions must see that at once.
         if seen.stats.sessions == 0 {
             line.push_str(" (the session table is empty)");

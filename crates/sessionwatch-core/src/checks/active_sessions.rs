@@ -1,6 +1,6 @@
 //! `active-sessions`: the number of active sessions is outside the configured baseline.
 
-use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, baseline::missing_baseline_reason};
 use crate::{plural::format_count, severity::Severity};
 
 /// The `active-sessions` check.
@@ -22,10 +22,10 @@ pub const ACTIVE_SESSIONS_CHECK: Check = Check {
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (active, usual) = (input.stats.active, input.thresholds.active_sessions);
-    let threshold = match usual {
-        Baseline { min: None, max: None } => "no baseline".to_owned(),
-        usual => usual.threshold_text(),
-    };
+    if usual.is_unset() {
+        return CheckOutcome::skipped(String::new(), &missing_baseline_reason(ACTIVE_SESSIONS_CHECK.id));
+    }
+    let threshold = usual.threshold_text();
     let count = format_count(active, "active session", "active sessions");
     let summary = format!("{count} (baseline: {usual})");
     CheckOutcome::from_count(
@@ -39,7 +39,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{CheckVerdict, samples::CheckSample};
+    use crate::checks::{Baseline, CheckVerdict, samples::CheckSample};
 
     fn sample(usual: Baseline, active: u64) -> CheckSample {
         let mut sample = CheckSample::with_stats(|stats| stats.active = active);
@@ -60,10 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn every_count_passes_without_a_baseline() {
+    fn is_skipped_without_a_baseline() {
         for active in [0, 1, 1_000_000] {
             let outcome = evaluate_check(sample(Baseline::default(), active).input());
-            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (CheckVerdict::Passing, "no baseline"));
+            let reason = "no baseline: set `min` and `max` in [checks.active-sessions]";
+            assert_eq!(outcome.verdict, CheckVerdict::Unknown(reason.into()));
+            assert!(outcome.is_informational);
         }
     }
 }

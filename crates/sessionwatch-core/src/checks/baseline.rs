@@ -16,6 +16,12 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// Returns whether no limit is configured, so that no number is unusual.
+    #[must_use]
+    pub const fn is_unset(self) -> bool {
+        self.min.is_none() && self.max.is_none()
+    }
+
     /// Returns whether a number is below the minimum.
     #[must_use]
     pub fn is_below_min(self, number: u64) -> bool {
@@ -34,6 +40,11 @@ impl Baseline {
         let above = self.max.map(|max| format!("> {max}"));
         below.into_iter().chain(above).collect::<Vec<_>>().join(" or ")
     }
+}
+
+/// Returns why a check without a baseline is not decided.
+pub(super) fn missing_baseline_reason(check: &str) -> String {
+    format!("no baseline: set `min` and `max` in [checks.{check}]")
 }
 
 impl std::fmt::Display for Baseline {

@@ -1,6 +1,9 @@
 //! `creation-rate`: the number of sessions created per hour is outside the configured baseline.
 
-use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, outcome::FIRST_RUN_REASON};
+use super::{
+    Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, baseline::missing_baseline_reason,
+    outcome::FIRST_RUN_REASON,
+};
 use crate::{history::Comparison, plural::format_count, severity::Severity};
 
 /// The `creation-rate` check.
@@ -22,10 +25,10 @@ pub const CREATION_RATE_CHECK: Check = Check {
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let usual = input.thresholds.creation_rate;
-    let threshold = match usual {
-        Baseline { min: None, max: None } => "no baseline".to_owned(),
-        usual => format!("{} per hour", usual.threshold_text()),
-    };
+    if usual.is_unset() {
+        return CheckOutcome::skipped(String::new(), &missing_baseline_reason(CREATION_RATE_CHECK.id));
+    }
+    let threshold = format!("{} per hour", usual.threshold_text());
     let (seen, busiest) = match input.comparison {
         Comparison::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
         Comparison::FirstRun | Comparison::Impossible(_) => (None, None),
@@ -53,7 +56,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{CheckVerdict, samples::CheckSample};
+    use crate::checks::{Baseline, CheckVerdict, samples::CheckSample};
 
     fn sample(usual: Baseline, created: u64) -> CheckSample {
         let mut sample = CheckSample::with_stats(|stats| stats.created_last_hour = Some(created));
@@ -62,13 +65,15 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_above_the_baseline_fails_and_none_fails_without_one() {
+    fn an_hour_above_the_baseline_fails_and_none_is_decided_without_one() {
         let usual = Baseline { min: None, max: Some(50) };
         assert!(!sample(usual, 50).is_failing(evaluate_check));
         assert!(sample(usual, 51).is_failing(evaluate_check));
         for created in [0, 1, 1_000_000] {
             let outcome = evaluate_check(sample(Baseline::default(), created).input());
-            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (CheckVerdict::Passing, "no baseline"));
+            let reason = "no baseline: set `min` and `max` in [checks.creation-rate]";
+            assert_eq!(outcome.verdict, CheckVerdict::Unknown(reason.into()));
+            assert!(outcome.is_informational);
         }
     }
 

@@ -118,6 +118,13 @@ impl CheckOutcome {
         }
     }
 
+    /// Creates the outcome of a check that cannot be decided here, which says nothing about the sessions: it has no
+    /// baseline, or the table lacks a column. Otherwise `check` could never pass on such a target.
+    #[must_use]
+    pub fn skipped(threshold: String, reason: &str) -> Self {
+        Self { is_informational: true, ..Self::unknown(threshold, reason) }
+    }
+
     /// Creates the outcome of a check that did not run, with the reason.
     #[must_use]
     pub fn not_run(reason: &str) -> Self {

@@ -47,8 +47,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         (None, Comparison::FirstRun) => return CheckOutcome::unknown(threshold, FIRST_RUN_REASON),
         (None, Comparison::Impossible(_)) => {
             let reason = "the table has no creation column, so only `serve` can detect new sessions";
-            // Informational, or `check` could never pass on a table without this column.
-            return CheckOutcome { is_informational: true, ..CheckOutcome::unknown(threshold, reason) };
+            return CheckOutcome::skipped(threshold, reason);
         }
     };
     let users = count_users_above(histogram, limit);

@@ -96,8 +96,8 @@ impl CheckView<'_> {
                 span {
                     (render_icon(Icon::User))
                     @match &alert.acknowledged_by {
-                        Some(owner) => { "Owner: " (sanitize_text(owner)) },
-                        None => "No owner",
+                        Some(owner) => { "Acknowledged by " (sanitize_text(owner)) },
+                        None => "Not acknowledged",
                     }
                 }
             }
@@ -133,6 +133,14 @@ impl CheckView<'_> {
         // The check may be informational: then only the report has the reason.
         let reason = self.alert.unknown_reason.as_deref().or(self.last_result()["reason"].as_str());
         let reason = reason.map(|reason| capitalize_first(&sanitize_text(reason)));
+        if check_state(self.alert) == "skipped" {
+            let text = html! {
+                @if let Some(reason) = reason { (reason) ". " }
+                "This does not affect the state of the target."
+            };
+            let title = "This check is skipped";
+            return Callout { tone: Tone::Neutral, title, text, action: html! {} }.render();
+        }
         let since =
             self.check_history.results.last().filter(|(_, name)| name == "unknown").map(|(at, _)| *at);
         let text = html! {

@@ -60,12 +60,15 @@ fn build_entry(event: &EventRecord) -> TimelineEntry {
     let title = describe_check(&event.check).title;
     let path = format!("/targets/{}/checks/{}", percent_encode(&event.target), percent_encode(&event.check));
     let is_alert = matches!(event.kind.as_str(), "firing" | "resolved");
+    let is_remark = matches!(event.kind.as_str(), "acknowledged" | "comment");
     TimelineEntry {
         at: event.at,
         icon,
         tone,
         text: html! {
             @if is_alert { a.plain href=(path) { b { (title) } } " " (event.kind) }
+            @else if is_remark { a.plain href=(path) { b { (title) } } ": " (render_sentence(&event.summary)) }
+            @else if event.kind == "deploy" { "Deploy: " (render_sentence(&event.summary)) }
             @else { (render_sentence(&event.summary)) }
         },
         detail: html! { span.clamp { (event.target) @if is_alert { " · " (render_sentence(&event.summary)) } } },

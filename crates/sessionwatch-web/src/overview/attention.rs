@@ -1,12 +1,17 @@
 //! The firing alerts: what, who, since when, and the next step.
 
 use maud::{Markup, html};
-use sessionwatch_app::{app::alerts::AlertRecord, checks::describe_check, report::fix::plan_for_check};
+use sessionwatch_app::{
+    app::{alerts::AlertRecord, silences::SilenceRecord},
+    checks::describe_check,
+    report::fix::{incident_severity_for_check, plan_for_check},
+};
 use sessionwatch_core::{alert::AlertState, severity::Severity};
 
 use crate::{
     alert_parts::{check_path, render_alert_fields},
     components::{Icon, PillTone, render_pill, render_severity_pill},
+    firing_alerts::is_silenced,
     format::{render_relative_time, render_sentence, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
@@ -16,6 +21,7 @@ use crate::{
 pub(crate) struct AttentionList<'a> {
     pub(crate) shell: &'a Shell,
     pub(crate) firing: &'a [&'a AlertRecord],
+    pub(crate) silences: &'a [SilenceRecord],
     /// Path to which the forms return.
     pub(crate) back: &'a str,
     /// `true` if the next step of the first alert is that of the whole page.
@@ -23,11 +29,11 @@ pub(crate) struct AttentionList<'a> {
 }
 
 impl AttentionList<'_> {
-    /// Renders the alerts, the most severe first, those that somebody acknowledged last; nothing if there are none.
+    /// Renders the alerts, the most severe first, those that are acknowledged or silenced last; nothing if there are none.
     pub(crate) fn render(self) -> Markup {
         let mut alerts = self.firing.to_vec();
         alerts.sort_by_key(|alert| {
-            (alert.acknowledged_by.is_some(), std::cmp::Reverse(alert.severity.parse::<Severity>().ok()))
+            (!self.is_open(alert), std::cmp::Reverse(alert.severity.parse::<Severity>().ok()))
         });
         html! {
             @if !alerts.is_empty() {
@@ -40,8 +46,12 @@ impl AttentionList<'_> {
         }
     }
 
+    fn is_open(self, alert: &AlertRecord) -> bool {
+        alert.acknowledged_by.is_none() && !is_silenced(alert, self.silences)
+    }
+
     fn render_alert(self, alert: &AlertRecord, is_first: bool) -> Markup {
-        let is_open = alert.acknowledged_by.is_none();
+        let is_open = self.is_open(alert);
         let severity = alert.severity.parse::<Severity>().unwrap_or(Severity::Critical);
         let is_critical = is_open && severity == Severity::Critical;
         let text = describe_check(&alert.check);
@@ -51,7 +61,9 @@ impl AttentionList<'_> {
             li class=[is_critical.then_some("attn-critical")] {
                 span {
                     @if is_open { (render_severity_pill(severity)) }
-                    @else { (render_pill(PillTone::Quiet, Icon::UserRoundCheck, "Acknowledged")) }
+                    @else if alert.acknowledged_by.is_some() {
+                        (render_pill(PillTone::Quiet, Icon::UserRoundCheck, "Acknowledged"))
+                    } @else { (render_pill(PillTone::Quiet, Icon::BellOff, "Silenced")) }
                 }
                 div.attn-main {
                     a.attn-title href=(path) { (text.title) }
@@ -60,7 +72,9 @@ impl AttentionList<'_> {
                 div.attn-when {
                     @if let Some(since) = since { b { (render_relative_time(since, self.shell.now)) } }
                     @let owner = alert.acknowledged_by.as_deref();
-                    span.owner { (owner.map_or_else(|| "No owner".to_owned(), sanitize_text)) }
+                    span.owner {
+                        (owner.map_or_else(|| "Not acknowledged".to_owned(), |owner| format!("by {}", sanitize_text(owner))))
+                    }
                 }
                 (self.render_actions(alert, is_first))
             }
@@ -72,7 +86,7 @@ impl AttentionList<'_> {
     /// Only the first alert has a primary button: one page has one next step.
     fn render_actions(self, alert: &AlertRecord, is_first: bool) -> Markup {
         let (shell, path) = (self.shell, check_path(&alert.target, &alert.check));
-        let is_critical = alert.acknowledged_by.is_none() && alert.severity == "critical";
+        let is_critical = self.is_open(alert) && alert.severity == "critical";
         let plan = plan_for_check(&alert.check);
         html! {
             div.actions {
@@ -88,7 +102,7 @@ impl AttentionList<'_> {
                         form method="post" action="/incidents" {
                             (render_csrf_field(&shell.user))
                             input type="hidden" name="target" value=(alert.target);
-                            input type="hidden" name="severity" value="P1";
+                            input type="hidden" name="severity" value=(incident_severity_for_check(&alert.check).name());
                             input type="hidden" name="summary" value=(alert.summary);
                             button.btn { "Open incident" }
                         }

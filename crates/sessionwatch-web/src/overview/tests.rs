@@ -108,8 +108,8 @@ async fn firing_alerts_are_counted_and_listed_worst_first() {
     dashboard.write_store(|db| alerts::upsert_alert(db, &acknowledged));
     let page = visitor.get("/").await;
     assert_eq!(page.select_text("h1"), "1 problem needs attention");
-    assert_eq!(page.select_text(".lead"), "1 more alert is acknowledged.");
-    assert_eq!(page.select_texts(".owner"), ["No owner", "ada"]);
+    assert_eq!(page.select_text(".lead"), "1 more problem, acknowledged.");
+    assert_eq!(page.select_texts(".owner"), ["Not acknowledged", "by ada"]);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ fn render_check(check: &EffectiveCheck) -> Markup {
                     SettingSource::BuiltIn => "Built in",
                     SettingSource::Default => "Default",
                     SettingSource::Configured => (render_pill(PillTone::Accent, Icon::Pencil, "Configuration")),
-                    SettingSource::Missing => "Not set (always passes)",
+                    SettingSource::Missing => "Not set (skipped)",
                 }
             }
             td.up {

@@ -74,6 +74,7 @@ fn state_rank(state: &str) -> u8 {
         "pending" => 1,
         "unknown" => 2,
         "acknowledged" => 3,
+        "skipped" => 5,
         _ => 4,
     }
 }

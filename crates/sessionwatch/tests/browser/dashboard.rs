@@ -98,7 +98,7 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         browser.shows("Duplicate session token detected").await;
         browser.press("form[action='/alerts/acknowledge']").await;
-        browser.shows("Owner: ada").await;
+        browser.shows("Acknowledged by ada").await;
         browser.fill("form[action='/alerts/comment']", "note", "on it <script>alert(1)</script>").await;
         browser.press("form[action='/alerts/comment']").await;
         browser.shows("on it <script>alert(1)</script>").await;

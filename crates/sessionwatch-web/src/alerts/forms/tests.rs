@@ -113,7 +113,7 @@ async fn only_a_firing_alert_can_be_acknowledged_or_resolved() {
     dashboard.insert_firing_alert("duplicate-tokens", "critical", "1 token");
     assert_eq!(responder.post("/alerts/acknowledge", &ALERT).await.status, StatusCode::SEE_OTHER);
     let page = responder.get("/alerts").await;
-    assert_eq!(page.select_text("section[aria-labelledby=acknowledged] .owner"), "responder");
+    assert_eq!(page.select_text("section[aria-labelledby=acknowledged] .owner"), "by responder");
     assert_eq!(responder.post("/alerts/resolve", &ALERT).await.status, StatusCode::SEE_OTHER);
     assert_eq!(responder.post("/alerts/resolve", &ALERT).await.status, StatusCode::CONFLICT);
     assert_eq!(responder.get("/alerts").await.count_elements("ul.attn li"), 0);

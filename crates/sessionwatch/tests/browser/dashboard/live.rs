@@ -56,12 +56,12 @@ fn two_users_who_acknowledge_an_alert_at_once_both_see_the_winner() {
             browser.log_in(name, ACCOUNT_PASSWORD).await;
             browser.shows("Duplicate tokens reported by the application").await;
             browser.goto("/targets/app/checks/log-duplicate-token").await;
-            browser.shows("No owner").await;
+            browser.shows("Not acknowledged").await;
         }
         let press = async |browser: &Browser| browser.press("form[action='/alerts/acknowledge']").await;
         tokio::join!(press(&ada), press(&rob));
         for browser in [&ada, &rob] {
-            browser.shows("Owner: ").await;
+            browser.shows("Acknowledged by ").await;
         }
         // The last acknowledgment counts. Both are in the audit log, and both pages agree.
         ada.goto("/targets/app/checks/log-duplicate-token").await;
