@@ -11,6 +11,7 @@ use sessionwatch_core::{
         slow_check_run::SLOW_CHECK_RUN_CHECK, token_reassigned::TOKEN_REASSIGNED_CHECK,
         user_session_excess::USER_SESSION_EXCESS_CHECK,
     },
+    incident::IncidentSeverity,
     severity::Severity,
 };
 
@@ -69,6 +70,14 @@ pub fn plan_for_check(check_id: &str) -> Option<&'static str> {
     words.next()
 }
 
+/// Returns the severity of an incident about a check, as its fix names it; P1 if that names none.
+#[must_use]
+pub fn incident_severity_for_check(check_id: &str) -> IncidentSeverity {
+    let commands = fix_commands(check_id, "", None);
+    let named = commands.iter().find_map(|command| command.split_once("--severity ")?.1.parse().ok());
+    named.unwrap_or(IncidentSeverity::P1)
+}
+
 /// Returns the fixes of a built-in log check.
 fn log_check_arguments(check_id: &str) -> &'static [&'static str] {
     let Some(check) = LOG_CHECKS.iter().find(|check| check.id == check_id) else { return &[] };
@@ -106,6 +115,14 @@ mod tests {
         assert_eq!(plans, [Some("duplicates"), Some("expired"), Some("excess"), None, None]);
     }
     use crate::checks::TABLE_CHECKS;
+
+    #[test]
+    fn an_incident_has_the_severity_that_the_fix_names() {
+        let severities = ["log-user-mismatch", "token-reassigned", "reappeared-sessions", "duplicate-tokens"]
+            .map(incident_severity_for_check);
+        use IncidentSeverity::{P0, P1};
+        assert_eq!(severities, [P0, P0, P1, P1]);
+    }
 
     #[test]
     fn every_built_in_check_has_a_fix_that_names_the_target() {

@@ -103,7 +103,7 @@ pub struct CheckText {
 pub fn describe_check(id: &str) -> CheckText {
     let [title, impact] = match id {
         TARGET_UNREACHABLE => {
-            ["Failing check runs", "Session problems go undetected until the database is reachable again."]
+            ["Unreachable target", "Session problems go undetected until the database is reachable again."]
         }
         CHANNEL_FAILING => {
             ["Undelivered notifications", "Nobody is notified of problems through this channel."]

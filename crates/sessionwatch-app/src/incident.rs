@@ -21,6 +21,7 @@ use sessionwatch_core::{
     duration::DAY,
     incident::{self, IncidentSeverity},
     period::Period,
+    plural::format_count,
     severity::Severity,
     timestamp::UtcTimestamp,
 };
@@ -210,17 +211,26 @@ pub fn trim_reason(reason: &str) -> Option<&str> {
     Some(reason.trim()).filter(|reason| !reason.is_empty())
 }
 
-/// Describes how much of the time for containment has passed; `None` once the incident is contained or closed.
+/// Describes the time left for containment; `None` once the incident is contained or closed.
 #[must_use]
-pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Option<String> {
+pub fn describe_time_left(incident: &IncidentRecord, now: UtcTimestamp) -> Option<String> {
     if incident.contained_at.is_some() || incident.state == IncidentState::Closed {
         return None;
     }
     // Negative if the clock was set back since.
     let used = now.duration_since(incident.opened_at).as_mins().max(0);
     let given = incident.severity.containment_deadline().as_mins();
-    let late = if used > given { " (overdue)" } else { "" };
-    Some(format!("{used} of {given} minutes to revoke the sessions have passed{late}."))
+    Some(if used > given {
+        format!(
+            "Revoking the sessions is {} overdue.",
+            format_count((used - given).unsigned_abs(), "minute", "minutes")
+        )
+    } else {
+        format!(
+            "{} left to revoke the sessions.",
+            format_count((given - used).unsigned_abs(), "minute", "minutes")
+        )
+    })
 }
 
 /// Returns whether a target is checked every minute: for a day after sessions were revoked, even if the incident was

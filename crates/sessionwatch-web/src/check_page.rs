@@ -196,7 +196,7 @@ pub(super) async fn show_check_query(
         ],
         headline: &headline,
         lead: html! {
-            "SQL behind this check on " (name) ". Paste it into psql or sqlite3. "
+            "SQL behind this check on " (name) ". Run it with psql for PostgreSQL or sqlite3 for SQLite. "
             "It returns token prefixes only, never whole tokens."
         },
         ..PageHeader::default()

@@ -155,7 +155,7 @@ impl ReportView<'_> {
         };
         let crumb = Crumb { href: report_path(self.target), text: "Reports".to_owned() };
         let lead = html! {
-            (clock::format_day(period.from)) " to " (last_day) " · " (self.target)
+            (clock::format_day(period.from)) " to " (last_day) " · " (self.target) " · operator guide"
             @if failing > 0 { " · " (format_count(failing as u64, "item fails", "items fail")) }
             @if unknown > 0 { " · " (format_count(unknown as u64, "is unknown", "are unknown")) }
         };
@@ -204,10 +204,10 @@ impl ReportView<'_> {
     }
 
     fn render_attest_dialog(&self) -> Markup {
-        let option = |value: &str, text: &str, is_first: bool| {
+        let option = |value: &str, text: &str| {
             html! {
                 label.opt {
-                    input type="radio" name="passes" value=(value) required checked[is_first];
+                    input type="radio" name="passes" value=(value) required;
                     span { (text) }
                 }
             }
@@ -215,10 +215,10 @@ impl ReportView<'_> {
         let body = html! {
             (render_csrf_field(&self.shell.user))
             fieldset.field {
-                legend.label { "Did users report login problems this week?" }
+                legend.label { "Did users report session problems in the last 7 days?" }
                 div.opts {
-                    (option("yes", "No, nobody did", true))
-                    (option("no", "Yes, problems were reported", false))
+                    (option("yes", "No, nobody did"))
+                    (option("no", "Yes, problems were reported"))
                 }
             }
             label.field {

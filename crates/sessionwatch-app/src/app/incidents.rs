@@ -13,7 +13,8 @@ use crate::{
 };
 
 pub use crate::incident::{
-    ContainmentScope, describe_time_used,
+    ContainmentScope, describe_time_left,
+    report::describe_entry,
     workflow::{
         AdvanceResult, IncidentWorkflow, PackedEvidence, REPORT_FIELDS, StepCompletion, can_confirm_step,
     },

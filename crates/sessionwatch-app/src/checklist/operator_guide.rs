@@ -219,7 +219,7 @@ fn creation_rate_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     };
     ChecklistItem::new(
         subject,
-        &usual.to_string(),
+        &if usual.is_unset() { String::new() } else { usual.to_string() },
         facts.qualify_verdict(measure, verdict),
         describe_highest(track),
     )

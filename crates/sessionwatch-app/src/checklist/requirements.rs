@@ -153,7 +153,7 @@ fn absolute_lifetime_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     };
     ChecklistItem::new(
         subject,
-        "policy",
+        "no session lives longer than the policy allows",
         facts.qualify_verdict(CheckedGauge("extended", check), verdict),
         evidence,
     )
@@ -216,7 +216,12 @@ fn assurance_level_item(facts: &ChecklistInputs<'_>, limit: SignedDuration) -> C
         remedy: "shorten the lifetime of sessions, if you need this level",
         investigation: "verify in the code how long a session can last after login",
     };
-    ChecklistItem::new(subject, &format_duration(limit), facts.qualify_verdict(measure, verdict), evidence)
+    ChecklistItem::new(
+        subject,
+        &format!("at most {}", format_duration(limit)),
+        facts.qualify_verdict(measure, verdict),
+        evidence,
+    )
 }
 
 fn concurrent_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
@@ -231,7 +236,7 @@ fn concurrent_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         remedy: check_action(measure.1),
         investigation: INVESTIGATION_HINT,
     };
-    ChecklistItem::new(subject, &limit.to_string(), verdict, describe_highest(track))
+    ChecklistItem::new(subject, &format!("at most {limit}"), verdict, describe_highest(track))
 }
 
 /// Formats a duration in days or hours.

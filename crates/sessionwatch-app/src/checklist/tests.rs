@@ -275,22 +275,21 @@ Check runs: 336
 Hours covered: 168 of 168
 
 Checklist items
-          item                               finding                                    passes if
- failing  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC     0
- passing  Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC     < 5
- passing  Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC   1.0 to 3.0
- passing  Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC     < 10
- unknown  No critical warnings in the logs   unknown: no log source is configured       0
- passing  Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC    10 to 50
- passing  No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no        attested
-                                             ticket
+          item                               finding                                     passes if
+ failing  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC      0
+ passing  Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC      < 5
+ passing  Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
+ passing  Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC      < 10
+ unknown  No critical warnings in the logs   unknown: no log source is configured        0
+ passing  Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
+ passing  No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  attested
  → duplicate-tokens:
-   revoke every session with these tokens, then add a unique constraint to the token column
+   revoke the sessions with these tokens, then add a unique constraint to the token column
  → critical-log-lines:
    search the application logs for `Duplicate session token detected` and `User ID mismatch`
 
 Baseline
-               number                                last  lowest  highest  healthy
+               number                                last  lowest  highest  usual
  in range      Active sessions                       200   200     200      50 to 500
  in range      Sessions per user                     1.5   1.5     1.5      1 to 2.5
  out of range  Duplicate tokens                      0     0       3        0
@@ -326,7 +325,7 @@ Evidence for standards
           than the limit                 00:00:00 UTC                  OWASP ASVS 5.0.0 7.1.2
  passing  Every session expires          highest: 0                    NIST SP 800-53 r5 AC-12
  → unique-tokens:
-   revoke every session with these tokens, then add a unique constraint to the token column
+   revoke the sessions with these tokens, then add a unique constraint to the token column
  → random-tokens:
    verify in the code that tokens come from a cryptographic random generator, at least 128 bits
  → inactivity-timeout:

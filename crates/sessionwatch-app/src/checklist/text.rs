@@ -53,7 +53,7 @@ impl Checklist {
             write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
-            "\n## Baseline\n\n| number | result | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
+            "\n## Baseline\n\n| number | result | last | lowest | highest | usual |\n|---|---|---|---|---|---|\n",
         );
         for number in &self.baseline {
             let cells = number.render_cells();
@@ -128,7 +128,7 @@ fn render_items(items: &[ChecklistItem]) -> String {
 }
 
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
-    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "usual"]);
     for number in numbers {
         let [last, lowest, highest, healthy] = number.render_cells();
         let mark = describe_position(number.range_position);

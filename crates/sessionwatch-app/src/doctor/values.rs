@@ -109,8 +109,8 @@ pub(super) fn diagnose_expiry(input: DoctorInput<'_>) -> Diagnostic {
         expires.column,
         expires.decoder.name(),
         if wall {
-            "no stored value contradicts that, but the column has no time zone, so cleanups \
-             keep a grace period of 14 hours"
+            "no stored value contradicts that, but the column has no time zone, so cleanup \
+             requires a grace period of at least 14 hours"
         } else {
             "the stored values are plausible"
         }

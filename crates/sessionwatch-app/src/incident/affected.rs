@@ -39,7 +39,7 @@ fn summarize_affected(rows: &[LeakRow], is_cut: bool) -> String {
     let all = [
         (sharing, ["user shares a token with others", "users share tokens with each other"]),
         (repeating, ["user has several rows with one token", "users have several rows with one token"]),
-        (missing, ["orphaned user ID", "orphaned user IDs"]),
+        (missing, ["user ID that does not exist", "user IDs that do not exist"]),
     ];
     let phrases = all.into_iter().filter(|(users, _)| !users.is_empty());
     let phrases: Vec<String> =
@@ -85,16 +85,16 @@ mod tests {
         let own = [row("1", "7", false), row("1", "7", false), row("2", "10", true), row("3", "9", true)];
         assert_eq!(
             summarize_affected(&own, false),
-            "1 user has several rows with one token: 7; 2 orphaned user IDs: 9, 10"
+            "1 user has several rows with one token: 7; 2 user IDs that do not exist: 9, 10"
         );
         let shared = [row("1", "30", false), row("1", "4", true)];
         assert_eq!(
             summarize_affected(&shared, false),
-            "2 users share tokens with each other: 4, 30; 1 orphaned user ID: 4"
+            "2 users share tokens with each other: 4, 30; 1 user ID that does not exist: 4"
         );
         assert_eq!(
             summarize_affected(&shared, true),
-            "at least 2 users share tokens with each other: 4, 30; at least 1 orphaned user ID: 4"
+            "at least 2 users share tokens with each other: 4, 30; at least 1 user ID that does not exist: 4"
         );
     }
 }

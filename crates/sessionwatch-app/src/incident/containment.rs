@@ -18,7 +18,7 @@ pub enum ContainmentScope {
     Everybody,
     /// All sessions of the users named with --user
     Users,
-    /// Sessions whose token occurs more than once
+    /// Sessions that share a token (if one user has them all, the newest stays)
     Duplicates,
     /// Sessions of users who do not exist
     #[value(name = "orphaned")]
@@ -62,10 +62,10 @@ impl IncidentWorkflow {
         let rest =
             rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
         let entry_text = format!(
-            "{} revoked {} of {}{}",
-            plan.selection.command_name(),
+            "{} of {} revoked by `{}`{}",
             format_count(done, "session", "sessions"),
             format_count(plan.summary.users, "user", "users"),
+            plan.selection.command_name(),
             rest.collect::<String>()
         );
         let detail = json!({

@@ -127,7 +127,7 @@ pub fn build_parts(
         ReportPart::Heading("Impact"),
         ReportPart::Facts(vec![
             ("Sessions revoked", sessions.to_string()),
-            ("Users affected", users),
+            ("Users logged out", users),
             ("Time to containment", describe_containment_time(incident)),
             ("Data leaked", field_or_blank("data-leaked")),
         ]),
@@ -145,6 +145,12 @@ pub fn build_parts(
 }
 
 fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
+    [clock::format_utc(entry.at), entry.actor.clone(), describe_entry(entry)]
+}
+
+/// Returns what happened according to an entry of the timeline, in words.
+#[must_use]
+pub fn describe_entry(entry: &TimelineEntry) -> String {
     let what = match (entry.kind.as_str(), incident::find_step(&entry.step)) {
         ("done", Some(step)) => format!("{}: done. {}", step.title, entry.message),
         ("detected", Some(step)) => format!("{}: {}", step.title, entry.message),
@@ -152,7 +158,7 @@ fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
         ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
         (kind, _) => format!("{}: {}", capitalize_first(&kind.replace('-', " ")), entry.message),
     };
-    [clock::format_utc(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]
+    what.trim_end_matches([' ', ':']).to_owned()
 }
 
 /// Returns the number of revoked sessions, and the number of their users as text.

@@ -33,30 +33,30 @@ fn entry(kind: &str, detail: &str) -> TimelineEntry {
 fn the_time_for_containment_is_counted_in_whole_minutes() {
     let minute = SignedDuration::from_mins(1);
     for (severity, elapsed, text) in [
-        (IncidentSeverity::P0, SignedDuration::ZERO, "0 of 15 minutes"),
-        (IncidentSeverity::P0, minute - TICK, "0 of 15 minutes"),
-        (IncidentSeverity::P0, 15 * minute, "15 of 15 minutes"),
-        (IncidentSeverity::P1, 59 * minute, "59 of 60 minutes"),
-        (IncidentSeverity::P3, 1_440 * minute, "1440 of 1440 minutes"),
+        (IncidentSeverity::P0, SignedDuration::ZERO, "15 minutes left"),
+        (IncidentSeverity::P0, minute - TICK, "15 minutes left"),
+        (IncidentSeverity::P0, 15 * minute, "0 minutes left"),
+        (IncidentSeverity::P1, 59 * minute, "1 minute left"),
+        (IncidentSeverity::P3, 1_440 * minute, "0 minutes left"),
     ] {
-        let text = format!("{text} to revoke the sessions have passed.");
+        let text = format!("{text} to revoke the sessions.");
         let now = UtcTimestamp::UNIX_EPOCH + elapsed;
-        assert_eq!(describe_time_used(&incident(severity), now), Some(text), "{severity:?} {elapsed:?}");
+        assert_eq!(describe_time_left(&incident(severity), now), Some(text), "{severity:?} {elapsed:?}");
     }
     // The clock was set back since the incident was opened.
-    let before = describe_time_used(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH - 60 * minute);
-    assert_eq!(before.as_deref(), Some("0 of 15 minutes to revoke the sessions have passed."));
-    let late = describe_time_used(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH + 16 * minute);
-    assert_eq!(late.as_deref(), Some("16 of 15 minutes to revoke the sessions have passed (overdue)."));
+    let before = describe_time_left(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH - 60 * minute);
+    assert_eq!(before.as_deref(), Some("15 minutes left to revoke the sessions."));
+    let late = describe_time_left(&incident(IncidentSeverity::P0), UtcTimestamp::UNIX_EPOCH + 16 * minute);
+    assert_eq!(late.as_deref(), Some("Revoking the sessions is 1 minute overdue."));
 }
 
 #[test]
 fn no_time_is_counted_after_the_containment_or_the_closing() {
     let now = UtcTimestamp::UNIX_EPOCH + DAY;
     let contained = IncidentRecord { contained_at: Some(now), ..incident(IncidentSeverity::P0) };
-    assert_eq!(describe_time_used(&contained, now), None);
+    assert_eq!(describe_time_left(&contained, now), None);
     let closed = IncidentRecord { state: IncidentState::Closed, ..incident(IncidentSeverity::P0) };
-    assert_eq!(describe_time_used(&closed, now), None);
+    assert_eq!(describe_time_left(&closed, now), None);
 }
 
 #[test]

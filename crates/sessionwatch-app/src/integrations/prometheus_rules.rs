@@ -167,7 +167,7 @@ fn check_alerts() -> Vec<AlertRule> {
 }
 
 fn affected_hint(check: &str) -> String {
-    format!("To list the affected users, run: sessionwatch alerts show {{{{ $labels.target }}}} {check}")
+    format!("For details, run: sessionwatch alerts show {{{{ $labels.target }}}} {check}")
 }
 
 /// Builds a rule about sessionwatch itself. `words` are the summary and the description.

@@ -11,7 +11,7 @@ pub enum DeliveryError {
     #[error("the channel is not configured")]
     NoChannel,
     /// The connection failed, so the message was not sent.
-    #[error("cannot connect to the channel")]
+    #[error("cannot connect to the channel: check its URL, and that this machine can reach it")]
     Unreachable,
     /// The request timed out, or the connection broke: the message may have arrived.
     #[error("no response from the channel")]

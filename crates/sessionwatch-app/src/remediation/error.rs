@@ -332,13 +332,13 @@ fn describe_limit(exceeded: LimitExceeded) -> String {
             format!("affects {:.0}% of the rows in the table", share * 100.0)
         }
         LimitExceeded::CombinedActiveShare { share, plans } => format!(
-            "ends {:.0}% of the active sessions, together with {} of the last hour",
+            "ends {:.0}% of the active sessions, counted together with {} of the last hour",
             share * 100.0,
             others(plans)
         ),
         LimitExceeded::CombinedRows { rows, plans } => {
             format!(
-                "affects {}, together with {} of the last hour",
+                "affects {}, counted together with {} of the last hour",
                 format_count(rows, "row", "rows"),
                 others(plans)
             )

@@ -87,12 +87,17 @@ fn user_impact_note(plan: &ActionPlan) -> String {
         (0, _) => "no rows match: there is nothing to do".into(),
         (_, 0) if plan.summary.side_effects.is_empty() => "no active session is affected".into(),
         (_, 0) => "no user is logged out: none of these sessions is active".into(),
-        (_, 1) => "1 active session ends, and requires a new login".into(),
-        (_, active) => format!(
-            "{} of {} will end; they must log in again",
-            format_count(active, "active session", "active sessions"),
-            format_count(plan.summary.users, "user", "users")
-        ),
+        (_, active) => {
+            let ended = format!("ends {}", format_count(active, "active session", "active sessions"));
+            match plan.selection {
+                Selection::Orphaned => format!("{ended} of users who no longer exist"),
+                Selection::Excess { .. } => format!("{ended}; their users keep others"),
+                _ => {
+                    let users = format_count(plan.summary.users, "user", "users");
+                    format!("{ended}; {users} must log in again")
+                }
+            }
+        }
     }
 }
 

@@ -216,7 +216,7 @@ impl RestorePreview {
             (0, _) => "no row can be restored".into(),
             (_, 0) => "no user is logged in again: none of these sessions would be active".into(),
             (_, active) => format!(
-                "{} active again, which logs in {} wherever a browser still has the token: {}",
+                "{} active again, which logs in {} wherever a browser still has the token (user IDs: {})",
                 format_count(active, "session becomes", "sessions become"),
                 format_count(self.users.len() as u64, "user", "users"),
                 join_names(&self.users)

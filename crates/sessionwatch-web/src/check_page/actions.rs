@@ -1,7 +1,7 @@
 //! What a responder can do about the alert. One click acknowledges or silences; everything else asks first.
 
 use maud::{Markup, html};
-use sessionwatch_app::report::fix::plan_for_check;
+use sessionwatch_app::report::fix::{incident_severity_for_check, plan_for_check};
 use sessionwatch_core::{incident::IncidentSeverity, severity::Severity};
 
 use super::{CheckView, evidence::EvidenceUser};
@@ -228,7 +228,8 @@ impl CheckView<'_> {
 
     fn render_incident_dialog(&self) -> Markup {
         let is_severe = self.severity() >= Severity::High;
-        let chosen = if is_severe { IncidentSeverity::P1 } else { IncidentSeverity::P2 };
+        let chosen =
+            if is_severe { incident_severity_for_check(&self.alert.check) } else { IncidentSeverity::P2 };
         let body = html! {
             (render_csrf_field(&self.shell.user))
             input type="hidden" name="target" value=(self.alert.target);

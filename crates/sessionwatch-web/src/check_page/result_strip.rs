@@ -6,6 +6,8 @@ use sessionwatch_app::app::Period;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
+use crate::format::format_length;
+
 /// Cells of the strip: four hours each in 14 days.
 const CELL_COUNT: i32 = 84;
 /// Size of a cell and the distance between two, in the units of the view box.
@@ -115,10 +117,18 @@ impl<'a> ResultStrip<'a> {
         // Rounded down: only a check that always passed reaches 100%.
         let percent = (percent * 10.0).floor() / 10.0;
         if percent.fract() == 0.0 {
-            format!("Passing {percent:.0}% of the time")
+            format!("Passing {percent:.0}% of {}", self.describe_measured(all))
         } else {
-            format!("Passing {percent:.1}% of the time")
+            format!("Passing {percent:.1}% of {}", self.describe_measured(all))
         }
+    }
+
+    /// Returns how much of the period had results, in words.
+    fn describe_measured(&self, measured: SignedDuration) -> String {
+        if measured * 10 >= self.period.duration() * 9 {
+            return "the time".to_owned();
+        }
+        format!("the {} with results", format_length(measured))
     }
 
     fn text_summary(&self) -> String {

@@ -167,13 +167,10 @@ fn render_everyone_fields(target: &Target, overview: &CleanupOverview) -> Markup
     let figure = |key: &str| stats.and_then(|stats| stats[key].as_u64());
     html! {
         p {
-            "Applying this plan logs out "
-            @match (figure("users_active"), figure("active")) {
-                (Some(users), Some(active)) => {
-                    "all " b { (format_count(users, "user", "users")) } " of " (target.name) ", who have "
-                    (format_count(active, "active session", "active sessions"))
-                }
-                _ => { "every user of " (target.name) }
+            "Applying this plan logs out everyone on " (target.name)
+            @if let (Some(users), Some(active)) = (figure("users_active"), figure("active")) {
+                ": it ends " b { (format_count(active, "active session", "active sessions")) } " under "
+                (format_count(users, "user ID", "user IDs"))
             }
             ". Creating the plan changes nothing yet."
         }

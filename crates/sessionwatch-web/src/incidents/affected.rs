@@ -18,7 +18,7 @@ impl IncidentPage<'_> {
         let sessions = &self.affected.sessions;
         let note = match (sessions.len(), self.affected.is_cut) {
             (0, _) => String::new(),
-            (count, true) => format!("{count} or more"),
+            (count, true) => format!("at least {count}"),
             (count, false) => count.to_string(),
         };
         let (shown, rest) = sessions.split_at(sessions.len().min(MAX_SHOWN_SESSIONS));

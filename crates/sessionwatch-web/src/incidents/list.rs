@@ -223,7 +223,7 @@ fn render_open_fields(person: &CurrentUser, targets: &[String]) -> Markup {
                     }
                 }
             }
-            span.hint { "The time is the target for revoking the sessions." }
+            span.hint { "The time is the deadline for revoking the sessions." }
         }
         label.field { span.label { "What happened" }
             input.input name="summary" required maxlength="500" placeholder="Two users share a session token";

@@ -192,7 +192,7 @@ async fn containment_offers_every_scope_with_the_counts_of_the_last_check_run() 
     assert_eq!(page.select_attributes(".btn-primary[form=contain-form]", "form"), ["contain-form"]);
     assert_eq!(page.select_texts("section[aria-labelledby=affected] .mono"), ["700c0446"; 2]);
     assert_shows_hostile_text(&page, "section[aria-labelledby=affected] a");
-    assert!(page.select_text(".meta").contains("2 users, 2 sessions"));
+    assert!(page.select_text(".meta").contains("2 users and 2 sessions"));
 }
 
 #[tokio::test]

@@ -10,9 +10,6 @@ use crate::{
     format::{format_relative_time, render_relative_time},
 };
 
-/// Query string of the sessions with a shared token.
-const SHARED_TOKENS_QUERY: &str = "?problem=shared";
-
 /// A saved filter.
 struct FilterTab {
     label: &'static str,
@@ -48,7 +45,7 @@ pub(super) fn render_header(page: &SessionPage<'_>) -> Markup {
         (header.render())
         div.stack-s {
             nav.tabs aria-label="Saved filters" {
-                @for tab in list_tabs(page) {
+                @for tab in list_tabs(page.totals) {
                     @let current = is_current(page.filter, &tab).then_some("true");
                     a href={ (page.base) "/sessions" (tab.query) } aria-current=[current] {
                         (tab.label)
@@ -74,24 +71,18 @@ pub(super) fn render_unavailable_header(totals: &SessionTotals) -> Markup {
     PageHeader { headline: "Sessions are unavailable", lead, ..PageHeader::default() }.render()
 }
 
-fn list_tabs(page: &SessionPage<'_>) -> Vec<FilterTab> {
-    let totals = page.totals;
+/// Returns the saved filters, all with the counts of the last check run, so that they agree with each other.
+fn list_tabs(totals: &SessionTotals) -> Vec<FilterTab> {
     let tab = |label, query, count, is_problem| FilterTab { label, query, count, is_problem };
     // Without a creation column, nothing is counted and nothing could be listed.
     let recent = totals.created_last_hour.map(|count| tab("Last hour", "?created=hour", Some(count), false));
     let all = [tab("All", "", totals.sessions, false), tab("Active", "?status=active", totals.active, false)];
     let problems = [
-        tab("Shared tokens", SHARED_TOKENS_QUERY, totals.shared_tokens, true),
+        tab("Shared tokens", "?problem=shared", totals.shared_tokens, true),
         tab("Orphaned", "?problem=orphaned", totals.orphaned, false),
         tab("Expired", "?status=expired", totals.expired, false),
     ];
-    let mut tabs: Vec<FilterTab> = all.into_iter().chain(recent).chain(problems).collect();
-    // The open list is newer than the last check run. Shared tokens are counted by token, not by session.
-    let open = tabs.iter_mut().find(|tab| is_current(page.filter, tab) && tab.query != SHARED_TOKENS_QUERY);
-    if let (Some(open), ListSize::Exact(count)) = (open, list_size(page)) {
-        open.count = Some(count);
-    }
-    tabs
+    all.into_iter().chain(recent).chain(problems).collect()
 }
 
 fn is_current(filter: &SessionFilter, tab: &FilterTab) -> bool {

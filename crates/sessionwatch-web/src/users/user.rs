@@ -431,7 +431,7 @@ impl UserPage<'_> {
             label.field {
                 span.label { "What happened" }
                 textarea.input name="summary" rows="3" required maxlength="2000" {
-                    "Sessions of " (self.identity.name) " (" (self.identity.id) "): "
+                    "Sessions of " (self.identity.name) " (user ID " (self.identity.id) "): "
                 }
             }
         };

@@ -256,7 +256,7 @@ fn render_alert(record: &AlertRecord, now: UtcTimestamp) -> Result<String, Failu
         let _ = writeln!(text, "acknowledged by {}{note}", sanitize_text(owner));
     }
     let finding = record.parse_finding()?;
-    for (name, key) in [("value", "value"), ("fails if", "threshold"), ("fix", "action")] {
+    for (name, key) in [("value", "value"), ("fails if", "threshold"), ("action", "action")] {
         match &finding[key] {
             Value::String(value) if !value.is_empty() => {
                 _ = writeln!(text, "{name}: {}", sanitize_text(value));

@@ -12,7 +12,9 @@ use super::{
     values::duration_between,
 };
 
-/// Delete expired, orphaned, duplicate or excess sessions
+/// Plan the deletion of expired, orphaned, duplicate or excess sessions
+///
+/// Dry run: the plan changes nothing until you pass --apply or run `sessionwatch apply`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CleanupCommand {
     /// Delete sessions that expired a while ago

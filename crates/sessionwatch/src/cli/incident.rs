@@ -146,7 +146,7 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         incident: IncidentArgs,
     },
-    /// Practice with a planted leak
+    /// Practice on a scratch copy with a planted leak
     Drill(drill::DrillArgs),
 }
 

@@ -13,7 +13,7 @@ use sessionwatch_app::{
     sanitize::quote_for_shell,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::plural::ListTotal;
+use sessionwatch_core::{plural::ListTotal, timestamp::UtcTimestamp};
 
 use super::{
     Failure,
@@ -66,7 +66,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             cut_list(&mut found, *limit);
             note_if_cut("plans", found.len(), total, RAISE_LIMIT);
             let noun = filtered_noun("plans", target.is_some());
-            render_list(&build_plan_table(&app.config(), &found)?, *format, &noun)
+            render_list(&build_plan_table(&app.config(), &found, app.clock.now())?, *format, &noun)
         }
         PlansCommand::Show { plan: id, format, config } => {
             let app = open_existing_app(config)?;
@@ -91,7 +91,11 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build_plan_table(config: &Config, found: &[ActionPlan]) -> Result<OutputTable, Failure> {
+fn build_plan_table(
+    config: &Config,
+    found: &[ActionPlan],
+    now: UtcTimestamp,
+) -> Result<OutputTable, Failure> {
     let row = |plan: &ActionPlan| {
         let record = &plan.record;
         vec![
@@ -100,7 +104,7 @@ fn build_plan_table(config: &Config, found: &[ActionPlan]) -> Result<OutputTable
             plan.selection.command_name().to_owned(),
             record.row_count.to_string(),
             record.active_sessions.to_string(),
-            describe_state(record.state).to_owned(),
+            describe_state(plan, config, now).to_owned(),
             clock::format_utc(record.created_at),
             record.created_by.clone(),
         ]
@@ -121,9 +125,10 @@ fn build_plan_table(config: &Config, found: &[ActionPlan]) -> Result<OutputTable
     })
 }
 
-fn describe_state(state: PlanState) -> &'static str {
-    match state {
-        PlanState::Making | PlanState::Planned => "not applied",
+fn describe_state(plan: &ActionPlan, config: &Config, now: UtcTimestamp) -> &'static str {
+    match plan.record.state {
+        PlanState::Making | PlanState::Planned if plan.is_stale(config.actions.plan_ttl, now) => "expired",
+        PlanState::Making | PlanState::Planned => "ready",
         PlanState::Begun => "interrupted",
         PlanState::Done => "applied",
     }

@@ -22,7 +22,8 @@ const MAX_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 /// The target, and how long a command may wait for it.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TargetArgs {
-    /// Configured target name or database URL
+    /// Configured target name, database URL or SQLite file [default: the only configured target, else
+    /// $DATABASE_URL]
     #[arg(value_name = "TARGET")]
     pub(super) url: Option<Secret>,
     /// Same as TARGET
@@ -220,7 +221,7 @@ pub(super) fn unknown_target(config: &Config, name: &str) -> Failure {
     } else if suggestion.is_empty() {
         format!("configured targets: {}", list_names(config))
     } else {
-        format!("{} Configured targets: {}", suggestion.trim_start_matches("; "), list_names(config))
+        format!("{}; configured targets: {}", suggestion.trim_matches([' ', '(', ')']), list_names(config))
     };
     Failure::UsageWithHint { message: format!("no target is named `{name}`"), hint }
 }

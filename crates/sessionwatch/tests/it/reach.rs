@@ -240,7 +240,9 @@ fn many_small_plans_count_together_against_the_safety_limit() {
         for outcome in &outcomes[10..] {
             let error = outcome.as_ref().unwrap_err().to_string();
             assert!(
-                error.contains("22% of the active sessions, together with 10 other plans of the last hour"),
+                error.contains(
+                    "22% of the active sessions, counted together with 10 other plans of the last hour"
+                ),
                 "{error}"
             );
             assert_eq!(error.contains("a second person must approve"), require_approval, "{error}");

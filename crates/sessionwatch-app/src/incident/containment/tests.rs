@@ -46,8 +46,8 @@ fn a_containment_of_users_needs_at_least_one_user() {
 #[test]
 fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
     for (remaining, state, kind, text) in [
-        (0, IncidentState::Contained, "contained", "revoked 6 sessions of 2 users, 1 skipped"),
-        (3, IncidentState::Open, "note", "revoked 6 sessions of 2 users, 1 skipped, 3 remaining"),
+        (0, IncidentState::Contained, "contained", ", 1 skipped"),
+        (3, IncidentState::Open, "note", ", 1 skipped, 3 remaining"),
     ] {
         let scene = Scene::new(IncidentSeverity::P1);
         let applied =
@@ -57,7 +57,7 @@ fn a_finished_plan_contains_the_incident_and_an_interrupted_one_does_not() {
         assert_eq!(recorded.incident.state, state);
         let contained_at = (state == IncidentState::Contained).then(|| scene.clock.now());
         assert_eq!(recorded.incident.contained_at, contained_at);
-        let message = format!("cleanup duplicates {text}");
+        let message = format!("6 sessions of 2 users revoked by `cleanup duplicates`{text}");
         assert_eq!(scene.timeline(), [[kind, "contain", &message].map(String::from)]);
         let detail = recorded.timeline[0].parse_detail().unwrap();
         assert_eq!((&detail["plan"], &detail["done"]), (&json!("p-1"), &json!(6)));
@@ -75,7 +75,7 @@ fn a_plan_that_revoked_nothing_does_not_contain_the_incident() {
         assert_eq!(recorded.incident.contained_at, None);
         let latest = recorded.timeline.last().unwrap();
         assert_eq!((latest.kind.as_str(), latest.step.as_str()), ("note", "contain"));
-        assert!(latest.message.starts_with("cleanup duplicates revoked 0 sessions"), "{}", latest.message);
+        assert!(latest.message.starts_with("0 sessions of 2 users revoked"), "{}", latest.message);
     }
 }
 
@@ -101,7 +101,7 @@ fn a_plan_that_ends_after_the_incident_was_closed_is_noted_and_leaves_it_closed(
     assert_eq!((latest.kind.as_str(), latest.step.as_str()), ("note", "contain"));
     assert_eq!(
         latest.message,
-        "cleanup duplicates revoked 4 sessions of 2 users, after the incident was closed"
+        "4 sessions of 2 users revoked by `cleanup duplicates`, after the incident was closed"
     );
     assert_eq!(latest.parse_detail().unwrap()["plan"], "p-1");
 }

@@ -88,11 +88,11 @@ fn every_exceeded_limit_states_the_impact_of_the_plan() {
         (LimitExceeded::TableShare(0.624), "affects 62% of the rows in the table"),
         (
             LimitExceeded::CombinedActiveShare { share: 0.3, plans: 1 },
-            "ends 30% of the active sessions, together with 1 other plan of the last hour",
+            "ends 30% of the active sessions, counted together with 1 other plan of the last hour",
         ),
         (
             LimitExceeded::CombinedRows { rows: 5, plans: 2 },
-            "affects 5 rows, together with 2 other plans of the last hour",
+            "affects 5 rows, counted together with 2 other plans of the last hour",
         ),
         (LimitExceeded::SideEffects(1), "has 1 side effect beyond the selected sessions"),
         (LimitExceeded::SharedTokens(2), "restores 2 tokens that several users had shared"),

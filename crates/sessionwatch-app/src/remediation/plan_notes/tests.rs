@@ -35,9 +35,9 @@ fn the_first_note_counts_the_users_who_must_log_in_again() {
     for (rows, active, users, note) in [
         (0, 0, 0, "no rows match: there is nothing to do"),
         (5, 0, 3, "no active session is affected"),
-        (5, 1, 1, "1 active session ends, and requires a new login"),
-        (5, 2, 1, "2 active sessions of 1 user will end; they must log in again"),
-        (1_200, 1_000, 999, "1,000 active sessions of 999 users will end; they must log in again"),
+        (5, 1, 1, "ends 1 active session; 1 user must log in again"),
+        (5, 2, 1, "ends 2 active sessions; 1 user must log in again"),
+        (1_200, 1_000, 999, "ends 1,000 active sessions; 999 users must log in again"),
     ] {
         assert_eq!(user_impact_note(&plan(rows, active, users)), note);
     }

@@ -134,8 +134,8 @@ fn a_restored_token_of_several_users_is_announced() {
     assert_eq!(
         notes,
         [
-            "3 sessions become active again, which logs in 3 users wherever a browser still has the token: \
-             ada, bob, eve",
+            "3 sessions become active again, which logs in 3 users wherever a browser still has the token \
+             (user IDs: ada, bob, eve)",
             "1 restored token was shared by several users, and every browser that holds one will be logged in: \
              token t10… as user ada, bob",
         ]

@@ -88,7 +88,7 @@ pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Res
 
 /// Renders the time since the incident was opened, against the time in which it has to be contained.
 fn render_time_used(incident: &IncidentRecord, now: sessionwatch_core::timestamp::UtcTimestamp) -> String {
-    incidents::describe_time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
+    incidents::describe_time_left(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
 
 pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
@@ -119,14 +119,12 @@ pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
     }
     text.push_str("\nTimeline:\n");
     for entry in &case.timeline {
-        let about = if entry.step.is_empty() { String::new() } else { format!(" {}", entry.step) };
-        let message = sanitize_text(&entry.message);
         let _ = writeln!(
             text,
-            "  {}  {}  {}{about}  {message}",
+            "  {}  {}  {}",
             clock::format_utc(entry.at),
             sanitize_text(&entry.actor),
-            entry.kind
+            sanitize_text(&incidents::describe_entry(entry))
         );
     }
     crate::cli::print_text(&text)?;
