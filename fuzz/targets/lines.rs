@@ -11,7 +11,7 @@ use sessionwatch_logs::{
     log_event::LogEvent,
     matchers::Matchers,
     pattern::Pattern,
-    reader::{LogExcerpt, LogReader},
+    line_reader::{LogExcerpt, LogReader},
     timestamps::TimestampDefaults,
 };
 

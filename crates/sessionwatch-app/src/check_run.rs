@@ -11,10 +11,10 @@ use std::time::{Duration, Instant as Clock};
 use jiff::SignedDuration;
 use sessionwatch_core::{
     checks::{CheckOutcome, CheckVerdict, custom},
-    history::SessionChanges,
     local_time::TimeZoneDoubts,
+    session_history::SessionChanges,
+    session_stats::SessionStats,
     severity::Severity,
-    stats::SessionStats,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{

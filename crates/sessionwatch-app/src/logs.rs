@@ -21,8 +21,8 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 use sessionwatch_logs::{
+    line_reader::LogExcerpt,
     log_event::{LogEvent, LogEventKind},
-    reader::LogExcerpt,
 };
 use sessionwatch_store::{
     StoreError,

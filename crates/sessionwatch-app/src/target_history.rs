@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, hash::Hasher as _};
 
 use sessionwatch_core::{
-    history::{Comparison, RunTimestamps, SessionChanges, SessionHistory},
     local_time::GrowthWindow,
+    session_history::{Comparison, RunTimestamps, SessionChanges, SessionHistory},
     snapshot::SessionSnapshot,
     timestamp::UtcTimestamp,
 };
@@ -282,8 +282,8 @@ pub fn comparison_for<'a>(
 mod tests {
     use jiff::SignedDuration;
     use sessionwatch_core::{
-        decoder::DecodedTime,
         snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions},
+        timestamp_decoder::DecodedTime,
     };
 
     use super::*;

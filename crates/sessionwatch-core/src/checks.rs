@@ -25,7 +25,7 @@ pub mod user_session_excess;
 mod baseline;
 mod outcome;
 #[cfg(test)]
-mod samples;
+mod test_input;
 
 pub use self::{
     baseline::Baseline,
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn checks_that_compare_runs_are_unknown_on_the_first_one() {
-        let sample = samples::CheckSample::default();
-        let first = CheckInput { comparison: crate::history::Comparison::FirstRun, ..sample.input() };
+        let sample = test_input::CheckSample::default();
+        let first = CheckInput { comparison: crate::session_history::Comparison::FirstRun, ..sample.input() };
         for check in TABLE_CHECKS.into_iter().filter(|check| check.needs_previous_run) {
             assert_eq!(
                 (check.evaluate)(first).verdict,

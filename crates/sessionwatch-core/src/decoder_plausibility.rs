@@ -1,8 +1,8 @@
 //! Plausibility of stored values under a decoder, for detecting the decoder of a column.
 
 use crate::{
-    decoder::{DecodedTime, Decoder, RawValue},
     timestamp::{MICROS_PER_DAY, UtcTimestamp},
+    timestamp_decoder::{DecodedTime, Decoder, RawValue},
 };
 
 /// Maximum plausible age of an expiry. Seconds read as milliseconds expire in January 1970, far beyond it.

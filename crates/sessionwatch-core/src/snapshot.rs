@@ -9,13 +9,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decoder::DecodedTime,
     known_users::KnownUsers,
     local_time::NewestTimes,
     radix_buckets::{RadixBuckets, bucket_index},
     row_addresses::{FirstRows, RowAddress, RowAddressPacker, RowAddressRef},
-    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
+    session_stats::{DuplicateTokens, Histogram, Measured, SessionStats},
     timestamp::{MICROS_PER_HOUR, UtcTimestamp},
+    timestamp_decoder::DecodedTime,
     user_totals::{SessionTally, UserIdInterner, UserTotals, aggregate_users, bucket_session},
 };
 

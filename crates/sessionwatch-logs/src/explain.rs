@@ -2,12 +2,12 @@
 
 use crate::{
     classify::classify_message,
-    envelope::Envelope,
     key_values::strip_ansi,
+    line_envelope::Envelope,
+    line_reader::LogReader,
     log_event::LogEvent,
     matchers::{KNOWN_LITERALS, LiteralKind, Matchers},
     preamble::is_message_start,
-    reader::LogReader,
     redact,
 };
 
@@ -32,14 +32,15 @@ pub fn explain_text(matchers: &Matchers, text: &[u8]) -> Explanation {
         text.split(|byte| *byte == b'\n').find(|line| matchers.prefilter.find_next(line, 0).is_some());
     if let Some(line) = first {
         let envelope = Envelope::parse(line, true, matchers.time_defaults);
-        let formats: Vec<&str> = envelope.formats().map(crate::envelope::EnvelopeFormat::name).collect();
+        let formats: Vec<&str> = envelope.formats().map(crate::line_envelope::EnvelopeFormat::name).collect();
         let message = strip_ansi(&envelope.message);
         stages.push(("envelope", if formats.is_empty() { "none".into() } else { formats.join(", then ") }));
         stages.push(("message", redact::redact_text(&message, MAX_SHOWN_CHARS)));
         stages.push(("event", explain_classification(matchers, &envelope, &message)));
     }
     let (mut events, mut reader) = (vec![], LogReader::new(matchers));
-    let mut sink = |event: LogEvent<'_>, _: crate::reader::LogExcerpt<'_>| events.push(event.into_owned());
+    let mut sink =
+        |event: LogEvent<'_>, _: crate::line_reader::LogExcerpt<'_>| events.push(event.into_owned());
     reader.read_block(text, 0, true, &mut sink);
     let open = reader.has_pending_entry();
     reader.finish(&mut sink);

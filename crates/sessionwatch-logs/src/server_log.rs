@@ -6,8 +6,8 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{
     byte_range::ByteRange,
-    envelope::Envelope,
     key_values::{KeyValues, unescape_text},
+    line_envelope::Envelope,
     preamble::strip_source,
     sql_statement::{WriteStatement, parse_key_detail},
 };

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_logs::{
     explain::explain_text,
+    line_reader::{LogExcerpt, LogReader},
     log_event::{LogEvent, LogEventKind},
     matchers::Matchers,
-    reader::{LogExcerpt, LogReader},
     redact,
     timestamps::TimestampDefaults,
 };

@@ -7,7 +7,7 @@ use sessionwatch_core::{
     checks::CheckThresholds,
     duration::saturating_micros,
     local_time::TimeZoneDoubts,
-    stats::MIN_OUTLIER_SESSIONS,
+    session_stats::MIN_OUTLIER_SESSIONS,
     timestamp::{MICROS_PER_DAY, MICROS_PER_SECOND, UtcTimestamp},
 };
 

@@ -8,11 +8,11 @@ use std::time::Instant as Stopwatch;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    history::SessionChanges,
     local_time::NewestTimes,
     row_addresses::RowAddress,
+    session_history::SessionChanges,
+    session_stats::{DuplicateTokens, Measured, SessionStats},
     snapshot::{SessionSnapshot, UserTotal},
-    stats::{DuplicateTokens, Measured, SessionStats},
     timestamp::UtcTimestamp,
 };
 

@@ -1,6 +1,6 @@
 //! Mapping of a session table: the tables and columns that hold each fact.
 
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 
 /// Name of a table or view, with or without a schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

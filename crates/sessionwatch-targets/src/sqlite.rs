@@ -21,7 +21,7 @@ use std::{hash::Hasher, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, functions::FunctionFlags, types::ValueRef};
 use sessionwatch_core::{
-    decoder::{DecodedTime, Decoder, RawValue},
+    timestamp_decoder::{DecodedTime, Decoder, RawValue},
     token_prefix,
 };
 use siphasher::sip::SipHasher13;

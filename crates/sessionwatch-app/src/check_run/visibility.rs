@@ -1,7 +1,7 @@
 //! Reasons why the stats of a target may not describe every session: rows that the role cannot see, and an empty table
 //! that may not be the one in use.
 
-use sessionwatch_core::stats::SessionStats;
+use sessionwatch_core::session_stats::SessionStats;
 use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError, layout::detect};
 
 use super::CheckRunRequest;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
-use sessionwatch_core::{decoder::Decoder, suggest::did_you_mean, time_zone::LOCAL_DECODER_PREFIX};
+use sessionwatch_core::{suggest::did_you_mean, time_zone::LOCAL_DECODER_PREFIX, timestamp_decoder::Decoder};
 
 use crate::config_file::TextFormat;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE, suggest::did_you_mean};
+use sessionwatch_core::{local_time::MIN_GRACE, suggest::did_you_mean, timestamp_decoder::Decoder};
 use sessionwatch_targets::{
     connect::ConnectOptions,
     layout::{

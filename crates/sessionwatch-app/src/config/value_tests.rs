@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
-use sessionwatch_core::{alert::AlertPolicy, decoder::Decoder, severity::Severity};
+use sessionwatch_core::{alert::AlertPolicy, severity::Severity, timestamp_decoder::Decoder};
 use sessionwatch_targets::{
     layout::profile_source::ProfileSource,
     mapping::{Mapping, RevokeMethod},

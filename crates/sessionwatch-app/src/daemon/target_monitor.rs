@@ -9,7 +9,7 @@ use std::{
 
 use jiff::SignedDuration;
 use sessionwatch_clock::to_signed_duration;
-use sessionwatch_core::{history::SessionHistory, timestamp::UtcTimestamp};
+use sessionwatch_core::{session_history::SessionHistory, timestamp::UtcTimestamp};
 use sessionwatch_store::{Store, StoreError, samples, snapshots};
 use sessionwatch_targets::{
     capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError,

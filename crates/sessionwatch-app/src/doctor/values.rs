@@ -2,9 +2,9 @@
 
 use sessionwatch_clock as calendar;
 use sessionwatch_core::{
-    decoder::Decoder,
     local_time::{ColumnZone, TimeZoneDoubt},
     plural::format_count,
+    timestamp_decoder::Decoder,
 };
 use sessionwatch_targets::layout;
 

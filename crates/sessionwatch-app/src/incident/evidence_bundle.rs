@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sessionwatch_archive::Recipient;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checks::CheckVerdict, duration::DAY, period::Period, stats::Measured, timestamp::UtcTimestamp,
+    checks::CheckVerdict, duration::DAY, period::Period, session_stats::Measured, timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
     StoreError, audit,

@@ -11,9 +11,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt, LogReader},
     log_event::LogEvent,
     matchers::Matchers,
-    reader::{LogExcerpt, LogReader},
 };
 use sha1::Sha1;
 use sha2::Sha256;

@@ -4,7 +4,7 @@ use sessionwatch_core::{
     log_gaps::{self, LogGap},
     timestamp::UtcTimestamp,
 };
-use sessionwatch_logs::{log_event::LogEventKind, reader::ReadCounters};
+use sessionwatch_logs::{line_reader::ReadCounters, log_event::LogEventKind};
 use sessionwatch_store::{StoreError, log_events, log_sources, transaction::Tx};
 
 use super::{LocatedLogEvent, LogSourceRecord, find_source, tail::LogPosition};

@@ -13,9 +13,9 @@ use std::{
 };
 
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt, LogReader, ReadCounters},
     log_event::LogEvent,
     matchers::Matchers,
-    reader::{LogExcerpt, LogReader, ReadCounters},
 };
 
 use super::{block_reader::BlockReader, zstd_frames::ZstdFrameReader};

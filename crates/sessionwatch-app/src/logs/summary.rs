@@ -2,9 +2,9 @@
 
 use sessionwatch_core::{severity::Severity, timestamp::UtcTimestamp};
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt, ReadCounters},
     log_event::{LogEvent, LogEventKind},
     pattern::Pattern,
-    reader::{LogExcerpt, ReadCounters},
 };
 
 use super::LocatedLogEvent;

@@ -13,9 +13,9 @@ use std::{
 
 use ipnet::IpNet;
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt, LogReader, ReadCounters},
     log_event::LogEvent,
     matchers::Matchers,
-    reader::{LogExcerpt, LogReader, ReadCounters},
 };
 use tokio::{
     io::AsyncReadExt as _,

@@ -26,9 +26,9 @@ use std::{
 
 use sessionwatch_core::log_gaps::{GapCause, LogGap};
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt as At, ReadCounters},
     log_event::LogEvent,
     matchers::Matchers,
-    reader::{LogExcerpt as At, ReadCounters},
 };
 
 use self::{

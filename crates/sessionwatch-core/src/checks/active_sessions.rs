@@ -39,7 +39,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{Baseline, CheckVerdict, samples::CheckSample};
+    use crate::checks::{Baseline, CheckVerdict, test_input::CheckSample};
 
     fn sample(usual: Baseline, active: u64) -> CheckSample {
         let mut sample = CheckSample::with_stats(|stats| stats.active = active);

@@ -4,7 +4,7 @@ use super::{
     Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, baseline::missing_baseline_reason,
     outcome::FIRST_RUN_REASON,
 };
-use crate::{history::Comparison, plural::format_count, severity::Severity};
+use crate::{plural::format_count, session_history::Comparison, severity::Severity};
 
 /// The `creation-rate` check.
 pub const CREATION_RATE_CHECK: Check = Check {
@@ -56,7 +56,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{Baseline, CheckVerdict, samples::CheckSample};
+    use crate::checks::{Baseline, CheckVerdict, test_input::CheckSample};
 
     fn sample(usual: Baseline, created: u64) -> CheckSample {
         let mut sample = CheckSample::with_stats(|stats| stats.created_last_hour = Some(created));

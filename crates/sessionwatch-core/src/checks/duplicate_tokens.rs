@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{
     plural::{format_count, format_number},
+    session_stats::Measured,
     severity::Severity,
-    stats::Measured,
 };
 
 /// The `duplicate-tokens` check.
@@ -76,8 +76,8 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 mod tests {
     use super::*;
     use crate::{
-        checks::{CheckVerdict, samples::CheckSample},
-        stats::DuplicateTokens,
+        checks::{CheckVerdict, test_input::CheckSample},
+        session_stats::DuplicateTokens,
     };
 
     #[test]

@@ -81,7 +81,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::{checks::samples::CheckSample, timestamp::UtcTimestamp};
+    use crate::{checks::test_input::CheckSample, timestamp::UtcTimestamp};
 
     fn sample(expired: u64, sessions: u64) -> CheckSample {
         CheckSample::with_stats(|stats| (stats.expired, stats.sessions) = (expired, sessions))

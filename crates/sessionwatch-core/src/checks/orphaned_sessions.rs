@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
-use crate::{plural::format_count, severity::Severity, stats::Measured};
+use crate::{plural::format_count, session_stats::Measured, severity::Severity};
 
 /// The `orphaned-sessions` check.
 pub const ORPHANED_SESSIONS_CHECK: Check = Check {
@@ -65,7 +65,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{CheckVerdict, samples::CheckSample};
+    use crate::checks::{CheckVerdict, test_input::CheckSample};
 
     #[test]
     fn more_than_ten_fail() {

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use crate::{
     checks::CheckThresholds,
-    history::{Comparison, SessionChanges},
-    stats::SessionStats,
+    session_history::{Comparison, SessionChanges},
+    session_stats::SessionStats,
 };
 
 /// Result of a check.

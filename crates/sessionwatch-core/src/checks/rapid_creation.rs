@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, outcome::FIRST_RUN_REASON};
-use crate::{history::Comparison, plural::format_count, severity::Severity, stats::count_users_above};
+use crate::{
+    plural::format_count, session_history::Comparison, session_stats::count_users_above, severity::Severity,
+};
 
 /// The `rapid-creation` check.
 pub const RAPID_CREATION_CHECK: Check = Check {
@@ -66,8 +68,8 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 mod tests {
     use super::*;
     use crate::{
-        checks::{CheckVerdict, samples::CheckSample},
-        stats::Histogram,
+        checks::{CheckVerdict, test_input::CheckSample},
+        session_stats::Histogram,
     };
 
     #[test]

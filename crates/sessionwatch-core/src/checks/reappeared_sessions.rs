@@ -50,7 +50,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::samples::CheckSample;
+    use crate::checks::test_input::CheckSample;
 
     #[test]
     fn one_reappeared_session_fails_unless_tolerated() {

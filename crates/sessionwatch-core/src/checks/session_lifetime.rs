@@ -71,7 +71,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{CheckVerdict, samples::CheckSample};
+    use crate::checks::{CheckVerdict, test_input::CheckSample};
 
     #[test]
     fn one_late_missing_or_unreadable_expiry_fails() {

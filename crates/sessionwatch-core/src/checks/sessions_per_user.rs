@@ -53,7 +53,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::samples::CheckSample, stats::Histogram};
+    use crate::{checks::test_input::CheckSample, session_stats::Histogram};
 
     #[test]
     fn an_average_above_three_fails() {

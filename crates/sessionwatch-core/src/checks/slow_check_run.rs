@@ -64,7 +64,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::samples::CheckSample;
+    use crate::checks::test_input::CheckSample;
 
     #[test]
     fn the_budget_grows_with_the_table() {

@@ -40,7 +40,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::samples::CheckSample;
+    use crate::checks::test_input::CheckSample;
 
     #[test]
     fn one_reassigned_token_fails() {

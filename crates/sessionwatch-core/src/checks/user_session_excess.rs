@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{
     plural::{format_count, format_number},
+    session_stats::{count_users_above, outlier_limit},
     severity::Severity,
-    stats::{count_users_above, outlier_limit},
 };
 
 /// The `user-session-excess` check.
@@ -67,7 +67,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::samples::CheckSample, stats::Histogram};
+    use crate::{checks::test_input::CheckSample, session_stats::Histogram};
 
     #[test]
     fn a_user_with_more_than_twenty_sessions_fails() {

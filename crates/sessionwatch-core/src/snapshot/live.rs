@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions};
 use crate::{
-    decoder::DecodedTime,
     known_users::KnownUsers,
     row_addresses::{RowAddress, RowAddressRef},
+    timestamp_decoder::DecodedTime,
     user_totals::{UserIdInterner, UserIdRef},
 };
 
@@ -140,8 +140,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        session_stats::{DuplicateTokens, Measured},
         snapshot::{EvidenceSelector, SnapshotDiff},
-        stats::{DuplicateTokens, Measured},
         timestamp::{MICROS_PER_HOUR, UtcTimestamp},
     };
 

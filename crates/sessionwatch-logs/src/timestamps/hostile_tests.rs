@@ -1,7 +1,7 @@
 //! Tests of timestamps against the decoder of stored values, which is another implementation, and of malformed text.
 
 use proptest::prelude::*;
-use sessionwatch_core::decoder::{DecodedTime, Decoder, RawValue};
+use sessionwatch_core::timestamp_decoder::{DecodedTime, Decoder, RawValue};
 
 use super::*;
 

@@ -1,4 +1,4 @@
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 
 use super::*;
 use crate::{

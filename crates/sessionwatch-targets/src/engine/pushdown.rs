@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use sessionwatch_core::{
     local_time::NewestTimes,
     row_addresses::RowAddress,
+    session_stats::{DuplicateTokens, Histogram, Measured, SessionStats},
     snapshot::{MAX_EVIDENCE_ROWS, UserTotal},
-    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
 };
 
 use super::{

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
+    session_stats::{DuplicateTokens, Measured},
     snapshot::{EvidenceSelector, MAX_EVIDENCE_ROWS, SessionSnapshot, SnapshotOptions},
-    stats::{DuplicateTokens, Measured},
 };
 
 use super::{

@@ -2,13 +2,13 @@
 //! decoded correctly.
 
 use sessionwatch_core::{
-    decoder::{DecodedTime, Decoder, RawValue, is_naive_timestamp},
     decoder_plausibility::find_plausible_decoder,
     local_time::{
         ColumnZone, GrowthWindow, LocalTimeInput, NewestTimes, SampledRow, TimeColumn, TimeZoneDoubts,
     },
     time_zone::{LOCAL_DECODER_PREFIX, Zone},
     timestamp::{MICROS_PER_SECOND, UtcTimestamp},
+    timestamp_decoder::{DecodedTime, Decoder, RawValue, is_naive_timestamp},
 };
 
 use super::Layout;

@@ -1,6 +1,6 @@
 //! Explicit mappings, checked against the schema. All problems are reported at once.
 
-use sessionwatch_core::{decoder::Decoder, suggest::did_you_mean};
+use sessionwatch_core::{suggest::did_you_mean, timestamp_decoder::Decoder};
 
 use super::detect::{LayoutCandidate, schema_notes};
 use crate::{

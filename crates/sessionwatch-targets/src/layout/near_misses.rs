@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::Deserialize;
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 
 use super::{
     detect::RuledOutTable,

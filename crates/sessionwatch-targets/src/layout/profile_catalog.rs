@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize as _;
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 
 use crate::sql::{
     Dialect,

@@ -2,10 +2,10 @@
 //! not JWTs.
 
 use sessionwatch_core::{
-    decoder::{Decoder, RawValue},
     decoder_plausibility::{find_plausible_decoder, plausible_share},
     local_time::ColumnZone,
     timestamp::UtcTimestamp,
+    timestamp_decoder::{Decoder, RawValue},
 };
 
 use super::{

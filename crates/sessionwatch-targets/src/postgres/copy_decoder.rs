@@ -2,10 +2,10 @@
 
 use pg_link::RowSinkSlot;
 use sessionwatch_core::{
-    decoder::{DecodedTime, Decoder, RawValue},
     known_users::KnownUsers,
     row_addresses::RowAddressRef,
     snapshot::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions, UserIdRef},
+    timestamp_decoder::{DecodedTime, Decoder, RawValue},
 };
 use tokio_postgres::Client;
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use sessionwatch_core::{
-    decoder::{Decoder, EPOCH_MILLIS_RANGE, EPOCH_SECONDS_RANGE},
     timestamp::UtcTimestamp,
+    timestamp_decoder::{Decoder, EPOCH_MILLIS_RANGE, EPOCH_SECONDS_RANGE},
 };
 
 use self::fix_statements::FixDialect;

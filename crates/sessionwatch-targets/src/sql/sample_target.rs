@@ -1,6 +1,6 @@
 //! A sample session table for tests, with names that would break statements without quoting.
 
-use sessionwatch_core::{decoder::Decoder, timestamp::UtcTimestamp};
+use sessionwatch_core::{timestamp::UtcTimestamp, timestamp_decoder::Decoder};
 
 use super::{
     Dialect, QueryBuilder,

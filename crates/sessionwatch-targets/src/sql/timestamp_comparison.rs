@@ -2,9 +2,9 @@
 //! inside a session stored as JSON.
 
 use sessionwatch_core::{
-    decoder::Decoder,
     time_zone::{MAX_UTC_OFFSET_US, Zone},
     timestamp::UtcTimestamp,
+    timestamp_decoder::Decoder,
 };
 
 use super::{QueryBuilder, timestamps::TimestampExpr};

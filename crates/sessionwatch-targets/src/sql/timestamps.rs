@@ -1,8 +1,8 @@
 //! SQL for timestamps: decoding and comparing stored expiry times.
 
 use sessionwatch_core::{
-    decoder::Decoder,
     timestamp::{MICROS_PER_SECOND, UtcTimestamp},
+    timestamp_decoder::Decoder,
 };
 
 use super::{

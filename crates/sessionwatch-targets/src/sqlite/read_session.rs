@@ -4,10 +4,10 @@ use std::{convert::Infallible, path::PathBuf};
 
 use rusqlite::{Batch, Connection, OpenFlags, fallible_iterator::FallibleIterator as _, types::ValueRef};
 use sessionwatch_core::{
-    decoder::DecodedTime,
     row_addresses::RowAddressRef,
     snapshot::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions, UserIdRef},
     timestamp::UtcTimestamp,
+    timestamp_decoder::DecodedTime,
 };
 
 use super::{

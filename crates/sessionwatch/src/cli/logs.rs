@@ -71,7 +71,8 @@ fn explain_line(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         .events
         .iter()
         .map(|event| {
-            let place = sessionwatch_logs::reader::LogExcerpt { from: 0, to: text.len() as u64, text: &text };
+            let place =
+                sessionwatch_logs::line_reader::LogExcerpt { from: 0, to: text.len() as u64, text: &text };
             LocatedLogEvent::new(event.clone(), place, "argument", matchers.patterns())
         })
         .collect();

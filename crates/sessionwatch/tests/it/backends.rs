@@ -9,7 +9,7 @@ mod quoting;
 pub(crate) mod remediation;
 pub(crate) mod sqlite;
 
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 use sessionwatch_targets::{
     address::TargetAddress,
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use sessionwatch_core::{
-    decoder::{DecodedTime, Decoder, RawValue},
     duration::{DAY, HOUR, saturating_micros},
     local_time::NewestTimes,
-    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
+    session_stats::{DuplicateTokens, Histogram, Measured, SessionStats},
     timestamp::UtcTimestamp,
+    timestamp_decoder::{DecodedTime, Decoder, RawValue},
 };
 use sessionwatch_targets::{
     address::TargetAddress,

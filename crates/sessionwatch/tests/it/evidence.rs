@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use sessionwatch_core::{
-    decoder::Decoder,
     duration::{DAY, saturating_micros},
+    session_stats::{DuplicateTokens, Measured},
     snapshot::EvidenceSelector,
-    stats::{DuplicateTokens, Measured},
     timestamp::UtcTimestamp,
+    timestamp_decoder::Decoder,
 };
 use sessionwatch_targets::{
     address::TargetAddress,

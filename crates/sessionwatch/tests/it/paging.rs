@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sessionwatch_core::{
-    decoder::{DecodedTime, Decoder, RawValue},
     timestamp::UtcTimestamp,
+    timestamp_decoder::{DecodedTime, Decoder, RawValue},
 };
 use sessionwatch_targets::{
     address::TargetAddress,

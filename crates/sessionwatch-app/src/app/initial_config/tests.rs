@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::{collection::vec, option, prelude::*};
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 use sessionwatch_targets::{
     address::TargetAddress,
     layout::known_layout::KnownLayout,

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 use sessionwatch_targets::{
     layout::{explicit_mapping, profile_catalog::Profile},
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},

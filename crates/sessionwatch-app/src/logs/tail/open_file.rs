@@ -6,9 +6,9 @@ use std::{
 };
 
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt as At, LogReader, ReadCounters},
     log_event::LogEvent,
     matchers::Matchers,
-    reader::{LogExcerpt as At, LogReader, ReadCounters},
 };
 
 use super::{

@@ -1,7 +1,7 @@
 //! Tests that every field of a tuple is decoded, and that a damaged tuple fails the scan instead of changing a fact.
 
 use sessionwatch_core::{
-    row_addresses::RowAddress, snapshot::EvidenceSelector, stats::Measured, timestamp::UtcTimestamp,
+    row_addresses::RowAddress, session_stats::Measured, snapshot::EvidenceSelector, timestamp::UtcTimestamp,
 };
 
 use super::*;

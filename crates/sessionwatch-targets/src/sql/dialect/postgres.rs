@@ -7,7 +7,7 @@ mod grants;
 #[cfg(test)]
 mod statement_tests;
 
-use sessionwatch_core::{decoder::Decoder, time_zone::Zone, timestamp::UtcTimestamp, token_prefix};
+use sessionwatch_core::{time_zone::Zone, timestamp::UtcTimestamp, timestamp_decoder::Decoder, token_prefix};
 
 use super::{
     DecodedColumn, Dialect, EndedRowsRestore, JoinedDelete, NEVER_MICROS, ReadCondition, RoleGrants,
@@ -421,7 +421,7 @@ fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
     }
 }
 
-/// Returns the SQL equivalent of the ISO parser in `sessionwatch_core::decoder`: NULL for invalid text.
+/// Returns the SQL equivalent of the ISO parser in `sessionwatch_core::timestamp_decoder`: NULL for invalid text.
 fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));

@@ -6,9 +6,9 @@ mod fix_statements;
 use std::fmt::Write as _;
 
 use sessionwatch_core::{
-    decoder::Decoder,
     time_zone::Zone,
     timestamp::{MICROS_PER_DAY, UtcTimestamp},
+    timestamp_decoder::Decoder,
     token_prefix,
 };
 

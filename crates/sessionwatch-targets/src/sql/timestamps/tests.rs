@@ -1,8 +1,8 @@
 //! Tests that a time written to a target is read back as that time, rounded down.
 
 use sessionwatch_core::{
-    decoder::{DecodedTime, RawValue},
     time_zone::Zone,
+    timestamp_decoder::{DecodedTime, RawValue},
 };
 
 use super::*;

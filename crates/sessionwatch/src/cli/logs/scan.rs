@@ -24,9 +24,9 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 use sessionwatch_logs::{
+    line_reader::{LogExcerpt, ReadCounters},
     log_event::{LogEvent, LogEventKind},
     matchers::Matchers,
-    reader::{LogExcerpt, ReadCounters},
 };
 
 use super::super::{Failure, lists::empty_list, print_text, target::ConfigArgs};

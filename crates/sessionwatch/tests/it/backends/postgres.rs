@@ -1,6 +1,6 @@
 //! PostgreSQL, direct and through a pooler.
 
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 use sessionwatch_targets::sql::{Dialect, RowAddressing};
 use testkit::Database;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::timestamp_decoder::Decoder;
 use sessionwatch_targets::sql::{Dialect, RowAddressing};
 
 use super::{Backend, TestDatabase, remediation::Site};

@@ -1,7 +1,7 @@
 //! Tests that standalone queries decode values like the functions of this program.
 
 use rusqlite::Connection;
-use sessionwatch_core::decoder::{self, DecodedTime, RawValue};
+use sessionwatch_core::timestamp_decoder::{self, DecodedTime, RawValue};
 
 use super::*;
 
@@ -119,7 +119,7 @@ fn text_without_a_zone_is_detected() {
     ] {
         let naive: bool =
             evaluated(&SqliteDialect.naive_text_condition("v", ColumnKind::Text), &format!("'{text}'"));
-        assert_eq!(naive, decoder::is_naive_timestamp(text.as_bytes()), "{text}");
+        assert_eq!(naive, timestamp_decoder::is_naive_timestamp(text.as_bytes()), "{text}");
     }
     for other in ["1795953600", "NULL", "x'00'"] {
         let naive: bool = evaluated(&SqliteDialect.naive_text_condition("v", ColumnKind::Text), other);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{
-    byte_range::ByteRange, classify::Classification, envelope::Envelope, key_values::strip_ansi,
+    byte_range::ByteRange, classify::Classification, key_values::strip_ansi, line_envelope::Envelope,
     timestamps::TimestampDefaults,
 };
 

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    decoder::DecodedTime,
     duration::{MINUTE, from_days},
     snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions, UserIdRef},
+    timestamp_decoder::DecodedTime,
 };
 
 const START: SignedDuration = SignedDuration::ZERO;

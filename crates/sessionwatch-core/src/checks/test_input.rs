@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::{CheckInput, CheckOutcome, CheckThresholds, CheckVerdict};
 use crate::{
-    history::{Comparison, SessionChanges},
-    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
+    session_history::{Comparison, SessionChanges},
+    session_stats::{DuplicateTokens, Histogram, Measured, SessionStats},
     timestamp::{MICROS_PER_DAY, UtcTimestamp},
 };
 

@@ -6,12 +6,12 @@ mod pending;
 use crate::{
     byte_range::ByteRange,
     classify::{Classification, classify_from_hit, classify_message},
-    envelope::Envelope,
     fields::{
         ExtractedFields, TextForm, captured_prefix, full_token_prefix, parse_error_code, parse_user_id,
         validate_request_id,
     },
     key_values::strip_ansi,
+    line_envelope::Envelope,
     log_event::{LogEvent, LogEventKind},
     matchers::{LiteralKind, Matchers},
     reason,

@@ -18,8 +18,8 @@ pub use self::encoding::HistoryError;
 
 use crate::{
     duration::{DAY, HOUR},
+    session_stats::Histogram,
     snapshot::{SessionSnapshot, SnapshotDiff, SnapshotEntries, UserTotal},
-    stats::Histogram,
     timestamp::{UtcTimestamp, as_micros},
 };
 
