@@ -18,7 +18,7 @@ use sessionwatch_targets::{
     layout::{detect::LayoutCandidate, uncertainty::UncertaintyLevel},
     server_info::ServerInfo,
     side_effects::SideEffect,
-    sql::tables::TableKind,
+    sql::table_info::TableKind,
 };
 
 pub use self::collect::examine_target;

@@ -9,7 +9,7 @@ use sessionwatch_store::{
 };
 use sessionwatch_targets::{
     error::TargetError,
-    layout::{known_layout::KnownLayout, profile_source::ProfileSource},
+    layout::{known_layout::KnownLayout, storage_setting::ProfileSource},
     mapping::Mapping,
 };
 
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::config::TargetSchedule;
-    use sessionwatch_targets::{address::TargetAddress, engine::EngineKind, limits::TimeLimits};
+    use sessionwatch_targets::{address::TargetAddress, engine::EngineKind, time_limits::TimeLimits};
 
     fn target(profile_source: ProfileSource) -> Target {
         Target {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bech32::{Bech32, Hrp};
-use sessionwatch_targets::{full_rows::BatchPlaintext, unsealed_rows::DamagedRows};
+use sessionwatch_targets::{decrypted_rows::DamagedRows, full_rows::BatchPlaintext};
 use zeroize::Zeroizing;
 
 mod age_format;

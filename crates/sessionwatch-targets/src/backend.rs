@@ -1,5 +1,5 @@
 //! Traits that each kind of database implements: its addresses, reading, and writing. Each implementation has
-//! a folder; [`crate::databases`] lists them.
+//! a folder; [`crate::supported_databases`] lists them.
 //!
 //! Features that not every database has, such as roles or replicas, have a default implementation that
 //! reports their absence.
@@ -18,17 +18,17 @@ use sessionwatch_core::{
 use crate::{
     capabilities::Capabilities,
     cells::TextRow,
+    decrypted_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
     error::TargetError,
     full_rows::{DeletedDependents, DependentRows, FullRows},
-    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{
         EndedRows, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange,
-        database_schema::DatabaseSchema, tables::TableInfo,
+        database_schema::DatabaseSchema, table_info::TableInfo,
     },
-    unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
+    time_limits::TimeLimits,
 };
 
 pub(crate) use self::address::DatabaseAddress;

@@ -15,10 +15,10 @@ use super::{
     address::TargetAddress,
     error::TargetError,
     layout::{self, Layout, LayoutRequest, TableActivity},
-    limits::TimeLimits,
     read_session::{PooledConnection, ReadSession},
     scan_progress::ScanProgress,
     scope::QueryScope,
+    time_limits::TimeLimits,
 };
 
 /// An open target whose session table was detected.

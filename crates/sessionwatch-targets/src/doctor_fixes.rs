@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     mapping::{TableName, UsersMapping},
-    sql::tables::{Equality, TableInfo},
+    sql::table_info::{Equality, TableInfo},
 };
 
 /// Builds statements for the tables of one target.

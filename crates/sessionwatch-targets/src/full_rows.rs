@@ -6,7 +6,7 @@ use std::ops::Range;
 use sessionwatch_core::row_ref;
 use zeroize::Zeroizing;
 
-use super::unsealed_rows::END_OF_TABLE;
+use super::decrypted_rows::END_OF_TABLE;
 
 /// Rows with every column. Each line holds locator, version, row hash and the columns, separated by tabs.
 #[derive(Default)]

@@ -8,24 +8,24 @@ pub mod explicit_mapping;
 pub mod known_layout;
 pub mod near_misses;
 pub mod profile_catalog;
-pub mod profile_source;
+pub mod storage_setting;
 pub mod table_classification;
+pub mod table_safety;
 pub mod uncertainty;
-mod verify;
-pub mod vetting;
+mod value_verification;
 
 pub use self::column_time_zones::{LayoutClocks, TableActivity, clock_fix_hint, find_clock_doubts};
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-use self::verify::ValueSampler;
+use self::value_verification::ValueSampler;
 use super::{error::TargetError, read_session::ReadSession, sql};
 use crate::{
     layout::{
         detect::LayoutCandidate,
         known_layout::KnownLayout,
         profile_catalog::Profile,
-        profile_source::ProfileSource,
+        storage_setting::ProfileSource,
         uncertainty::{LayoutUncertainty, UncertaintyLevel},
     },
     mapping::{Mapping, TableName},
@@ -77,7 +77,7 @@ impl Layout {
         let schema = session.describe_schema().await?;
         let LayoutRequest { target, source, known_layout, profiles } = request;
         let found = candidates::find_candidates(&schema, request)?;
-        let believed = verify::rule_out_signed_tokens(session, &schema, profiles, found).await;
+        let believed = value_verification::rule_out_signed_tokens(session, &schema, profiles, found).await;
         let mut alternatives =
             believed.map_err(|error| candidates::mention_known_layout(known_layout, error))?;
         if let Some(known_layout) = known_layout {

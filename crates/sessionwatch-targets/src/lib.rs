@@ -6,10 +6,13 @@
 //! target. Checks write nothing, and no token leaves a database.
 
 pub mod address;
+#[cfg(test)]
+pub(crate) mod archive_round_trip_steps;
 pub(crate) mod backend;
 pub mod capabilities;
 pub(crate) mod cells;
 pub mod connect;
+pub mod decrypted_rows;
 pub mod doctor_fixes;
 pub mod doctor_queries;
 pub mod engine;
@@ -17,15 +20,12 @@ pub mod error;
 pub mod evidence;
 pub mod full_rows;
 pub mod layout;
-pub mod limits;
 pub mod listing;
 pub mod mapping;
 mod postgres;
 pub mod printed_queries;
 mod quoting;
 pub mod read_session;
-#[cfg(test)]
-pub(crate) mod round_trip;
 pub mod row_selection;
 pub mod scan_progress;
 pub mod scope;
@@ -35,5 +35,5 @@ pub mod side_effects;
 pub mod sql;
 mod sqlite;
 pub mod supported_databases;
-pub mod unsealed_rows;
+pub mod time_limits;
 pub mod write_session;

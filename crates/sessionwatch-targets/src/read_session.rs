@@ -12,11 +12,11 @@ use super::{
     capabilities::Capabilities,
     cells::TextRow,
     error::TargetError,
-    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
     sql::{self, QueryBuilder, database_schema::DatabaseSchema},
     supported_databases::each,
+    time_limits::TimeLimits,
 };
 pub use super::{
     backend::CustomValue,

@@ -17,7 +17,7 @@ use super::{
     mapping::{Mapping, TableName},
     sql::{
         self, Dialect, drop_database_statement, encode_timestamp, quote_identifier, quote_string,
-        tables::ColumnKind,
+        table_info::ColumnKind,
     },
     supported_databases::each,
 };

@@ -11,10 +11,10 @@ mod filters;
 pub mod grants;
 mod list_parameters;
 mod listing;
-mod mutations;
 mod orphans;
 mod paging;
 mod referencing_rows;
+mod remediation_statements;
 mod restore;
 mod row_addresses;
 mod row_changes;
@@ -22,7 +22,7 @@ mod row_changes;
 pub(crate) mod sample_target;
 mod selection;
 mod stats;
-pub mod tables;
+pub mod table_info;
 mod timestamp_comparison;
 mod timestamps;
 mod users;
@@ -51,7 +51,7 @@ use crate::{
     mapping::{Mapping, TableName, TimestampColumn},
     sql::{
         database_schema::DatabaseSchema,
-        tables::{ColumnInfo, ColumnKind, Equality},
+        table_info::{ColumnInfo, ColumnKind, Equality},
     },
 };
 

@@ -8,10 +8,10 @@ use pg_link::Dsn;
 use crate::{
     backend::{AddressError, ReadBackend as _, ReadOptions, WriteBackend as _},
     error::TargetError,
-    limits::TimeLimits,
     postgres::{self, IdlePostgres, PostgresRead, PostgresWrite},
     sql::Dialect,
     sqlite::{self, SqliteRead, SqliteWrite},
+    time_limits::TimeLimits,
 };
 
 /// The SQL dialect of each database.

@@ -12,6 +12,7 @@ use super::{
     backend::{RowsToRestore, WriteBackend as _},
     capabilities::Capabilities,
     cells::TextRow,
+    decrypted_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
     error::TargetError,
     full_rows::{DependentRows, FullRows},
     mapping::{RevokeMethod, TableName},
@@ -20,7 +21,6 @@ use super::{
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{LocateBy, Mutation, ReadRows, RestoreObstacle, RowChange},
     supported_databases::each,
-    unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
 impl WriteSession {

@@ -8,7 +8,7 @@ use std::{
 use sessionwatch_archive::Recipient;
 use sessionwatch_targets::{
     error::DetectionFailure,
-    layout::{profile_catalog::Profile, profile_source::ProfileSource},
+    layout::{profile_catalog::Profile, storage_setting::ProfileSource},
     mapping::{Mapping, RevokeMethod, TableName},
 };
 

@@ -13,9 +13,9 @@ use sessionwatch_core::{local_time::MIN_GRACE, suggest::did_you_mean, timestamp_
 use sessionwatch_targets::{
     connect::ConnectOptions,
     layout::{
-        LayoutRequest, known_layout::KnownLayout, profile_catalog::Profile, profile_source::ProfileSource,
+        LayoutRequest, known_layout::KnownLayout, profile_catalog::Profile, storage_setting::ProfileSource,
     },
-    limits::TimeLimits,
+    time_limits::TimeLimits,
 };
 
 use super::{

@@ -257,7 +257,7 @@ sql = "SELECT 1"
         (target.engine, target.limits.timeout.as_secs()),
         (sessionwatch_targets::engine::EngineKind::Pushdown, 5)
     );
-    let sessionwatch_targets::layout::profile_source::ProfileSource::Explicit(mapping) =
+    let sessionwatch_targets::layout::storage_setting::ProfileSource::Explicit(mapping) =
         &target.profile_source
     else {
         panic!("{target:?}")

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 use sessionwatch_core::{alert::AlertPolicy, severity::Severity, timestamp_decoder::Decoder};
 use sessionwatch_targets::{
-    layout::profile_source::ProfileSource,
+    layout::storage_setting::ProfileSource,
     mapping::{Mapping, RevokeMethod},
     read_session::CustomValue,
 };

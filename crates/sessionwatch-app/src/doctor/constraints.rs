@@ -1,6 +1,6 @@
 //! Visibility of the tables, and guarantees of their constraints and indexes.
 
-use sessionwatch_targets::sql::tables::{ForeignKey, IndexInfo, TableInfo};
+use sessionwatch_targets::sql::table_info::{ForeignKey, IndexInfo, TableInfo};
 
 use super::{Diagnostic, DoctorInput, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 

@@ -2,7 +2,7 @@
 
 use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::{
-    layout::detect::find_soft_delete_column, mapping::UsersMapping, sql::tables::TableInfo,
+    layout::detect::find_soft_delete_column, mapping::UsersMapping, sql::table_info::TableInfo,
 };
 
 use super::{Diagnostic, DoctorInput, diagnostic_warn};

@@ -15,7 +15,7 @@ use sessionwatch_store::{Store, StoreLocation};
 use sessionwatch_targets::{
     address::TargetAddress,
     connect::ConnectedTarget,
-    layout::profile_source::ProfileSource,
+    layout::storage_setting::ProfileSource,
     mapping::Mapping,
     scratch_database::{self, SampleScript, ScratchLocation, SessionSample},
     sql::SessionListQuery,

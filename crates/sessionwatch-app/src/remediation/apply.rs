@@ -19,10 +19,10 @@ use sessionwatch_store::{
     confirmed_time, plans,
 };
 use sessionwatch_targets::{
+    decrypted_rows::{ColumnDecl, DependentTable},
     mapping::{RevokeMethod, TableName},
     side_effects::{CascadingTable, SideEffectKind},
     sql::{LocateBy, Mutation, RowChange, RowKeyKind, encode_timestamp},
-    unsealed_rows::{ColumnDecl, DependentTable},
     write_session::WriteSession,
 };
 

@@ -20,7 +20,7 @@ use sessionwatch_targets::{
     read_session::ReadSession,
     row_selection::{SelectedRowPages, SelectionQuery, TableTotals, UserMatch},
     scope::QueryScope,
-    sql::{RowSelection, SelectionFilter, tables::TableKind},
+    sql::{RowSelection, SelectionFilter, table_info::TableKind},
 };
 
 use super::{

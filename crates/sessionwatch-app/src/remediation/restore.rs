@@ -13,11 +13,11 @@ use sessionwatch_store::{
     audit, plans, restores,
 };
 use sessionwatch_targets::{
+    decrypted_rows::UnsealedRows,
     mapping::{RevokeMethod, TableName},
     scope::QueryScope,
     side_effects::{SideEffect, SideEffectKind},
     sql::{RestoreObstacle, RowChange},
-    unsealed_rows::UnsealedRows,
     write_session::WriteSession,
 };
 

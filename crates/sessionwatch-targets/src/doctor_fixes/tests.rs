@@ -7,7 +7,7 @@ use crate::{
     sql::{
         Dialect,
         database_schema::DatabaseSchema,
-        tables::{ColumnInfo, TableKind},
+        table_info::{ColumnInfo, TableKind},
     },
 };
 

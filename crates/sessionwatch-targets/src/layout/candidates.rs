@@ -9,8 +9,8 @@ use crate::{
         known_layout::KnownLayout,
         near_misses::{self, DetectionFailure},
         profile_catalog::Profile,
-        profile_source::ProfileSource,
-        vetting,
+        storage_setting::ProfileSource,
+        table_safety,
     },
     mapping::TableName,
     sql::database_schema::DatabaseSchema,
@@ -36,7 +36,7 @@ pub(super) fn find_candidates(
         exclude_deleted_rows(schema, candidate);
         set_impersonator_column(schema, candidate);
     }
-    vetting::prefer_tables(schema, &mut found.candidates);
+    table_safety::prefer_tables(schema, &mut found.candidates);
     reject_code_candidates(schema, &mut found.candidates)?;
     Ok(found)
 }
@@ -105,7 +105,7 @@ fn reject_code_candidates(
     // Only the best table fails detection; others are dropped silently.
     let first = candidates[0].mapping.sessions.clone();
     let mut refused = None;
-    candidates.retain_mut(|candidate| match vetting::require_no_code(schema, candidate) {
+    candidates.retain_mut(|candidate| match table_safety::require_no_code(schema, candidate) {
         Ok(()) => true,
         Err(error) => {
             let error = (candidate.mapping.sessions == first).then_some(error);

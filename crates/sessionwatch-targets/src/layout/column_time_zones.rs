@@ -18,7 +18,7 @@ use crate::{
     read_session::ReadSession,
     sql::{
         ComparedColumns, QueryBuilder,
-        tables::{self, ColumnKind},
+        table_info::{self, ColumnKind},
     },
 };
 
@@ -115,11 +115,11 @@ async fn sample_clock_rows(
 }
 
 /// Returns the columns, other than expiry and creation, that hold times of a session's life.
-fn find_activity_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> {
+fn find_activity_columns(layout: &Layout, table: &table_info::TableInfo) -> Vec<String> {
     let mapping = &layout.candidate.mapping;
     let created = mapping.created.as_ref().map(|created| &created.column);
     let known = [Some(&mapping.token), Some(&mapping.expires.column), created, mapping.user.as_ref()];
-    let named = |column: &&tables::ColumnInfo| {
+    let named = |column: &&table_info::ColumnInfo| {
         let name = column.name.to_lowercase();
         ACTIVITY_NAME_PARTS.iter().any(|part| name.contains(part))
             && !NON_ACTIVITY_NAME_PARTS.iter().any(|part| name.contains(part))
@@ -138,10 +138,10 @@ fn find_activity_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<Stri
 }
 
 /// Returns the columns that store sessions as JSON.
-fn find_json_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> {
+fn find_json_columns(layout: &Layout, table: &table_info::TableInfo) -> Vec<String> {
     let token = &layout.candidate.mapping.token;
     let kinds = [ColumnKind::Json, ColumnKind::Text];
-    let fits = |column: &&tables::ColumnInfo| {
+    let fits = |column: &&table_info::ColumnInfo| {
         column.readable
             && column.name != *token
             && JSON_COLUMN_NAMES.contains(&column.name.to_lowercase().as_str())

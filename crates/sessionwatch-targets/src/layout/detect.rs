@@ -11,7 +11,7 @@ use crate::{
     sql::{
         Dialect,
         database_schema::DatabaseSchema,
-        tables::{ColumnInfo, ColumnKind, TableInfo, TableKind},
+        table_info::{ColumnInfo, ColumnKind, TableInfo, TableKind},
     },
 };
 

@@ -8,7 +8,7 @@ use crate::{
     sql::{
         Dialect,
         database_schema::{DatabaseSchema, missing_schema_message},
-        tables::{ColumnInfo, ColumnKind, TableInfo},
+        table_info::{ColumnInfo, ColumnKind, TableInfo},
     },
 };
 

@@ -13,7 +13,7 @@ use super::{
 use crate::sql::{
     Dialect,
     database_schema::DatabaseSchema,
-    tables::{ColumnInfo, ColumnKind, TableInfo},
+    table_info::{ColumnInfo, ColumnKind, TableInfo},
 };
 
 pub use crate::error::DetectionFailure;

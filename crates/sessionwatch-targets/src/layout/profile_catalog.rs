@@ -8,7 +8,7 @@ use sessionwatch_core::timestamp_decoder::Decoder;
 use crate::sql::{
     Dialect,
     database_schema::DatabaseSchema,
-    tables::{ColumnInfo, ColumnKind, TableInfo},
+    table_info::{ColumnInfo, ColumnKind, TableInfo},
 };
 use crate::supported_databases::ALL_DIALECTS;
 

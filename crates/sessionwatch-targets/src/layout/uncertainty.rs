@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     mapping::TableName,
-    sql::{database_schema::DatabaseSchema, tables::TableKind},
+    sql::{database_schema::DatabaseSchema, table_info::TableKind},
 };
 
 /// The consequence of uncertainty for check runs.

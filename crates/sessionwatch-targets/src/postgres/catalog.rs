@@ -13,7 +13,7 @@ use crate::{
     sql::{
         Dialect,
         database_schema::DatabaseSchema,
-        tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
+        table_info::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };
 

@@ -14,7 +14,7 @@ use crate::{
     error::TargetError,
     mapping::TimestampColumn,
     scan_progress::{RowCounter, ScanProgress},
-    sql::{OrphanSearch, QueryBuilder, RowAddressing, tables::ColumnKind},
+    sql::{OrphanSearch, QueryBuilder, RowAddressing, table_info::ColumnKind},
 };
 
 /// Signature, flags and extension length of a binary COPY.

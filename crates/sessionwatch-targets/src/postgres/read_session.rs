@@ -24,7 +24,6 @@ use crate::{
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
-    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
     side_effects::SideEffectCatalog,
@@ -32,8 +31,9 @@ use crate::{
         Dialect, QueryBuilder, RowKeyKind,
         database_schema::DatabaseSchema,
         quote_string,
-        tables::{TableInfo, TableKind},
+        table_info::{TableInfo, TableKind},
     },
+    time_limits::TimeLimits,
 };
 
 /// Time limit for telling the server that a check run is over.

@@ -9,7 +9,8 @@ use super::{
     search_path::{self, RoleSettings},
 };
 use crate::{
-    cells::TextRow, error::TargetError, limits::TimeLimits, scan_progress::ScanProgress, sql::redact_literals,
+    cells::TextRow, error::TargetError, scan_progress::ScanProgress, sql::redact_literals,
+    time_limits::TimeLimits,
 };
 
 /// A connection inside its read-only transaction.

@@ -16,13 +16,13 @@ use crate::{
     backend::{ChangeOutcome, HiddenRows, RowsToRestore, TransactionStatus, WriteBackend, WriteRole},
     capabilities::Capabilities,
     cells::{self, TextRow},
+    decrypted_rows::{ColumnDecl, UnsealedDependents},
     error::TargetError,
     full_rows::{DeletedDependents, DependentRows, FullRows},
-    limits::TimeLimits,
     mapping::TableName,
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{self, Dialect, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange, RowVersion},
-    unsealed_rows::{ColumnDecl, UnsealedDependents},
+    time_limits::TimeLimits,
 };
 use pg_link::{Dsn, PgConnection};
 

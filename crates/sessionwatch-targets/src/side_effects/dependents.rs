@@ -7,8 +7,8 @@ use super::{
     SideEffectKind,
 };
 use crate::{
+    decrypted_rows::{ColumnDecl, DependentTable},
     mapping::TableName,
-    unsealed_rows::{ColumnDecl, DependentTable},
 };
 
 /// A table whose rows are deleted with sessions (`ON DELETE CASCADE`), archived with them, and restored with them.

@@ -4,7 +4,7 @@ use sessionwatch_core::suggest::did_you_mean;
 
 use super::{
     Dialect,
-    tables::{ColumnKind, TableInfo},
+    table_info::{ColumnKind, TableInfo},
 };
 use crate::mapping::TableName;
 

@@ -8,8 +8,8 @@ use super::{
     referencing_rows::join_condition,
 };
 use crate::{
+    decrypted_rows::DependentTable,
     side_effects::{CascadingTable, ForeignKeyEdge},
-    unsealed_rows::DependentTable,
 };
 
 /// Alias of the dependent table in every statement.

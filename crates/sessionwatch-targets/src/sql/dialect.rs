@@ -19,12 +19,12 @@ use sessionwatch_core::{
 use self::fix_statements::FixDialect;
 use super::{
     RowKeyKind, RowVersion, quote_table,
-    tables::{ColumnInfo, ColumnKind, Equality, TableInfo},
+    table_info::{ColumnInfo, ColumnKind, Equality, TableInfo},
 };
 use crate::{
+    decrypted_rows::{ColumnDecl, DependentTable},
     mapping::{Mapping, TableName},
     side_effects::{CascadingTable, ReachedSideEffect},
-    unsealed_rows::{ColumnDecl, DependentTable},
 };
 
 /// Roles of sessionwatch and the objects that they need.

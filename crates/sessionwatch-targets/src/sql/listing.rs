@@ -9,7 +9,7 @@ use super::{
     quote_identifier, quote_table,
     timestamps::TimestampExpr,
 };
-use crate::sql::tables::{ColumnKind, Equality};
+use crate::sql::table_info::{ColumnKind, Equality};
 
 impl QueryBuilder<'_> {
     /// Returns the query for a list of sessions: token prefix, row id, user, expiry and creation in

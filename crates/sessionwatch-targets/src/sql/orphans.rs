@@ -3,7 +3,7 @@
 use super::{OrphanSearch, QueryBuilder, quote_identifier, quote_table};
 use crate::{
     mapping::{TableName, UsersMapping},
-    sql::tables::{ColumnInfo, ColumnKind, Equality, TableKind},
+    sql::table_info::{ColumnInfo, ColumnKind, Equality, TableKind},
 };
 
 impl QueryBuilder<'_> {

@@ -6,9 +6,9 @@ use super::{
     quote_identifier, quote_table,
 };
 use crate::{
+    decrypted_rows::ColumnDecl,
     mapping::{Mapping, RevokeMethod, TableName},
-    sql::tables::Equality,
-    unsealed_rows::ColumnDecl,
+    sql::table_info::Equality,
 };
 
 /// Reason why a row cannot be restored.

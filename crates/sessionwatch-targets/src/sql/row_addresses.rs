@@ -6,7 +6,7 @@ use super::{QueryBuilder, dialect::join_numbers};
 use crate::{
     cells,
     error::TargetError,
-    sql::tables::{ColumnKind, Equality, TableKind},
+    sql::table_info::{ColumnKind, Equality, TableKind},
 };
 
 /// The address of a row within one transaction.

@@ -5,7 +5,7 @@ use sessionwatch_core::{timestamp::UtcTimestamp, timestamp_decoder::Decoder};
 use super::{
     Dialect, QueryBuilder,
     database_schema::DatabaseSchema,
-    tables::{ColumnInfo, ColumnKind, IndexInfo, TableInfo},
+    table_info::{ColumnInfo, ColumnKind, IndexInfo, TableInfo},
 };
 use crate::mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping};
 

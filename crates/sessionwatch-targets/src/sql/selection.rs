@@ -6,7 +6,7 @@ use super::{QueryBuilder, RowKeyKind, dialect::RowHashColumns, quote_identifier,
 use crate::{
     mapping::{RevokeMethod, UsersMapping},
     side_effects::ForeignKeyEdge,
-    sql::tables::ColumnKind,
+    sql::table_info::ColumnKind,
 };
 
 /// Longest chain of sessions that refer to each other.

@@ -3,7 +3,7 @@
 use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
 use super::{QueryBuilder, RowSubset, timestamps::TimestampExpr};
-use crate::sql::tables::ColumnKind;
+use crate::sql::table_info::ColumnKind;
 
 impl QueryBuilder<'_> {
     /// Returns the query for one row: sessions, active, expired, never expiring, undecodable, anonymous,

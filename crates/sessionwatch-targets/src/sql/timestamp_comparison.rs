@@ -8,7 +8,7 @@ use sessionwatch_core::{
 };
 
 use super::{QueryBuilder, timestamps::TimestampExpr};
-use crate::sql::tables::ColumnKind;
+use crate::sql::table_info::ColumnKind;
 
 /// Maximum length of a timestamp as text.
 const MAX_TIMESTAMP_CHARS: usize = 40;

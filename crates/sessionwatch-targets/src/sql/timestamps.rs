@@ -9,7 +9,7 @@ use super::{
     QueryBuilder,
     dialect::{DecodedColumn, NEVER_MICROS, SqlDialect, UNDECODABLE_MICROS, other_epoch_unit},
 };
-use crate::{mapping::TimestampColumn, sql::tables::ColumnKind};
+use crate::{mapping::TimestampColumn, sql::table_info::ColumnKind};
 
 /// Formats a time as a target stores it, rounded down.
 #[must_use]

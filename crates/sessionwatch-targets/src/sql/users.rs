@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{QueryBuilder, quote_identifier, quote_table};
-use crate::sql::tables::{ColumnKind, Equality};
+use crate::sql::table_info::{ColumnKind, Equality};
 
 /// Collation that sorts text by bytes, the fastest order.
 const BYTE_COLLATION: &str = " COLLATE \"C\"";

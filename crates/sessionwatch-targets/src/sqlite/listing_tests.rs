@@ -7,7 +7,7 @@ use crate::sql::{
     EvidenceQuery, EvidenceRowKind, ListedStatus, ProblemSearch, QueryBuilder, SessionListQuery,
     SessionProblem, SessionSort,
     sample_target::{EXPIRES_COLUMN, ID_COLUMN, SAMPLE_NOW, TOKEN_COLUMN},
-    tables::IndexInfo,
+    table_info::IndexInfo,
 };
 
 fn file() -> SampleFile {

@@ -5,13 +5,13 @@ use sessionwatch_core::row_ref::RowRef;
 
 use super::sample_file::{SampleFile, SampleSession};
 use crate::{
+    decrypted_rows::ColumnDecl,
     mapping::RevokeMethod,
     sql::{
         EndedRows, LocateBy, Mutation, RowChange,
         sample_target::{EXPIRES_COLUMN, ID_COLUMN, TOKEN_COLUMN, USER_COLUMN},
-        tables::Equality,
+        table_info::Equality,
     },
-    unsealed_rows::ColumnDecl,
 };
 
 const DELETE: Mutation<'static> = Mutation { change: RowChange::Delete, orphans_only: false };

@@ -19,11 +19,11 @@ use crate::{
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
-    limits::TimeLimits,
     mapping::TableName,
     scan_progress::{RowCounter, ScanProgress},
     side_effects::SideEffectCatalog,
-    sql::{QueryBuilder, RowAddressing, RowKeyKind, database_schema::DatabaseSchema, tables::TableInfo},
+    sql::{QueryBuilder, RowAddressing, RowKeyKind, database_schema::DatabaseSchema, table_info::TableInfo},
+    time_limits::TimeLimits,
 };
 
 /// SQLite keeps no connection between two transactions.

@@ -8,7 +8,7 @@ use crate::{
         Dialect,
         database_schema::DatabaseSchema,
         quote_identifier, quote_string,
-        tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
+        table_info::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };
 

@@ -8,7 +8,7 @@ use crate::{
     sql::{
         RowSelection, SelectionFilter,
         sample_target::{SAMPLE_NOW, TOKEN_COLUMN, USER_COLUMN},
-        tables::Equality,
+        table_info::Equality,
     },
 };
 

@@ -5,7 +5,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-use crate::unsealed_rows::ArchivedValue;
+use crate::decrypted_rows::ArchivedValue;
 
 impl ToSql for ArchivedValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

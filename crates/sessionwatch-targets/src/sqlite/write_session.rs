@@ -17,13 +17,13 @@ use crate::{
     backend::{ChangeOutcome, RowsToRestore, WriteBackend},
     capabilities::Capabilities,
     cells::{self, TextRow},
+    decrypted_rows::{ColumnDecl, UnsealedDependents},
     error::TargetError,
     full_rows::{DeletedDependents, DependentRows, FullRows},
-    limits::TimeLimits,
     mapping::{RevokeMethod, TableName},
     side_effects::{CascadingTable, SideEffectCatalog},
     sql::{self, Dialect, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange},
-    unsealed_rows::{ColumnDecl, UnsealedDependents},
+    time_limits::TimeLimits,
 };
 
 /// A connection that changes rows.

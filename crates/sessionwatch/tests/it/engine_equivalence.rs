@@ -16,11 +16,11 @@ use sessionwatch_targets::{
     engine::{Engine, EngineKind, TopUsers},
     evidence::{EvidenceRequest, EvidenceRow, MAX_EVIDENCE_ROWS},
     layout::Layout,
-    limits::TimeLimits,
     mapping::{Mapping, TableName, TimestampColumn, UsersMapping},
     read_session::ReadSession,
     scope::QueryScope,
     sql::{Dialect, quote_string},
+    time_limits::TimeLimits,
 };
 
 use crate::backends::{BACKENDS, Backend as _, postgres::Postgres};

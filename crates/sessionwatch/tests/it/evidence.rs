@@ -15,11 +15,11 @@ use sessionwatch_targets::{
     engine::{Engine, EngineKind},
     evidence::{EvidenceRequest, EvidenceRow, MAX_EVIDENCE_ROWS},
     layout::Layout,
-    limits::TimeLimits,
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
     read_session::ReadSession,
     scope::QueryScope,
     sql::{EvidenceQuery, EvidenceRowKind, OrphanSearch, RowAddressing, RowSubset},
+    time_limits::TimeLimits,
 };
 
 const NOW: i64 = 1_800_000_000_000_000;

@@ -9,7 +9,6 @@ use sessionwatch_core::{
 use sessionwatch_targets::{
     address::TargetAddress,
     layout::Layout as TargetLayout,
-    limits::TimeLimits,
     listing::ListedSession,
     mapping::{Mapping, RevokeMethod, TableName, TimestampColumn},
     read_session::ReadSession,
@@ -18,6 +17,7 @@ use sessionwatch_targets::{
         Dialect, ListedStatus, ProblemSearch, SessionListCursor, SessionListQuery, SessionProblem,
         SessionSort, quote_string,
     },
+    time_limits::TimeLimits,
 };
 
 use crate::backends::BACKENDS;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sessionwatch_core::local_time::TimeZoneDoubt;
-use sessionwatch_targets::{layout::profile_source::ProfileSource, mapping::UsersMapping};
+use sessionwatch_targets::{layout::storage_setting::ProfileSource, mapping::UsersMapping};
 
 use super::*;
 use crate::config::Config;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::sql::{sample_target::SampleTarget, tables::TableInfo};
+use crate::sql::{sample_target::SampleTarget, table_info::TableInfo};
 
 /// A table that may hold the sessions.
 #[derive(Clone, Copy)]

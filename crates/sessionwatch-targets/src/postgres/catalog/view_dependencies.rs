@@ -7,7 +7,7 @@ use super::{CatalogRow, PostgresRead, cell_flag, cell_text};
 use crate::{
     error::TargetError,
     postgres::search_path::RoleSettings,
-    sql::tables::{TableInfo, TableKind},
+    sql::table_info::{TableInfo, TableKind},
 };
 
 /// Tells whether the database has user-defined views and functions. Built-in objects have OIDs below 16384

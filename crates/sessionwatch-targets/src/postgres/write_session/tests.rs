@@ -6,7 +6,7 @@ use testkit::Database;
 
 use super::*;
 use crate::{
-    round_trip::{archive_and_delete, restore},
+    archive_round_trip_steps::{archive_and_delete, restore},
     sql::sample_target::SampleTarget,
 };
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sql::tables::{ColumnInfo, Equality};
+use crate::sql::table_info::{ColumnInfo, Equality};
 
 fn table(schema: &str, name: &str, search_path: Option<usize>) -> TableInfo {
     TableInfo {

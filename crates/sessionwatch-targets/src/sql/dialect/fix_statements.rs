@@ -5,7 +5,7 @@ use crate::{
     mapping::{TableName, UsersMapping},
     sql::{
         quote_identifier, quote_table as quoted,
-        tables::{Equality, TableInfo, TableKind},
+        table_info::{Equality, TableInfo, TableKind},
     },
 };
 

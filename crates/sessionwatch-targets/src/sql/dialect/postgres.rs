@@ -14,11 +14,11 @@ use super::{
     RowHashColumns, RowInsertion, SqlDialect, UNDECODABLE_MICROS, join_numbers, other_epoch_unit,
 };
 use crate::{
+    decrypted_rows::DependentTable,
     sql::{
         MAX_TOKEN_PREFIX_CHARS, RowKeyKind,
-        tables::{ColumnInfo, ColumnKind, TableInfo},
+        table_info::{ColumnInfo, ColumnKind, TableInfo},
     },
-    unsealed_rows::DependentTable,
 };
 
 /// Keeps functions and operators of the application from shadowing built-in ones.

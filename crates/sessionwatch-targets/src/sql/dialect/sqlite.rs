@@ -17,12 +17,12 @@ use super::{
     RowHashColumns, RowInsertion, SqlDialect, UNDECODABLE_MICROS, join_numbers, other_epoch_unit,
 };
 use crate::{
+    decrypted_rows::DependentTable,
     mapping::TableName,
     sql::{
         MAX_TOKEN_PREFIX_CHARS, RowKeyKind, quote_identifier, quote_table,
-        tables::{ColumnInfo, ColumnKind, TableInfo, TableKind},
+        table_info::{ColumnInfo, ColumnKind, TableInfo, TableKind},
     },
-    unsealed_rows::DependentTable,
 };
 
 /// Maximum length of a timestamp as text.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    round_trip::{ArchivedSessions, archive_and_delete, batch_header, restore},
+    archive_round_trip_steps::{ArchivedSessions, archive_and_delete, batch_header, restore},
+    decrypted_rows::{ArchivedValue, DependentTable, UnsealedRows},
     sql::sample_target::SampleTarget,
-    unsealed_rows::{ArchivedValue, DependentTable, UnsealedRows},
 };
 
 /// Tables with names that need quoting, and a column that keeps the type of each value.

@@ -13,10 +13,10 @@ use sessionwatch_targets::{
     engine::{Engine, EngineKind},
     evidence::{EvidenceRequest, EvidenceRow},
     layout::Layout,
-    limits::TimeLimits,
     read_session::ReadSession,
     scope::QueryScope,
     sql::{EvidenceQuery, EvidenceRowKind, RowAddressing, RowSubset},
+    time_limits::TimeLimits,
 };
 
 use super::{BACKENDS, mapping};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_targets::{
-    address::TargetAddress, layout::Layout, limits::TimeLimits, read_session::ReadSession, scope::QueryScope,
-    sql::SessionListQuery,
+    address::TargetAddress, layout::Layout, read_session::ReadSession, scope::QueryScope,
+    sql::SessionListQuery, time_limits::TimeLimits,
 };
 
 use super::{BACKENDS, Backend, mapping};

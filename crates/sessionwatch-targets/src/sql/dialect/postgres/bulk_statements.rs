@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use super::{PostgresDialect, ROLE_SEARCH_PATH_CONDITION};
 use crate::{
+    decrypted_rows::{ColumnDecl, DependentTable},
     sql::{
         LocateBy, Mutation, QueryBuilder, ReadRows, RowChange, RowVersion,
         dialect::{EndedRowsRestore, ReadCondition, RowInsertion, SqlDialect as _, join_numbers},
         quote_identifier, quote_table,
     },
-    unsealed_rows::{ColumnDecl, DependentTable},
 };
 
 impl QueryBuilder<'_> {

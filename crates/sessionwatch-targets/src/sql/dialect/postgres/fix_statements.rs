@@ -6,7 +6,7 @@ use crate::{
     sql::{
         dialect::fix_statements::{FixDialect, TableToFix},
         quote_identifier, quote_table as quoted,
-        tables::{Equality, TableInfo, TableKind},
+        table_info::{Equality, TableInfo, TableKind},
     },
 };
 

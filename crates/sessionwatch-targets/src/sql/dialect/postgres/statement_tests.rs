@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::{
+    decrypted_rows::ColumnDecl,
     mapping::{RevokeMethod, TableName},
     sql::{
         EndedRows, LocateBy, Mutation, ReadRows, RowChange, RowSelection, RowVersion,
         sample_target::{EXPIRES_COLUMN, ID_COLUMN, SampleTarget, TOKEN_COLUMN, USER_COLUMN},
-        tables::Equality,
+        table_info::Equality,
     },
-    unsealed_rows::ColumnDecl,
 };
 
 const SESSIONS: &str = r#""My app"."ses""sions; --""#;

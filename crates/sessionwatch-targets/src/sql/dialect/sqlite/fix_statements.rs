@@ -6,7 +6,7 @@ use crate::{
     sql::{
         dialect::fix_statements::{FixDialect, TableToFix},
         quote_identifier,
-        tables::{Equality, TableInfo},
+        table_info::{Equality, TableInfo},
     },
 };
 

@@ -1,4 +1,4 @@
-//! Source of a target's profile: how the configuration describes the storage of sessions.
+//! Storage setting of a target: where its sessions are stored, as far as the configuration says.
 
 use crate::mapping::{Mapping, TableName};
 

@@ -1,4 +1,4 @@
-//! Verification: checks that stored values are plausible under the decoders of a profile, and that tokens are
+//! Value verification: checks that stored values are plausible under the decoders of a profile, and that tokens are
 //! not JWTs.
 
 use sessionwatch_core::{
@@ -21,7 +21,7 @@ use crate::{
     },
     mapping::{Mapping, TimestampColumn},
     read_session::ReadSession,
-    sql::{self, QueryBuilder, database_schema::DatabaseSchema, tables::ColumnKind},
+    sql::{self, QueryBuilder, database_schema::DatabaseSchema, table_info::ColumnKind},
 };
 
 /// Number of expiry values sampled.

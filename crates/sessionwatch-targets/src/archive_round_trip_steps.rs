@@ -4,6 +4,7 @@ use sessionwatch_core::row_ref::{self, RowRef};
 
 use crate::{
     backend::{ChangeOutcome, RowsToRestore, WriteBackend},
+    decrypted_rows::{ColumnDecl, UnsealedRows},
     error::TargetError,
     full_rows::BatchPlaintext,
     mapping::RevokeMethod,
@@ -11,7 +12,6 @@ use crate::{
         LocateBy, Mutation, ReadRows, RestoreObstacle, RowChange, RowKeyKind, RowSelection, RowVersion,
         sample_target::SampleTarget,
     },
-    unsealed_rows::{ColumnDecl, UnsealedRows},
 };
 
 /// The archived rows of all sessions.

@@ -1,4 +1,4 @@
-//! Unsealed rows: values read back from the archive, to be restored into their table.
+//! Decrypted rows: values read back from the archive, to be restored into their table.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,12 @@
-//! Vetting of detected tables: prefers tables to views of them, and rejects those whose reading would execute
-//! code of the target.
+//! Safety of detected tables: prefers tables to views of them, and rejects those whose reading would execute code of
+//! the target.
 
 use super::detect::LayoutCandidate;
 use crate::{
     mapping::{Mapping, MappingError, TableName},
     sql::{
         database_schema::DatabaseSchema,
-        tables::{TableInfo, TableKind},
+        table_info::{TableInfo, TableKind},
     },
 };
 

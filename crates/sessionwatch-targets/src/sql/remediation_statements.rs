@@ -1,4 +1,4 @@
-//! SQL for remediation: reads full rows for the archive, then deletes or updates those that still match.
+//! Statements for remediation: they read full rows for the archive, then delete or update those that still match.
 
 use sessionwatch_core::row_ref::RowRef;
 
@@ -8,7 +8,7 @@ use super::{
     quote_identifier, quote_table,
     row_changes::{LocateBy, Mutation, ReadRows, RowChange},
 };
-use crate::{mapping::RevokeMethod, sql::tables::TableInfo};
+use crate::{mapping::RevokeMethod, sql::table_info::TableInfo};
 
 impl QueryBuilder<'_> {
     /// Returns the query for planned rows in full: locator, version, row hash, then every column.
