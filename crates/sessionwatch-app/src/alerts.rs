@@ -14,7 +14,7 @@ use sessionwatch_core::{
 use sessionwatch_store::{
     Store, StoreError,
     alerts::{self, AlertRecord},
-    events, outbox, silences,
+    history_events, outbox, silences,
     transaction::Tx,
 };
 
@@ -157,7 +157,7 @@ pub(crate) fn close_alert(
 /// Writes the history events and queues the notifications of a transition. Returns the number of notifications.
 fn write_effects(db: Tx<'_>, transition: &AlertTransition, now: UtcTimestamp) -> Result<u32, StoreError> {
     for event in &transition.events {
-        events::insert_event(db, event)?;
+        history_events::insert_event(db, event)?;
     }
     enqueue_messages(db, &transition.messages, now)
 }

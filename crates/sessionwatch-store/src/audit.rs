@@ -4,7 +4,7 @@
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, events::contains_pattern, row::Param, transaction::Tx};
+use crate::{StoreError, history_events::contains_pattern, row::Param, transaction::Tx};
 use credentials::mask_credentials;
 
 /// Previous hash of the first entry.

@@ -8,7 +8,7 @@ use crate::{
     Store, StoreError, audit,
     database_copy::{copy_database, copy_plan_rows, copy_rows},
     file_creation::StagedFile,
-    sqlite::with_transaction,
+    sqlite_connection::with_transaction,
     store::StoreBackend,
     transaction::Tx,
 };

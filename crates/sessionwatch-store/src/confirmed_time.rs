@@ -1,5 +1,5 @@
 //! The confirmed time: the latest instant known to have passed, on which retention is based. See
-//! [`sessionwatch_core::retention`].
+//! [`sessionwatch_core::retention_clock`].
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 

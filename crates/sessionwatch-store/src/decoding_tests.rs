@@ -3,8 +3,8 @@
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
 use crate::{
-    Store, StoreError, accounts, alerts, api_tokens, archive_batches, attestations, audit, events, incidents,
-    latest_reports, log_events, log_sources, outbox, plans, row::Param, samples, snapshots,
+    Store, StoreError, accounts, alerts, api_tokens, archive_batches, attestations, audit, history_events,
+    incidents, latest_reports, log_events, log_sources, outbox, plans, row::Param, samples, session_history,
     tests::store_of_each_kind,
 };
 
@@ -54,8 +54,13 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
         }
         "latest_reports" => latest_reports::find_report_text(db, "app").map(drop),
         "events" => {
-            events::list_user_events(db, events::UserRef { target: "app", user: "u" }, start())?;
-            events::list_verdicts(db, events::CheckRef { target: "app", check: "x" }, ever).map(drop)
+            history_events::list_user_events(
+                db,
+                history_events::UserRef { target: "app", user: "u" },
+                start(),
+            )?;
+            history_events::list_verdicts(db, history_events::CheckRef { target: "app", check: "x" }, ever)
+                .map(drop)
         }
         "plans" => {
             plans::list_plans(db)?;
@@ -87,7 +92,7 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
         )
         .map(drop),
         "login_sessions" => accounts::list_login_sessions(db, "ada").map(drop),
-        "snapshots" => snapshots::find_snapshot(db, "app").map(drop),
+        "snapshots" => session_history::find_snapshot(db, "app").map(drop),
         other => panic!("{other}"),
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{StoreError, migrations::migrate_to_latest, sqlite::with_transaction};
+use crate::{StoreError, migrations::migrate_to_latest, sqlite_connection::with_transaction};
 
 /// A temporary file (mode 0600) beside its final path. Dropping the value removes it, unless it was published.
 #[derive(Debug)]

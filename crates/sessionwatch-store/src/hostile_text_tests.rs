@@ -13,7 +13,7 @@ use crate::{
     api_tokens::{self, ApiToken, TokenScope},
     attestations::{self, Attestation, ChecklistItemRef},
     audit::{self, AuditSearch, NewAuditEntry},
-    events::{self, EventRecord, EventSearch},
+    history_events::{self, EventRecord, EventSearch},
     silences::{self, SilenceRecord},
     tests::store_of_each_kind,
 };
@@ -158,8 +158,8 @@ fn found_events(store: &Store, text: &str) -> Vec<String> {
         before_id: None,
         limit: 1_000,
     };
-    let found = store.read(|db| events::search_events(db, &search)).unwrap();
-    assert_eq!(store.read(|db| events::count_events(db, &search)).unwrap(), found.len() as u64);
+    let found = store.read(|db| history_events::search_events(db, &search)).unwrap();
+    assert_eq!(store.read(|db| history_events::count_events(db, &search)).unwrap(), found.len() as u64);
     found.into_iter().map(|event| event.summary).collect()
 }
 
@@ -177,14 +177,15 @@ fn events_are_found_by_exactly_the_text_that_was_typed() {
                 summary: format!("<{text}>"),
                 detail: serde_json::json!({ "evidence": [{ "user": text }] }).to_string(),
             };
-            store.write(|db| events::insert_event(db, &event)).unwrap();
+            store.write(|db| history_events::insert_event(db, &event)).unwrap();
         }
         // The limit of a pattern's length in SQLite is far below the longest text.
         for text in texts.iter().filter(|text| !text.is_empty() && text.len() < 1_000) {
             let found = found_events(&store, &format!("<{text}>"));
             assert_eq!(found, [format!("<{text}>")]);
-            let user = events::UserRef { target: "app", user: text };
-            let named = store.read(|db| events::list_user_events(db, user, UtcTimestamp::MIN)).unwrap();
+            let user = history_events::UserRef { target: "app", user: text };
+            let named =
+                store.read(|db| history_events::list_user_events(db, user, UtcTimestamp::MIN)).unwrap();
             assert_eq!(named.len(), 1, "{text}");
         }
         assert_eq!(found_events(&store, "!").len(), 1, "an escape character is a character");

@@ -11,7 +11,8 @@ pub mod attestations;
 pub mod audit;
 pub mod channel_deliveries;
 pub mod confirmed_time;
-pub mod events;
+pub mod fingerprint_key;
+pub mod history_events;
 pub mod incidents;
 pub mod latest_reports;
 pub mod layouts;
@@ -31,8 +32,8 @@ pub mod row;
 #[cfg(test)]
 mod row_tests;
 pub mod samples;
+pub mod session_history;
 pub mod silences;
-pub mod snapshots;
 pub mod transaction;
 
 mod backup;
@@ -41,6 +42,7 @@ mod backup_tests;
 mod database_copy;
 #[cfg(test)]
 mod decoding_tests;
+mod delivery_backoff;
 mod error;
 mod file_creation;
 mod file_identity;
@@ -52,12 +54,12 @@ mod migrations;
 mod migrations_tests;
 #[cfg(test)]
 mod permission_tests;
-mod postgres;
+mod postgres_store;
 mod read_only;
 #[cfg(test)]
 mod read_only_tests;
 mod read_pool;
-mod sqlite;
+mod sqlite_connection;
 mod sqlite_store;
 #[cfg(test)]
 mod statements_tests;

@@ -15,12 +15,13 @@ use sessionwatch_core::{
 
 use crate::{
     Store, StoreError, StoreLocation, accounts, alerts, api_tokens, archive_batches, attestations, audit,
-    confirmed_time, events, incidents, latest_reports, layouts, leases, log_events, log_sources,
+    confirmed_time, fingerprint_key, history_events, incidents, latest_reports, layouts, leases, log_events,
+    log_sources,
     migrations::{MIGRATIONS, migrate_to},
     outbox, plans,
-    postgres::PgStore,
-    restores, samples, silences, snapshots,
-    sqlite::with_transaction,
+    postgres_store::PgStore,
+    restores, samples, session_history, silences,
+    sqlite_connection::with_transaction,
     transaction::Tx,
 };
 
@@ -124,7 +125,7 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!((pending.alert.is_stale, pending.parse_finding()?), (true, json!({ "value": 11 })));
     assert_eq!(samples::last_run_at(db, "app")?, Some(at(1_764_000_060_000_000)));
     assert_eq!(samples::last_success_at(db, "app")?, Some(at(1_764_000_000_000_000)));
-    let ever = events::EventSearch {
+    let ever = history_events::EventSearch {
         from: UtcTimestamp::MIN,
         to: UtcTimestamp::MAX,
         target: Some("app".into()),
@@ -134,10 +135,14 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
         before_id: None,
         limit: 9,
     };
-    let kinds: Vec<String> = events::search_events(db, &ever)?.into_iter().map(|event| event.kind).collect();
+    let kinds: Vec<String> =
+        history_events::search_events(db, &ever)?.into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, ["result", "firing"]);
-    assert_eq!(snapshots::find_snapshot(db, "app")?, Some((at(1_764_000_060_000_000), vec![1, 255, 0])));
-    assert_eq!(snapshots::find_fingerprint_key(db)?, Some(-7));
+    assert_eq!(
+        session_history::find_snapshot(db, "app")?,
+        Some((at(1_764_000_060_000_000), vec![1, 255, 0]))
+    );
+    assert_eq!(fingerprint_key::find_fingerprint_key(db)?, Some(-7));
     leases::verify_epoch(db, &leases::LeaseFence { lease: "app".into(), holder: "one".into(), epoch: 3 })?;
     let item = attestations::ChecklistItemRef { target: "app", item: "user-reports" };
     let attestation = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();

@@ -9,14 +9,13 @@ use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 
 use crate::{
     StoreError,
+    delivery_backoff::retry_delay,
     row::{Param, StoreRow},
     transaction::Tx,
 };
 
 /// Attempts after which a message is given up. With the delays between them, this takes almost 19 hours.
 pub const MAX_DELIVERY_ATTEMPTS: u32 = 20;
-const INITIAL_RETRY_DELAY: SignedDuration = SignedDuration::from_secs(5);
-const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A message to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -388,13 +387,6 @@ fn message_from_row(row: &StoreRow) -> Result<OutboxMessage, StoreError> {
     })
 }
 
-/// Returns the delay after a number of failed attempts.
-fn retry_delay(attempts: u32) -> SignedDuration {
-    // Checked, because the exponent grows with the attempts and would overflow.
-    let times = 2i32.checked_pow(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
-    INITIAL_RETRY_DELAY.saturating_mul(times).min(MAX_RETRY_DELAY)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,11 +509,5 @@ mod tests {
             assert_eq!(store.write(|db| discard_channel_messages(db, "chat", "gone")).unwrap(), 2);
             assert!(keys(at(100)).is_empty());
         }
-    }
-
-    #[test]
-    fn delays_double_up_to_a_limit() {
-        assert_eq!([1, 2, 3].map(retry_delay), [5, 10, 20].map(|seconds| seconds * SECOND));
-        assert_eq!([19, 64, 1_000].map(retry_delay), [MAX_RETRY_DELAY; 3]);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     StoreError,
     database_copy::copy_database,
     migrations::{is_schema_current, migrate_to_latest},
-    sqlite::{has_no_tables, is_foreign_database, with_transaction},
+    sqlite_connection::{has_no_tables, is_foreign_database, with_transaction},
     transaction::Tx,
 };
 

@@ -16,7 +16,7 @@ use crate::{
     file_creation,
     file_identity::FileIdentity,
     read_pool::ReadPool,
-    sqlite::{has_no_tables, is_foreign_database, with_transaction},
+    sqlite_connection::{has_no_tables, is_foreign_database, with_transaction},
     transaction::{TransactionBody, Tx},
 };
 

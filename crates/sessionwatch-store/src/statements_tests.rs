@@ -10,7 +10,7 @@ use crate::{tests::store_of_each_kind, transaction::Tx};
 /// First words of SQL statements.
 const FIRST_WORDS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
 /// Files whose statements are for one kind of store only.
-const OF_ONE_KIND: [&str; 3] = ["database_copy.rs", "postgres.rs", "sqlite.rs"];
+const OF_ONE_KIND: [&str; 3] = ["database_copy.rs", "postgres_store.rs", "sqlite_connection.rs"];
 /// Texts that only statements for one kind of store contain.
 const OF_FILES: [&str; 2] = ["pragma_page_count", "sqlite_schema"];
 const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "to_regclass("];
@@ -38,7 +38,7 @@ const INSERTED: [(&str, &str, &[&str]); 8] = [
             "timeline_entries",
         ],
     ),
-    ("events.rs", "{at}", &["at", "at + 0"]),
+    ("history_events.rs", "{at}", &["at", "at + 0"]),
     ("outbox.rs", "{set}", &["state = 'sending'", "state = 'done', attempts = attempts + 1, error = NULL"]),
     ("outbox.rs", "{}", &["$1", "$1, $2"]),
     ("log_events.rs", "{}", &["$5", "$5, $6"]),

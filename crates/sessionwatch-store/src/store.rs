@@ -16,10 +16,10 @@ use crate::{
     health::ReadHealth,
     leases::{self, LeaseFence},
     migrations::{is_schema_current, migrate_to_latest},
-    postgres::PgStore,
+    postgres_store::PgStore,
     read_only,
     read_pool::ReadPool,
-    sqlite::is_foreign_database,
+    sqlite_connection::is_foreign_database,
     sqlite_store::SqliteStore,
     transaction::{TransactionBody, Tx},
 };

@@ -8,8 +8,8 @@ use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use pg_link::Dsn;
 
 use crate::{
-    Store, StoreError, StoreLocation, attestations, latest_reports, silences, snapshots,
-    sqlite_store::DISK_RETRY_INTERVAL, store::StoreBackend,
+    Store, StoreError, StoreLocation, attestations, fingerprint_key, latest_reports, session_history,
+    silences, sqlite_store::DISK_RETRY_INTERVAL, store::StoreBackend,
 };
 
 /// A store for one test, and the directory that holds its file.
@@ -104,12 +104,17 @@ fn both_kinds_store_and_return_the_same_values() {
         };
         assert_eq!((last(5), last(6)), (None, Some(attestation)));
         assert_eq!(
-            [7, 8].map(|offered| store.write(|db| snapshots::ensure_fingerprint_key(db, offered)).unwrap()),
+            [7, 8].map(|offered| store
+                .write(|db| fingerprint_key::ensure_fingerprint_key(db, offered))
+                .unwrap()),
             [7, 7]
         );
-        store.write(|db| snapshots::upsert_snapshot(db, "app", &[0, 255, 7], at(9))).unwrap();
-        store.write(|db| snapshots::upsert_snapshot(db, "app", &[1, 0], at(10))).unwrap();
-        assert_eq!(store.read(|db| snapshots::find_snapshot(db, "app")).unwrap(), Some((at(10), vec![1, 0])));
+        store.write(|db| session_history::upsert_snapshot(db, "app", &[0, 255, 7], at(9))).unwrap();
+        store.write(|db| session_history::upsert_snapshot(db, "app", &[1, 0], at(10))).unwrap();
+        assert_eq!(
+            store.read(|db| session_history::find_snapshot(db, "app")).unwrap(),
+            Some((at(10), vec![1, 0]))
+        );
         store.write(|db| latest_reports::upsert_report(db, "app", "{}", at(3))).unwrap();
         assert_eq!(
             store.read(|db| latest_reports::find_report_text(db, "app")).unwrap(),

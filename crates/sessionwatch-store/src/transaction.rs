@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 
 use crate::{
     StoreError,
-    postgres::PgStore,
+    postgres_store::PgStore,
     row::{Param, QueryOrigin, StoreRow, StoreValue},
 };
 

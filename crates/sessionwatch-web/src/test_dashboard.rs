@@ -27,7 +27,7 @@ use sessionwatch_core::{
     alert::{Alert, AlertState},
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{Store, StoreError, accounts, alerts, events, transaction::Tx};
+use sessionwatch_store::{Store, StoreError, accounts, alerts, history_events, transaction::Tx};
 use tower_service::Service as _;
 
 /// A text that would run a script if it were not escaped.
@@ -137,7 +137,7 @@ impl TestDashboard {
             summary: summary.into(),
             detail: "{}".into(),
         };
-        self.write_store(|db| events::insert_event(db, &event));
+        self.write_store(|db| history_events::insert_event(db, &event));
     }
 
     /// Creates an account with this role and logs in.

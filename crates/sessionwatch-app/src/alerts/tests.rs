@@ -4,7 +4,7 @@ use sessionwatch_core::{
     alert::{Alert, AlertState},
     duration::{DAY, HOUR},
 };
-use sessionwatch_store::{events::EventSearch, outbox::NewOutboxMessage};
+use sessionwatch_store::{history_events::EventSearch, outbox::NewOutboxMessage};
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn event_kinds(store: &Store, target: &str) -> Vec<String> {
         before_id: None,
         limit: 100,
     };
-    let found = store.read(|db| events::search_events(db, &search)).unwrap();
+    let found = store.read(|db| history_events::search_events(db, &search)).unwrap();
     found.into_iter().map(|event| event.kind).collect()
 }
 

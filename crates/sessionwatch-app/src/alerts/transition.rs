@@ -9,7 +9,7 @@ use sessionwatch_core::{
     severity::Severity,
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{alerts::AlertRecord, events::EventRecord, silences::SilenceRecord};
+use sessionwatch_store::{alerts::AlertRecord, history_events::EventRecord, silences::SilenceRecord};
 
 use crate::{
     config::ServeConfig,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use sessionwatch_core::alert::AlertState;
-use sessionwatch_store::{StoreError, alerts::AlertRecord, events, silences};
+use sessionwatch_store::{StoreError, alerts::AlertRecord, history_events, silences};
 use utoipa::ToSchema;
 
 use super::Rfc3339;
@@ -101,7 +101,7 @@ impl EventDto {
     /// # Errors
     ///
     /// If the stored detail is not valid JSON.
-    pub fn from_record(event: &events::EventRecord) -> Result<Self, StoreError> {
+    pub fn from_record(event: &history_events::EventRecord) -> Result<Self, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "events".into(), column: "detail".into() };
         let detail = serde_json::from_str(&event.detail).map_err(undecodable)?;
         Ok(Self {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_event_with_invalid_json_is_an_error() {
-        let event = |detail: &str| events::EventRecord {
+        let event = |detail: &str| history_events::EventRecord {
             id: 1,
             at: sessionwatch_core::timestamp::UtcTimestamp::MIN,
             target: "app".into(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sessionwatch_core::{alert::AlertState, timestamp::UtcTimestamp};
-use sessionwatch_store::{StoreError, alerts, audit, events, transaction::Tx};
+use sessionwatch_store::{StoreError, alerts, audit, history_events, transaction::Tx};
 
 use super::{Actor, AppError, AppState};
 use crate::alerts::close_alert as resolve_alert;
 
 pub use sessionwatch_store::{
     alerts::AlertRecord,
-    events::{EventRecord, EventSearch},
+    history_events::{EventRecord, EventSearch},
 };
 
 /// Identifies the alert of a check on a target.
@@ -130,7 +130,7 @@ pub async fn find_alert(app: &Arc<AppState>, alert: AlertRef) -> Result<Option<A
 ///
 /// If the state store is unavailable.
 pub async fn search_events(app: &Arc<AppState>, search: EventSearch) -> Result<Vec<EventRecord>, AppError> {
-    app.read_store(move |db| events::search_events(db, &search)).await
+    app.read_store(move |db| history_events::search_events(db, &search)).await
 }
 
 /// Counts the events that a search finds without its limit.
@@ -139,7 +139,7 @@ pub async fn search_events(app: &Arc<AppState>, search: EventSearch) -> Result<V
 ///
 /// If the state store is unavailable.
 pub async fn count_events(app: &Arc<AppState>, search: EventSearch) -> Result<u64, AppError> {
-    app.read_store(move |db| events::count_events(db, &search)).await
+    app.read_store(move |db| history_events::count_events(db, &search)).await
 }
 
 /// Acknowledges a firing alert, which stops reminders until the alert is resolved.
@@ -160,7 +160,7 @@ pub async fn acknowledge_alert(
             record.acknowledged_by = Some(remark.actor.clone());
             record.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
             alerts::upsert_alert(db, &record)?;
-            events::insert_event(db, &remark.acknowledgement_event())?;
+            history_events::insert_event(db, &remark.acknowledgement_event())?;
             Ok(true)
         });
     if acknowledged.await? { Ok(()) } else { Err(not_firing_error()) }
@@ -204,7 +204,7 @@ pub async fn add_comment(
         AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.commented", |db, remark| {
             let is_known = alerts::find_alert(db, &remark.alert.target, &remark.alert.check)?.is_some();
             if is_known {
-                events::insert_event(db, &remark.comment_event())?;
+                history_events::insert_event(db, &remark.comment_event())?;
             }
             Ok(is_known)
         });

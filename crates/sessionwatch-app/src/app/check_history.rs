@@ -16,7 +16,7 @@ use sessionwatch_core::{
 };
 use sessionwatch_store::{
     StoreError,
-    events::{self, CheckRef},
+    history_events::{self, CheckRef},
     incidents, latest_reports, samples,
     transaction::Tx,
 };
@@ -91,7 +91,7 @@ pub async fn load_check_history(
         Ok(CheckHistory {
             values: list_values(db, check, period, now)?,
             firing: list_firing_periods(db, &alert, period)?,
-            results: events::list_verdicts(db, check, Period::ending_at(now, RESULTS_LOOKBACK))?,
+            results: history_events::list_verdicts(db, check, Period::ending_at(now, RESULTS_LOOKBACK))?,
             target_events: list_target_events(db, &alert.target, period)?,
             report: report.map(|(at, document)| LastReport { at, document }),
             open_incident: incidents::find_open_incident(db, &alert.target)?,
@@ -126,7 +126,7 @@ fn list_firing_periods(db: Tx<'_>, alert: &AlertRecord, period: Period) -> Resul
     };
     let mut since = None;
     let mut periods = vec![];
-    for event in events::search_events(db, &search)? {
+    for event in history_events::search_events(db, &search)? {
         if event.kind == "resolved" {
             // An alert whose start is not among the events fired before the period.
             periods.push(Period { from: since.take().unwrap_or(period.from), to: event.at });
@@ -142,7 +142,7 @@ fn list_firing_periods(db: Tx<'_>, alert: &AlertRecord, period: Period) -> Resul
 }
 
 fn list_target_events(db: Tx<'_>, target: &str, period: Period) -> Result<Vec<EventRecord>, StoreError> {
-    let mut found = events::search_events(db, &search_target_events(target, period))?;
+    let mut found = history_events::search_events(db, &search_target_events(target, period))?;
     found.retain(|event| matches!(event.kind.as_str(), "deploy" | "incident" | "cleanup"));
     Ok(found)
 }
@@ -202,7 +202,7 @@ mod tests {
                 summary: String::new(),
                 detail: "{}".into(),
             };
-            app.store.write(|db| events::insert_event(db, &event)).unwrap();
+            app.store.write(|db| history_events::insert_event(db, &event)).unwrap();
         }
         let period = Period { from: at(60), to: now };
         let firing = AlertState::Firing { since: at(10), passing_runs: 0, notified_at: None };

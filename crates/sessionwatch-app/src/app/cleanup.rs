@@ -14,7 +14,7 @@ use sessionwatch_core::{
     snapshot::MAX_EVIDENCE_ROWS,
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{StoreError, alerts, archive_batches, events, latest_reports, plans};
+use sessionwatch_store::{StoreError, alerts, archive_batches, history_events, latest_reports, plans};
 
 use super::{
     AppError, AppState,
@@ -247,7 +247,7 @@ pub async fn load_cleanup_overview(app: &Arc<AppState>, target: &str) -> Result<
         let plans = plans.map(ActionPlan::from_record).filter_map(Result::transpose);
         let mut archives = archive_batches::list_archive_summaries(db)?;
         archives.retain(|archive| archive.target == name);
-        let scheduled = events::TargetEventKind {
+        let scheduled = history_events::TargetEventKind {
             kind: CLEANUP_EVENT_KIND,
             target: &name,
             check: EXPIRED_BACKLOG_CHECK.id,
@@ -256,7 +256,7 @@ pub async fn load_cleanup_overview(app: &Arc<AppState>, target: &str) -> Result<
             candidates,
             plans: plans.collect::<Result<_, _>>()?,
             archives,
-            last_scheduled_at: events::last_target_event_at(db, scheduled)?,
+            last_scheduled_at: history_events::last_target_event_at(db, scheduled)?,
             report: report.map(|(at, document)| LastReport { at, document }),
         })
     })

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{suggest::did_you_mean, timestamp::UtcTimestamp};
-use sessionwatch_store::{audit, events};
+use sessionwatch_store::{audit, history_events};
 
 use super::{Actor, AppError, AppState};
 use crate::sanitize::sanitize_text;
@@ -74,7 +74,7 @@ pub async fn create_marker(
     let detail =
         json!({ "kind": kind, "text": summary, "target": new.target, "at": clock::format_rfc3339(at) })
             .to_string();
-    let event = events::EventRecord {
+    let event = history_events::EventRecord {
         id: 0,
         at,
         // An event without a target belongs to all of them.
@@ -85,7 +85,7 @@ pub async fn create_marker(
         detail: json!({ "by": by }).to_string(),
     };
     app.write_store(move |db| {
-        events::insert_event(db, &event)?;
+        history_events::insert_event(db, &event)?;
         let entry = audit::NewAuditEntry { actor: &by, action: "marker.created", detail: &detail };
         audit::insert_audit_entry(db, entry, now)
     })

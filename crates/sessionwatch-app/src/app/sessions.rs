@@ -10,7 +10,7 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
-    StoreError, alerts, events,
+    StoreError, alerts, history_events,
     log_events::{self, LogEventRecord, LogEventSearch},
     plans,
     transaction::Tx,
@@ -365,14 +365,15 @@ fn list_user_history(
     now: UtcTimestamp,
 ) -> Result<Vec<UserEvent>, StoreError> {
     let from = now - USER_HISTORY_LOOKBACK;
-    let mut history: Vec<UserEvent> = events::list_user_events(db, events::UserRef { target, user }, from)?
-        .into_iter()
-        .map(|event| UserEvent {
-            at: event.at,
-            summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
-            subject: UserEventSubject::Check { id: event.check, kind: event.kind },
-        })
-        .collect();
+    let mut history: Vec<UserEvent> =
+        history_events::list_user_events(db, history_events::UserRef { target, user }, from)?
+            .into_iter()
+            .map(|event| UserEvent {
+                at: event.at,
+                summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
+                subject: UserEventSubject::Check { id: event.check, kind: event.kind },
+            })
+            .collect();
     let applied = |plan: &plans::PlanRecord| {
         // A plan that was never begun has not touched the user's sessions.
         matches!(plan.state, plans::PlanState::Begun | plans::PlanState::Done) && plan.target == target

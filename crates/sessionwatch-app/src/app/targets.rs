@@ -10,7 +10,9 @@ use sessionwatch_core::{
     plural::format_count,
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{StoreError, alerts, events, latest_reports, samples, silences, transaction::Tx};
+use sessionwatch_store::{
+    StoreError, alerts, history_events, latest_reports, samples, silences, transaction::Tx,
+};
 
 use super::{
     AppError, AppState, Period,
@@ -79,7 +81,7 @@ impl TargetStatus {
             alerts: alerts::list_target_alerts(db, target)?,
             report: report.map(|(at, document)| LastReport { at, document }),
             samples: samples::list_samples_between(db, target, period, now)?,
-            events: events::search_events(db, &search)?,
+            events: history_events::search_events(db, &search)?,
         })
     }
 
@@ -245,7 +247,7 @@ async fn load_overview_of(
         };
         // At least as far back as the chart, which marks deploys and incidents.
         let shown = Period { from: chart_period.from.min(now - ACTIVITY_LOOKBACK), to: now };
-        let activity = events::list_activity(db, shown, events_of.as_deref(), MAX_ACTIVITY_EVENTS)?;
+        let activity = history_events::list_activity(db, shown, events_of.as_deref(), MAX_ACTIVITY_EVENTS)?;
         Ok(Overview {
             statuses: names
                 .iter()
@@ -327,7 +329,7 @@ pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<C
         let covers = |silence: &SilenceRecord| silence.covers(&target, &check);
         Ok(Some(CheckDetails {
             finding: alert.parse_finding()?,
-            history: events::search_events(db, &search)?,
+            history: history_events::search_events(db, &search)?,
             silences: silences::list_active_silences(db, now)?.into_iter().filter(covers).collect(),
             alert,
         }))

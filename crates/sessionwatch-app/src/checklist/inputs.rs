@@ -17,7 +17,7 @@ use sessionwatch_core::{
 use sessionwatch_store::{
     StoreError, alerts,
     attestations::{self, Attestation},
-    events, latest_reports,
+    history_events, latest_reports,
     log_events::LogEventWindow,
     samples::{self, GaugeSample, GaugeValues},
     transaction::Tx,
@@ -98,8 +98,11 @@ impl<'a> ChecklistInputs<'a> {
         let mut verdicts = BTreeMap::new();
         // Checks that do not run have no results, which is not the same as unknown ones.
         for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
-            let mut began =
-                events::list_verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
+            let mut began = history_events::list_verdicts(
+                db,
+                history_events::CheckRef { target: &target.name, check },
+                period,
+            )?;
             if began.is_empty() {
                 // No change is recorded: the result is older than the history.
                 let alert = alerts::find_alert(db, &target.name, check)?;

@@ -5,7 +5,7 @@ use sessionwatch_core::duration::{HOUR, SECOND};
 use sessionwatch_store::{
     Store,
     attestations::{self, Attestation},
-    events::{self, EventRecord},
+    history_events::{self, EventRecord},
     latest_reports,
     samples::{self, GaugeSample, SampleRetention},
 };
@@ -85,7 +85,7 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         .write(|db| {
             (0..336).try_for_each(|number| look(db, number))?;
             for check in crate::checks::TABLE_CHECKS {
-                events::insert_event(db, &verdict(check.id))?;
+                history_events::insert_event(db, &verdict(check.id))?;
             }
             latest_reports::upsert_report(db, target, &report.to_string(), now() - HALF_HOUR)?;
             attestations::insert_attestation(db, &attestation)
@@ -217,7 +217,7 @@ fn values_are_not_trusted_while_their_check_is_unknown() {
         summary: String::new(),
         detail: json!({ "before": "passing", "after": "unknown" }).to_string(),
     };
-    store.write(|db| events::insert_event(db, &event)).unwrap();
+    store.write(|db| history_events::insert_event(db, &event)).unwrap();
     let mut config = config("main");
     config.checks.disabled.insert("expired-backlog");
     let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();

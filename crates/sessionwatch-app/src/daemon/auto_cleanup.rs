@@ -10,7 +10,7 @@ use sessionwatch_core::{
 };
 use sessionwatch_store::{
     Store, StoreError,
-    events::{self, EventRecord},
+    history_events::{self, EventRecord},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -79,9 +79,9 @@ impl CleanupTask {
         // Another daemon may have run the cleanup since this one last led.
         let name = self.target.name.clone();
         let last = blocking::read_store(&fenced.store, move |db| {
-            events::last_target_event_at(
+            history_events::last_target_event_at(
                 db,
-                events::TargetEventKind {
+                history_events::TargetEventKind {
                     kind: CLEANUP_EVENT_KIND,
                     target: &name,
                     check: EXPIRED_BACKLOG_CHECK.id,
@@ -124,7 +124,9 @@ impl CleanupTask {
                 summary,
                 detail: detail.to_string(),
             };
-            match blocking::write_store(&fenced.store, move |db| events::insert_event(db, &event)).await {
+            match blocking::write_store(&fenced.store, move |db| history_events::insert_event(db, &event))
+                .await
+            {
                 // The new leader cleans up the rest.
                 Ok(()) | Err(StoreError::LeaseLost) => {}
                 Err(error) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::duration::HOUR;
-use sessionwatch_store::{archive_batches, audit, events, log_events, outbox, restores};
+use sessionwatch_store::{archive_batches, audit, history_events, log_events, outbox, restores};
 use tokio_util::sync::CancellationToken;
 
 use super::{DaemonState, tasks::wait_until};
@@ -40,7 +40,7 @@ async fn remove_old_records(state: &Arc<DaemonState>) {
     // By the confirmed time, so that a clock set forward by mistake deletes nothing.
     let (retention_now, max_age) = (state.retention_now(), state.app.config().serve.history_retention);
     let removed = blocking::write_store(&state.app.store, move |db| {
-        events::prune_events(db, retention_now - max_age)?;
+        history_events::prune_events(db, retention_now - max_age)?;
         outbox::prune_messages(db, retention_now - max_age)?;
         restores::prune_restores(db, retention_now - RESTORE_RETENTION)?;
         log_events::prune_log_events(db, retention_now - LOG_EVENT_RETENTION)

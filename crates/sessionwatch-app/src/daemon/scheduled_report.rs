@@ -6,7 +6,7 @@ use sessionwatch_clock as clock;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
     StoreError,
-    events::{self, EventRecord},
+    history_events::{self, EventRecord},
     transaction::Tx,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,11 +42,11 @@ pub(super) async fn run(weekly: ReportSender) {
     let ReportSender { state, config, report, epoch, stop } = weekly;
     let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch);
     // Fenced as well as read here: the history is the only memory of what was sent.
-    let mut last = match blocking::read_store(&store, |db| events::last_event_at(db, REPORT_EVENT_KIND)).await
-    {
-        Ok(last) => last.unwrap_or(state.started_at),
-        Err(error) => return tracing::error!("cannot send the scheduled report: {error}"),
-    };
+    let mut last =
+        match blocking::read_store(&store, |db| history_events::last_event_at(db, REPORT_EVENT_KIND)).await {
+            Ok(last) => last.unwrap_or(state.started_at),
+            Err(error) => return tracing::error!("cannot send the scheduled report: {error}"),
+        };
     let report = Arc::new(report);
     while !stop.is_cancelled() {
         let now = state.app.clock.now();
@@ -102,7 +102,7 @@ fn enqueue_reports(
         }
     }
     let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
-    events::insert_event(
+    history_events::insert_event(
         db,
         &EventRecord {
             id: 0,

@@ -10,7 +10,7 @@ use std::{
 use jiff::SignedDuration;
 use sessionwatch_clock::to_signed_duration;
 use sessionwatch_core::{session_history::SessionHistory, timestamp::UtcTimestamp};
-use sessionwatch_store::{Store, StoreError, samples, snapshots};
+use sessionwatch_store::{Store, StoreError, fingerprint_key, samples, session_history};
 use sessionwatch_targets::{
     capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError,
     layout::known_layout::KnownLayout,
@@ -138,12 +138,12 @@ impl TargetMonitor {
         let store =
             self.state.app.lease_manager.fenced_store(&self.state.app.store, &target_lease_name(name), epoch);
         // Written only if missing: fingerprints of different keys cannot be compared.
-        let key = store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?;
+        let key = store.write(|db| fingerprint_key::ensure_fingerprint_key(db, fingerprint_key()))?;
         let now = self.state.app.clock.now();
         // In one read, so that snapshot and last run belong together.
         let (snapshot, last_run, growth) = self.state.app.store.read(|db| {
             Ok((
-                snapshots::find_snapshot(db, name)?,
+                session_history::find_snapshot(db, name)?,
                 samples::last_run_at(db, name)?,
                 samples::find_session_growth(db, name, now)?,
             ))
@@ -444,7 +444,7 @@ impl TargetMonitor {
         let outcome = monitor_state.store.write(|db| {
             if let Some(bytes) = &bytes {
                 // With the results: a snapshot that is ahead of them would hide the changes it contains.
-                snapshots::upsert_snapshot(db, name, bytes, now)?;
+                session_history::upsert_snapshot(db, name, bytes, now)?;
             }
             incident::reopen_after_run(db, name, &reopen_reasons, now)?;
             if let Some(layout) = &layout {
@@ -506,7 +506,8 @@ impl TargetMonitor {
         // No history: the target has not been read since the start.
         let Some(bytes) = monitor_state.history.to_bytes() else { return };
         let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
-        if let Err(error) = monitor_state.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now))
+        if let Err(error) =
+            monitor_state.store.write(|db| session_history::upsert_snapshot(db, name, &bytes, now))
         {
             tracing::warn!(
                 target = name,

@@ -12,7 +12,7 @@ use sessionwatch_core::{
 use sessionwatch_store::{
     StoreError,
     accounts::{self, AccountRecord, AccountRole, LoginSession},
-    alerts as stored_alerts, audit, events,
+    alerts as stored_alerts, audit, history_events,
     transaction::Tx,
 };
 
@@ -76,9 +76,9 @@ pub(super) fn record_result(
 
 /// Writes an event of the shop.
 pub(super) fn record_event(db: Tx<'_>, event: PastEvent<'_>) -> Result<(), StoreError> {
-    events::insert_event(
+    history_events::insert_event(
         db,
-        &events::EventRecord {
+        &history_events::EventRecord {
             id: 0,
             at: event.at,
             target: SHOP_TARGET.into(),

@@ -1,6 +1,6 @@
 //! Connections for plans: the target read with the store's fingerprint key, and with a locator for each row.
 
-use sessionwatch_store::snapshots;
+use sessionwatch_store::fingerprint_key;
 use sessionwatch_targets::{
     connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
     error::TargetError,
@@ -24,9 +24,11 @@ impl PlanningSession {
     /// Connects as the watch role.
     pub(super) async fn open(context: ActionContext<'_>) -> Result<Self, ActionError> {
         // The key is written only if missing, so that a read-only store works too.
-        let key = match context.store.read(snapshots::find_fingerprint_key)? {
+        let key = match context.store.read(fingerprint_key::find_fingerprint_key)? {
             Some(key) => key,
-            None => context.store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?,
+            None => {
+                context.store.write(|db| fingerprint_key::ensure_fingerprint_key(db, fingerprint_key()))?
+            }
         };
         let mut target = context.target.clone();
         target_layouts::set_known_layout(context.store, &mut target)?;

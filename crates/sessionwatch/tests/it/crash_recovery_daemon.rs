@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use sessionwatch_app::config::Config;
 use sessionwatch_core::timestamp::UtcTimestamp;
-use sessionwatch_store::{Store, audit, events, outbox};
+use sessionwatch_store::{Store, audit, history_events, outbox};
 use testkit::{Database, HttpSink};
 
 use crate::{
@@ -44,7 +44,7 @@ fn open(folder: &Path) -> Store {
 
 /// History of alerts in order: check and notice.
 fn happened(store: &Store) -> Vec<(String, String)> {
-    let search = events::EventSearch {
+    let search = history_events::EventSearch {
         from: UtcTimestamp::MIN,
         to: UtcTimestamp::MAX,
         target: None,
@@ -54,7 +54,7 @@ fn happened(store: &Store) -> Vec<(String, String)> {
         before_id: None,
         limit: 1_000_000,
     };
-    let found = store.read(|db| events::search_events(db, &search)).unwrap();
+    let found = store.read(|db| history_events::search_events(db, &search)).unwrap();
     found.into_iter().map(|event| (event.check, event.kind)).collect()
 }
 

@@ -17,7 +17,7 @@ use sessionwatch_core::{
 };
 use sessionwatch_store::{
     Store, StoreLocation, archive_batches, audit,
-    events::{self, EventSearch},
+    history_events::{self, EventSearch},
     incidents::{self, IncidentRecord, IncidentState},
 };
 use testkit::{ProgramOutput, run_program_in};
@@ -377,7 +377,7 @@ fn a_scheduled_cleanup_touches_other_tables_only_if_allowed() {
             limit: 100,
         };
         let said = || {
-            let noted = shared.app.store.read(|db| events::search_events(db, &wanted)).unwrap();
+            let noted = shared.app.store.read(|db| history_events::search_events(db, &wanted)).unwrap();
             noted.into_iter().find(|event| event.kind == "cleanup").map(|event| event.summary)
         };
         testkit::wait_until("the cleanup", || said().is_some());

@@ -39,7 +39,7 @@ fn a_report_has_a_message_for_each_target_on_its_channels_only() {
     assert!(text.starts_with("Checklist of app, from "), "{text}");
     assert_ne!(messages[0].key, messages[1].key);
     assert!(queued(&store, "chat").is_empty());
-    let last = store.read(|db| events::last_event_at(db, REPORT_EVENT_KIND)).unwrap();
+    let last = store.read(|db| history_events::last_event_at(db, REPORT_EVENT_KIND)).unwrap();
     assert_eq!(last, Some(now()));
 }
 

@@ -7,7 +7,7 @@ use sessionwatch_core::{
     duration::{DAY, HOUR},
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::events::{self, EventSearch};
+use sessionwatch_store::history_events::{self, EventSearch};
 use testkit::run_program_in;
 
 use super::{BETTER_AUTH, BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, configured, doubted, refused};
@@ -197,9 +197,13 @@ fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
                 .app
                 .store
                 .read(|db| {
-                    events::last_target_event_at(
+                    history_events::last_target_event_at(
                         db,
-                        events::TargetEventKind { kind: "cleanup", target: "app", check: "expired-backlog" },
+                        history_events::TargetEventKind {
+                            kind: "cleanup",
+                            target: "app",
+                            check: "expired-backlog",
+                        },
                     )
                 })
                 .unwrap()
@@ -216,7 +220,7 @@ fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
             before_id: None,
             limit: 10,
         };
-        let said = shared.app.store.read(|db| events::search_events(db, &search)).unwrap();
+        let said = shared.app.store.read(|db| history_events::search_events(db, &search)).unwrap();
         assert_eq!(said.len(), usize::from(more.is_empty()), "{said:?}");
         assert!(watch.stop());
     }

@@ -1,4 +1,4 @@
-//! Helpers for SQLite databases: write transactions, and checks of a file's tables.
+//! Work on a SQLite connection: write transactions, and checks of which tables a file holds.
 
 use rusqlite::{Connection, TransactionBehavior};
 
