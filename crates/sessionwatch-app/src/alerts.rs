@@ -22,7 +22,7 @@ use self::transition::{AlertContext, AlertTransition, CheckObservation};
 use crate::{
     checks::{CHANNEL_FAILING, TARGET_UNREACHABLE},
     config::{Config, ServeConfig},
-    notify::queue::enqueue_messages,
+    notify::enqueue::enqueue_messages,
 };
 
 /// Advances the alerts of a target by the observations of its checks. Returns the number of queued notifications.

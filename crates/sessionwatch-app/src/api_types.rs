@@ -2,10 +2,11 @@
 
 mod accounts;
 mod alerts;
+mod diagnostics;
 mod incidents;
 mod logs;
 mod plans;
-mod targets;
+mod sessions;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,10 +18,11 @@ use utoipa::ToSchema;
 pub use self::{
     accounts::{AccountDto, AuditEntryDto, TokenDto},
     alerts::{AlertDto, EventDto, SilenceDto},
+    diagnostics::DoctorFindingDto,
     incidents::{IncidentDto, TimelineEntryDto},
     logs::{LogEventDto, LogSourceDto},
     plans::{ArchiveDto, PlanDto, PlanRowDto},
-    targets::{DoctorFindingDto, SessionDto},
+    sessions::SessionDto,
 };
 
 /// UTC timestamp in RFC 3339 format.

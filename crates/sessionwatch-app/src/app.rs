@@ -21,7 +21,6 @@ pub mod idempotency;
 pub mod incident_views;
 pub mod incidents;
 pub mod initial_config;
-pub mod instance;
 pub mod layouts;
 pub mod leadership;
 pub mod login_sessions;
@@ -40,6 +39,7 @@ pub mod silences;
 pub mod state;
 pub mod state_store;
 pub mod status_summary;
+pub mod store_info;
 pub mod target_ops;
 pub mod target_reader;
 pub mod targets;
@@ -47,10 +47,10 @@ pub mod tokens;
 pub mod users;
 
 pub(crate) mod failure_log;
-pub(crate) mod network_limiter;
+pub(crate) mod network_concurrency;
 
 mod connection_pool;
-mod login_attempts;
+mod login_rate_limit;
 mod passwords;
 mod pooled_queries;
 

@@ -1,10 +1,10 @@
 //! Demo: a realistic small application in a SQLite file, with an anomaly of every kind, and a simulated shop.
 
-pub mod application;
+pub mod live_shop;
 
 pub(crate) mod people;
 pub(crate) mod random;
-pub(crate) mod shop;
+pub(crate) mod shop_database;
 
 use std::path::Path;
 

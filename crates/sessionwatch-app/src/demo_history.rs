@@ -4,7 +4,7 @@ mod error;
 mod gauges;
 mod incident;
 mod milestones;
-mod past;
+mod past_alerts;
 
 use std::{net::SocketAddr, path::Path};
 
@@ -17,7 +17,7 @@ use self::{
     incident::PastScene,
     milestones::{LAST_RUN_AGE, Milestones},
 };
-use crate::{config::Config, daemon, demo::shop};
+use crate::{config::Config, daemon, demo::shop_database};
 
 pub use self::{
     error::DemoHistoryError,
@@ -73,13 +73,13 @@ pub async fn prepare_demo(
     now: UtcTimestamp,
 ) -> Result<PreparedDemo, DemoHistoryError> {
     let database = folder.join(SHOP_DATABASE);
-    shop::create_shop_database(&database, now)?;
+    shop_database::create_shop_database(&database, now)?;
     std::fs::File::create(folder.join(SHOP_LOG)).map_err(|_| DemoHistoryError::Unwritable)?;
     let parse = |with_log| Config::parse(&folder.join("sessionwatch.toml"), &render_config(listen, with_log));
     // The log is empty until the application runs, so the past has none.
     let config = parse(false)?;
     let past = Milestones::new(now);
-    write_history(&config, &past, shop::count_sessions(&database, now)?).await?;
+    write_history(&config, &past, shop_database::count_sessions(&database, now)?).await?;
     // Twice: some checks compare a run with the one before, and would be unknown in the first.
     for at in [past.end, now - LAST_RUN_AGE] {
         let (clock, _) = Clock::manual(at);
@@ -92,7 +92,7 @@ pub async fn prepare_demo(
 async fn write_history(
     config: &Config,
     milestones: &Milestones,
-    totals: shop::ShopTotals,
+    totals: shop_database::ShopTotals,
 ) -> Result<(), DemoHistoryError> {
     let (store, serve) = (Store::open(&config.serve.store)?, &config.serve);
     let scene = PastScene { config, store: &store, milestones };
@@ -101,15 +101,15 @@ async fn write_history(
     store.write(|db| {
         samples::insert_past_runs(db, SHOP_TARGET, &runs, milestones.now)?;
         samples::insert_past_runs(db, DASHBOARD_TARGET, &logins, milestones.now)?;
-        past::record_beginning(db, serve, milestones)?;
-        past::record_shared_tokens(db, serve, milestones)
+        past_alerts::record_beginning(db, serve, milestones)?;
+        past_alerts::record_shared_tokens(db, serve, milestones)
     })?;
     let incident = scene.resolve_incident().await?;
-    store.write(|db| past::record_containment(db, serve, milestones, &incident))?;
+    store.write(|db| past_alerts::record_containment(db, serve, milestones, &incident))?;
     let rows = scene.clean_up_backlog().await?;
     store.write(|db| {
-        past::record_cleanup(db, serve, milestones, rows)?;
-        past::record_test_account(db, serve, milestones)
+        past_alerts::record_cleanup(db, serve, milestones, rows)?;
+        past_alerts::record_test_account(db, serve, milestones)
     })?;
     Ok(())
 }

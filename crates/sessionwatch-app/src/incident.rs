@@ -1,8 +1,8 @@
 //! Incidents: steps, timeline, evidence and report. The rules are in `sessionwatch_core::incident`; every step is on
 //! the timeline and in the audit log.
 
-mod affected;
 pub mod affected_sessions;
+mod affected_summary;
 mod containment;
 pub mod drill;
 pub mod evidence_bundle;

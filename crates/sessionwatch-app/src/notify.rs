@@ -10,16 +10,16 @@ mod delivery_error;
 mod details;
 mod discord;
 mod email;
-mod limits;
+pub(crate) mod enqueue;
 mod message;
 mod ntfy;
 mod pagerduty;
-pub(crate) mod queue;
 mod sender;
 mod slack;
 mod teams;
 mod telegram;
 pub mod template;
+mod text_limits;
 mod webhook;
 
 mod retry_after;
@@ -30,7 +30,7 @@ use credentials::Secret;
 
 use self::{
     details::AlertDetails,
-    limits::{escape_markdown, fit_to_bytes, truncate_utf16},
+    text_limits::{escape_markdown, fit_to_bytes, truncate_utf16},
 };
 
 pub use self::{
@@ -42,7 +42,7 @@ pub use self::{
     message::NotificationMessage,
     sender::{ChannelSender, send_test},
 };
-pub(crate) use self::{limits::bounded_key, sender::send_directly};
+pub(crate) use self::{sender::send_directly, text_limits::bounded_key};
 
 /// Timeout for one delivery to a channel.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);

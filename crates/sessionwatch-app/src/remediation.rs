@@ -6,8 +6,8 @@ pub mod archive_keys;
 pub mod authorization;
 pub mod error;
 pub mod executor;
-pub mod investigation;
 pub mod job_control;
+pub mod leak_queries;
 pub mod plan_notes;
 pub mod planner;
 pub mod restore;
@@ -16,11 +16,12 @@ pub mod write_credentials;
 mod action_target;
 mod apply_report;
 mod planning_session;
+mod readiness;
 mod recovery;
-mod remaining_rows;
 mod restore_preview;
 mod run;
 mod side_effects;
+mod still_matching_rows;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -44,9 +45,10 @@ pub use self::{
     authorization::{ApplyCircumstances, authorize_apply},
     error::{ActionError, ConfirmationReasons},
     executor::{ArchiveKeys, PlanExecutor},
-    investigation::{LeakedRows, check_readiness, count_reappeared, find_leaked_rows},
     job_control::JobControl,
+    leak_queries::{LeakedRows, count_reappeared, find_leaked_rows},
     planner::create_plan,
+    readiness::check_readiness,
     recovery::recover_interrupted,
     write_credentials::require_write_credentials,
 };

@@ -17,9 +17,9 @@ use serde::Deserialize;
 use sessionwatch_app::app::{
     AppError, AppState,
     accounts::{self as app_accounts, AccountRecord, AccountRole, PasswordChange},
-    channels as app_channels, instance,
+    channels as app_channels,
     login_sessions::{self, LoginSession},
-    tokens as app_tokens,
+    store_info, tokens as app_tokens,
 };
 use sessionwatch_core::plural::format_count;
 
@@ -89,7 +89,7 @@ pub(super) async fn show_settings(
     let tokens = app_tokens::list_tokens(&app, Some(&shell.user.name)).await?;
     let is_admin = shell.user.role == AccountRole::Admin;
     let channels = if is_admin { app_channels::list_channels(&app).await? } else { vec![] };
-    let store = if is_admin { Some(instance::load_store_info(&app).await?) } else { None };
+    let store = if is_admin { Some(store_info::load_store_info(&app).await?) } else { None };
     let config = app.config();
     let own = all.iter().find(|account| account.name == shell.user.name);
     let body = html! {

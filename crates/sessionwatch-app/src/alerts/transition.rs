@@ -15,7 +15,7 @@ use crate::{
     config::ServeConfig,
     notify::{
         NotificationMessage,
-        queue::{QueuedMessage, messages_for_channel},
+        enqueue::{QueuedMessage, messages_for_channel},
     },
     report::without_client,
 };

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
-    login_attempts::LoginAttempts,
+    login_rate_limit::LoginAttempts,
     passwords::PasswordWorkers,
     random_tokens::{random_token, sha256_hex},
 };

@@ -9,7 +9,7 @@ use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     blocking,
     incident::{self, NewTimelineEntry, report, user_notice, workflow::StepAnswer},
-    remediation::{ActionError, ActionPlan, Selection, archive_keys, investigation},
+    remediation::{ActionError, ActionPlan, Selection, archive_keys, leak_queries},
 };
 
 pub use crate::incident::{
@@ -230,7 +230,7 @@ pub async fn open_incident(ops: TargetOps, new: NewIncident) -> Result<OpenedInc
 /// If the database query fails.
 pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<Vec<FoundUser>, AppError> {
     let found = ops
-        .with_target(async move |ops| investigation::search_users(ops.action_context(), &part, limit).await);
+        .with_target(async move |ops| leak_queries::search_users(ops.action_context(), &part, limit).await);
     Ok(found.await?.into_iter().map(|(shown, sessions)| FoundUser { display: shown, sessions }).collect())
 }
 

@@ -13,7 +13,7 @@ use sessionwatch_store::{
 
 use super::{
     Actor, AppError, AppState, LiveEvent,
-    login_attempts::LoginCandidate,
+    login_rate_limit::LoginCandidate,
     random_tokens::{random_token, sha256_hex},
     request_client::{ClientInfo, network_for},
 };

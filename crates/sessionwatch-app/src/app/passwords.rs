@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AppError,
-    network_limiter::{NetworkLimiter, NetworkPermit},
+    network_concurrency::{NetworkLimiter, NetworkPermit},
     random_tokens::random_token,
 };
 

@@ -26,7 +26,7 @@ use super::{
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
-    app::network_limiter::{NetworkLimiter, NetworkPermit},
+    app::network_concurrency::{NetworkLimiter, NetworkPermit},
     blocking,
     config::{
         Config,

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, ScheduledReport},
     notify::{
         NotificationMessage,
-        queue::{enqueue_messages, messages_for_channel},
+        enqueue::{enqueue_messages, messages_for_channel},
     },
 };
 

@@ -14,7 +14,7 @@ use sessionwatch_store::samples::GaugeSample;
 use super::milestones::{HISTORY_LENGTH, Milestones};
 use crate::demo::{
     random::mix_bits,
-    shop::{self, ShopTotals},
+    shop_database::{self, ShopTotals},
 };
 
 /// Time before the end for which there is a sample a minute, as of a running daemon. Before, one in five minutes.
@@ -109,7 +109,7 @@ impl PastGauges<'_> {
 
     fn expired_at(&self, at: UtcTimestamp) -> i64 {
         let Milestones { now, cleanup, kept_since, .. } = *self.milestones;
-        shop::count_expired_at(at, now, (at >= cleanup).then_some(kept_since))
+        shop_database::count_expired_at(at, now, (at >= cleanup).then_some(kept_since))
     }
 }
 

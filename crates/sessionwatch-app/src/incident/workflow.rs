@@ -14,7 +14,7 @@ use sessionwatch_store::{
 
 use super::{
     NewTimelineEntry, StepOutcome,
-    affected::describe_affected,
+    affected_summary::describe_affected,
     check_step,
     evidence_bundle::{self, EvidenceGap, EvidenceStatus},
     step_detection::entries_since_reopened,

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use sessionwatch_core::text::capitalize_first;
 
-use super::{AlertDetails, NotificationMessage, limits::truncate_utf16};
+use super::{AlertDetails, NotificationMessage, text_limits::truncate_utf16};
 use crate::{checks::CHANNEL_FAILING, sanitize::sanitize_text};
 
 /// The number of alerts that a message lists; the rest are counted.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sessionwatch_core::text::capitalize_first;
 use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
 
-use super::{NotificationMessage, limits::truncate_utf16};
+use super::{NotificationMessage, text_limits::truncate_utf16};
 use crate::{check_fixes::fix_commands, checks::describe_check, sanitize::sanitize_text};
 
 /// The number of affected users that a message names.

@@ -31,7 +31,7 @@ use super::{
     action_target::ActionTarget,
     apply_report::{ApplyReport, MAX_LISTED_SKIPS, SkipReason},
     executor::{PlanExecutor, PreparedTarget, require_visible_rows},
-    planner, recovery, remaining_rows, side_effects,
+    planner, recovery, side_effects, still_matching_rows,
 };
 
 /// Replica lag above which the run waits, in seconds.
@@ -143,7 +143,7 @@ pub(super) async fn apply_plan(
     let mut applied = run.take_report();
     outcome?;
     applied.still_matching =
-        remaining_rows::count_remaining(context, &target, idle_connection, plan).await.ok();
+        still_matching_rows::count_remaining(context, &target, idle_connection, plan).await.ok();
     Ok(applied)
 }
 

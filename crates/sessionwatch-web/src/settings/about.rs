@@ -1,7 +1,7 @@
 //! This instance: version, state store, and the configuration in use, without secrets.
 
 use maud::{Markup, html};
-use sessionwatch_app::{app::instance::StoreInfo, config::Config};
+use sessionwatch_app::{app::store_info::StoreInfo, config::Config};
 use sessionwatch_core::plural::format_count;
 
 use crate::{components::Card, format::sanitize_text};

@@ -10,7 +10,7 @@ use sessionwatch_app::{
     check_run::{self, CheckRunRequest},
     config::{Config, Target, TargetAddress},
     daemon::Daemon,
-    demo::{self, DemoError, application::DemoApplication},
+    demo::{self, DemoError, live_shop::DemoApplication},
     demo_history::{self, DemoHistoryError, PreparedDemo},
     output::OutputFormat,
     report,

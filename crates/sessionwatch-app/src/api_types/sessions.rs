@@ -1,4 +1,4 @@
-//! JSON types of sessions and diagnostics.
+//! JSON types of sessions.
 
 use std::collections::BTreeMap;
 
@@ -46,15 +46,4 @@ impl SessionDto {
             display: display.iter().cloned().zip(row.display.iter().cloned()).collect(),
         }
     }
-}
-
-/// Result of a diagnostic.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct DoctorFindingDto {
-    pub(crate) id: &'static str,
-    /// `pass`, `warn` or `fail`.
-    pub(crate) level: &'static str,
-    pub(crate) summary: String,
-    /// Fix, as SQL or as instructions.
-    pub(crate) fix: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Alerts and events of the past, written as a daemon would have written them.
+//! Past alerts and their events, written as a daemon would have written them.
 
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
@@ -22,7 +22,7 @@ use crate::{
     config::ServeConfig,
     demo::{
         people,
-        shop::{INCIDENT_PAIRS, TEST_ACCOUNT},
+        shop_database::{INCIDENT_PAIRS, TEST_ACCOUNT},
     },
 };
 

@@ -1,4 +1,4 @@
-//! Describes the users affected by an incident.
+//! Summary of the users affected by an incident.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Queues notifications in the outbox.
+//! Enqueues notifications in the outbox.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_core::timestamp::UtcTimestamp;

@@ -1,4 +1,4 @@
-//! This instance: its state store, and how it is configured.
+//! The state store of this instance: its kind, location and size.
 
 use std::sync::Arc;
 

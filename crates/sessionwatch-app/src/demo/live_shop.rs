@@ -17,7 +17,7 @@ use super::{
     DemoError,
     people::customer_id,
     random::DemoRandom,
-    shop::{self, CUSTOMER_COUNT, NewSession, TEST_ACCOUNT},
+    shop_database::{self, CUSTOMER_COUNT, NewSession, TEST_ACCOUNT},
 };
 use crate::blocking;
 
@@ -97,7 +97,7 @@ impl DemoApplication {
         let id = format!("live-{:010x}", self.random.below(1 << 40));
         let device = self.random.below(4);
         let session = NewSession { id: &id, token, customer, device, created_us: now.micros() };
-        shop::insert_session(&self.connection, session)?;
+        shop_database::insert_session(&self.connection, session)?;
         let (ends, user) = (clock::format_rfc3339(now + 30 * DAY), customer_id(customer));
         self.write_log_line(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
@@ -150,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (database, log) = (folder.path().join("app.db"), folder.path().join("app.log"));
         let now = clock::now();
-        shop::create_shop_database(&database, now).unwrap();
+        shop_database::create_shop_database(&database, now).unwrap();
         let delete = "DELETE FROM sessions";
         Connection::open(&database).unwrap().execute(delete, []).unwrap();
         let leak_at = now + DAY;
