@@ -6,7 +6,7 @@ mod evidence;
 mod notes;
 mod visibility;
 
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant as Monotonic};
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -76,7 +76,7 @@ pub struct CheckResult {
 
 /// The facts of a target at the time of a run.
 #[derive(Clone, Debug)]
-pub struct TargetObservation {
+pub struct RunObservation {
     /// Layout of its session tables.
     pub candidate: LayoutCandidate,
     /// Session stats.
@@ -84,7 +84,7 @@ pub struct TargetObservation {
     /// `false` if another table may hold the sessions.
     pub is_layout_certain: bool,
     /// Monotonic time at which the database clock was read, which is the time of the stats.
-    pub clock_read_at: Clock,
+    pub clock_read_at: Monotonic,
     /// A users table exists that this role may not read.
     pub has_unreadable_users: bool,
 }
@@ -99,7 +99,7 @@ pub struct CheckReport {
     /// Duration of the run.
     pub duration: Duration,
     /// Facts, or the reason why there are none.
-    pub observation: Result<TargetObservation, TargetError>,
+    pub observation: Result<RunObservation, TargetError>,
     /// One result per check.
     pub results: Vec<CheckResult>,
     /// Notes about this target.
@@ -112,7 +112,7 @@ pub struct CheckReport {
 
 /// The parts of the report of a successful run.
 struct CompletedRun {
-    observation: TargetObservation,
+    observation: RunObservation,
     results: Vec<CheckResult>,
     notes: Vec<String>,
     replica_lag: Option<SignedDuration>,
@@ -152,7 +152,7 @@ impl CheckRunRequest<'_> {
 
 /// Runs the checks within the target's time limit: on its replica, if it has one, and on the primary if that fails.
 pub async fn run_checks(request: CheckRunRequest<'_>, engine: &mut Engine) -> CheckReport {
-    let started = Clock::now();
+    let started = Monotonic::now();
     let target = request.target;
     let limit = target.limits.timeout;
     let mut missed = None;
@@ -190,7 +190,7 @@ pub async fn run_checks_once(request: CheckRunRequest<'_>) -> CheckReport {
 /// Returns the report of a run that could not start or was interrupted: every check is unknown.
 #[must_use]
 pub fn failed_report(request: CheckRunRequest<'_>, error: TargetError) -> CheckReport {
-    build_report(request, Clock::now(), Err(error))
+    build_report(request, Monotonic::now(), Err(error))
 }
 
 /// A failed attempt on one server.
@@ -214,7 +214,7 @@ async fn abandon_session(open_session: Option<ReadSession>) {
 
 fn build_report(
     request: CheckRunRequest<'_>,
-    started: Clock,
+    started: Monotonic,
     outcome: Result<CompletedRun, TargetError>,
 ) -> CheckReport {
     let (engine, duration) = (request.target.engine, started.elapsed());
@@ -252,7 +252,7 @@ fn build_report(
 struct RunEndpoint<'a> {
     address: &'a TargetAddress,
     role: ReplicaRole,
-    started: Clock,
+    started: Monotonic,
     /// Counted from `started`.
     limit: Duration,
 }
@@ -426,13 +426,13 @@ fn build_observation(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
     stats: SessionStats,
-) -> TargetObservation {
+) -> RunObservation {
     let mapping = &opened.layout.candidate.mapping;
     let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
     let has_unreadable_users =
         detect::unreadable_users_reason(&opened.layout.schema, mapping, profile).is_some();
     let candidate = opened.layout.candidate.clone();
-    TargetObservation {
+    RunObservation {
         candidate,
         stats,
         is_layout_certain: opened.layout.is_certain(),

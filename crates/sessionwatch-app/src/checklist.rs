@@ -206,7 +206,7 @@ impl Checklist {
 
     /// Returns a one-line summary.
     #[must_use]
-    pub fn title(&self) -> String {
+    pub fn summary_line(&self) -> String {
         let ItemCounts { passing, failing, unknown } = self.count_items();
         let others = [(failing, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
         let others: String = others.map(|(count, name)| format!(", {count} {name}")).collect();

@@ -20,7 +20,7 @@ use self::evidence::EvidenceWords;
 pub use self::format::ReportFormat;
 pub use crate::check_fixes as fix;
 use crate::{
-    check_run::{CheckReport, CheckResult, TargetObservation},
+    check_run::{CheckReport, CheckResult, RunObservation},
     output::{self, csv},
 };
 
@@ -178,7 +178,7 @@ pub fn truncation_note(total: Option<u64>, shown: usize) -> Option<String> {
     }
 }
 
-fn stats_json(observation: &TargetObservation) -> Value {
+fn stats_json(observation: &RunObservation) -> Value {
     let census = &observation.stats;
     json!({
         "sessions": census.sessions, "active": census.active, "expired": census.expired,

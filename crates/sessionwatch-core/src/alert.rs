@@ -68,7 +68,7 @@ pub struct Alert {
 /// Kind of notification to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Notification {
+pub enum NotificationKind {
     /// The alert fires.
     Firing,
     /// Reminder: the alert still fires.
@@ -108,7 +108,7 @@ impl AlertPolicy {
     }
 }
 
-impl Notification {
+impl NotificationKind {
     /// Returns the name used in messages and in the state store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -134,7 +134,7 @@ impl Alert {
         now: UtcTimestamp,
         silenced: bool,
         policy: AlertPolicy,
-    ) -> (Self, Option<Notification>) {
+    ) -> (Self, Option<NotificationKind>) {
         let state = self.state.clamp_times(now, policy);
         let next = match check_state {
             CheckState::Unknown => Self { is_stale: true, ..self },
@@ -144,7 +144,7 @@ impl Alert {
         match (state, next.state) {
             // Nobody was notified of an alert that was silenced throughout, so its resolution is not sent either.
             (AlertState::Firing { notified_at, .. }, AlertState::Resolved) => {
-                (Self::default(), notified_at.map(|_| Notification::Resolved))
+                (Self::default(), notified_at.map(|_| NotificationKind::Resolved))
             }
             (_, AlertState::Firing { since, passing_runs, notified_at })
                 if check_state == CheckState::Failing && !silenced =>
@@ -169,10 +169,10 @@ impl Alert {
         notified_at: Option<UtcTimestamp>,
         now: UtcTimestamp,
         policy: AlertPolicy,
-    ) -> Option<Notification> {
-        let Some(notified_at) = notified_at else { return Some(Notification::Firing) };
+    ) -> Option<NotificationKind> {
+        let Some(notified_at) = notified_at else { return Some(NotificationKind::Firing) };
         let is_due = policy.repeat_interval.is_some_and(|wait| now.duration_since(notified_at) >= wait);
-        (is_due && !self.is_acknowledged).then_some(Notification::Reminder)
+        (is_due && !self.is_acknowledged).then_some(NotificationKind::Reminder)
     }
 }
 
@@ -248,9 +248,9 @@ mod tests {
             alert = next;
             match notice {
                 None => '.',
-                Some(Notification::Firing) => '!',
-                Some(Notification::Reminder) => 'r',
-                Some(Notification::Resolved) => 'o',
+                Some(NotificationKind::Firing) => '!',
+                Some(NotificationKind::Reminder) => 'r',
+                Some(NotificationKind::Resolved) => 'o',
             }
         };
         (0i64..).zip(signs.chars()).map(run).collect()
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
         assert_eq!(
             alert.advance(CheckState::Failing, now(50), false, POLICY).1,
-            Some(Notification::Reminder)
+            Some(NotificationKind::Reminder)
         );
     }
 
@@ -351,12 +351,15 @@ mod tests {
             false,
             AlertPolicy::for_severity(Severity::Critical),
         );
-        assert_eq!(told, Some(Notification::Firing));
+        assert_eq!(told, Some(NotificationKind::Firing));
         let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
         let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
-        assert_eq!(told, Some(Notification::Reminder));
-        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Reminder));
+        assert_eq!(told, Some(NotificationKind::Reminder));
+        assert_eq!(
+            alert.advance(CheckState::Failing, at(3), false, POLICY).1,
+            Some(NotificationKind::Reminder)
+        );
     }
 
     #[test]

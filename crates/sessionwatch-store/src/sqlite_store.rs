@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant as Clock},
+    time::{Duration, Instant as Monotonic},
 };
 
 use rusqlite::Connection;
@@ -43,7 +43,7 @@ pub(crate) struct SqliteStore {
 #[derive(Debug)]
 pub(crate) struct MemoryFallback {
     pub(crate) connection: Connection,
-    pub(crate) last_attempt_at: Clock,
+    pub(crate) last_attempt_at: Monotonic,
 }
 
 impl SqliteStore {
@@ -167,7 +167,7 @@ impl SqliteStore {
             self.connection.execute_batch("ROLLBACK")?;
             return Err(error);
         }
-        self.fallback = Some(MemoryFallback { connection: memory, last_attempt_at: Clock::now() });
+        self.fallback = Some(MemoryFallback { connection: memory, last_attempt_at: Monotonic::now() });
         // Last, because readers may use the file until the copy in memory is complete.
         self.read_pool.set_memory_fallback(true);
         Ok(())
@@ -177,7 +177,7 @@ impl SqliteStore {
     pub(crate) fn leave_memory_fallback(&mut self) -> bool {
         let Some(fallback) = &mut self.fallback else { return true };
         // Noted before the attempt, so that a failing one is not repeated with each write.
-        fallback.last_attempt_at = Clock::now();
+        fallback.last_attempt_at = Monotonic::now();
         let written = persist_fallback(&fallback.connection, &self.connection);
         if written.is_err() {
             // Restores the file and takes the write lock again. Errors are ignored: the failure may have ended the

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant as Clock,
+    time::Instant as Monotonic,
 };
 
 use pg_link::Dsn;
@@ -40,7 +40,7 @@ pub struct Store {
     /// Read-only connections beside the writer; `None` for a server.
     read_pool: Option<Arc<ReadPool>>,
     /// Deadline for requests to a server; `None` for a file.
-    server_deadline: Option<watch::Sender<Option<Clock>>>,
+    server_deadline: Option<watch::Sender<Option<Monotonic>>>,
     /// Identity of the open file; `None` for a server.
     identity: Option<FileIdentity>,
     health: Arc<ReadHealth>,
@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// Sets the instant after which requests to a server fail instead of waiting, for a bounded shutdown.
-    pub fn set_deadline(&self, at: Clock) {
+    pub fn set_deadline(&self, at: Monotonic) {
         if let Some(end) = &self.server_deadline {
             end.send_replace(Some(at));
         }

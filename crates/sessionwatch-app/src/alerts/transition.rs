@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    alert::{Alert, AlertPolicy, AlertState, CheckState, Notification},
+    alert::{Alert, AlertPolicy, AlertState, CheckState, NotificationKind},
     severity::Severity,
     timestamp::UtcTimestamp,
 };
@@ -112,7 +112,7 @@ pub(crate) fn resolve_alert(
     };
     let mut transition = AlertTransition { alert, events: vec![], messages: vec![] };
     if was_notified {
-        add_notifications(&mut transition, Notification::Resolved, severity, &Value::Null, context);
+        add_notifications(&mut transition, NotificationKind::Resolved, severity, &Value::Null, context);
     }
     transition
 }
@@ -159,7 +159,7 @@ fn build_verdict_event(
 /// Adds a history event and one message for each channel whose routes match the alert.
 fn add_notifications(
     transition: &mut AlertTransition,
-    notification: Notification,
+    notification: NotificationKind,
     severity: Severity,
     finding: &Value,
     context: AlertContext<'_>,
@@ -188,7 +188,7 @@ fn add_notifications(
 
 fn build_message(
     alert: &AlertRecord,
-    notification: Notification,
+    notification: NotificationKind,
     finding: &Value,
     now: UtcTimestamp,
 ) -> NotificationMessage {
@@ -208,7 +208,7 @@ fn build_message(
         since,
         at: clock::format_rfc3339(now),
         finding: Some(finding.clone())
-            .filter(|finding| notification != Notification::Resolved && !finding.is_null()),
+            .filter(|finding| notification != NotificationKind::Resolved && !finding.is_null()),
         possible_duplicate: false,
         text: None,
     }

@@ -162,7 +162,7 @@ fn config_table_name(table: &TableName) -> Result<String, UnwritableConfigError>
 
 /// Adds the recipient of archives to a configuration.
 #[must_use]
-pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
+pub fn append_archive_recipient(text: &str, recipient: &Recipient) -> String {
     format!("{text}\n[actions]\narchive_recipient = \"{recipient}\"\n")
 }
 

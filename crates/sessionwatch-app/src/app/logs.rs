@@ -164,7 +164,7 @@ pub async fn list_log_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus
 /// # Errors
 ///
 /// If the state store is unavailable.
-pub async fn correlate_with_table(
+pub async fn build_correlation_report(
     app: &Arc<AppState>,
     target: String,
     period: Period,

@@ -86,7 +86,7 @@ pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<Opene
 /// # Errors
 ///
 /// If the store cannot be opened.
-pub fn find_store(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
+pub fn open_existing_app(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
     let store = Store::open_existing(&config.serve.store)?;
     store.map(|store| AppState::for_command(store, config.clone())).transpose()
 }

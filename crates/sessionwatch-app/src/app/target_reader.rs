@@ -11,7 +11,7 @@ use sessionwatch_targets::{
     side_effects::RowEvent,
     sql::{
         SessionListQuery,
-        grants::{self, GrantSubject},
+        grants::{self, GrantObjects},
     },
 };
 
@@ -199,7 +199,7 @@ impl<'a> TargetReader<'a> {
                 // An expiry or a flag leaves child rows alone, so their tables need no privileges.
                 &if event == RowEvent::Delete { catalog.archivable_dependents(&sessions) } else { vec![] };
             let schema = &opened.layout.schema;
-            Ok(grants::grant_statements(GrantSubject { schema, mapping, side_effects, dependents }, roles))
+            Ok(grants::grant_statements(GrantObjects { schema, mapping, side_effects, dependents }, roles))
         })
         .await
     }

@@ -142,7 +142,7 @@ fn one_bad_hour_of_a_week_is_reported() {
     assert_eq!(list.render_text(), BAD_HOUR);
     let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
-    assert_eq!(list.title(), "checklist of main: failing, 5 of 7 items passing, 1 failing, 1 unknown");
+    assert_eq!(list.summary_line(), "checklist of main: failing, 5 of 7 items passing, 1 failing, 1 unknown");
 }
 
 #[test]

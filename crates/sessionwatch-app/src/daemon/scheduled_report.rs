@@ -89,7 +89,7 @@ fn enqueue_reports(
             target: target.name.clone(),
             check: "checklist".into(),
             severity: "low".into(),
-            summary: list.title(),
+            summary: list.summary_line(),
             since: None,
             at: clock::format_rfc3339(now),
             finding: Some(list.to_json()),

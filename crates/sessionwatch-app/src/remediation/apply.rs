@@ -143,7 +143,7 @@ pub(super) async fn apply_plan(
     let mut applied = run.take_report();
     outcome?;
     applied.still_matching =
-        still_matching_rows::count_remaining(context, &target, idle_connection, plan).await.ok();
+        still_matching_rows::count_still_matching(context, &target, idle_connection, plan).await.ok();
     Ok(applied)
 }
 

@@ -9,7 +9,7 @@ use sessionwatch_targets::{
 use super::{ActionContext, ActionError, ActionPlan, Selection, action_target::ActionTarget};
 
 /// Counts the rows that match now, in a new transaction over the idle connection or over a new one.
-pub(super) async fn count_remaining(
+pub(super) async fn count_still_matching(
     context: ActionContext<'_>,
     action_target: &ActionTarget,
     idle: Option<PooledConnection>,

@@ -17,7 +17,7 @@ pub struct GrantRoles<'a> {
 
 /// Objects that the roles need.
 #[derive(Clone, Copy, Debug)]
-pub struct GrantSubject<'a> {
+pub struct GrantObjects<'a> {
     /// Schema of the database.
     pub schema: &'a DatabaseSchema,
     /// Tables and columns.
@@ -30,8 +30,8 @@ pub struct GrantSubject<'a> {
 
 /// Returns commented statements for a target.
 #[must_use]
-pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> String {
-    let GrantSubject { schema, mapping, side_effects, dependents } = subject;
+pub fn grant_statements(objects: GrantObjects<'_>, roles: GrantRoles<'_>) -> String {
+    let GrantObjects { schema, mapping, side_effects, dependents } = objects;
     let accounts = mapping.accounts.as_ref().and_then(|accounts| schema.table(accounts));
     let users = mapping.users.as_ref().map(|users| &users.table);
     let tables =

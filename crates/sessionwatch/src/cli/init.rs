@@ -66,7 +66,7 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     // The description goes to stderr: stdout may hold the file.
     let _ = sessionwatch_app::output::masked_stderr().write_all(render_detection(&detected).as_bytes());
     if let Some(key) = &args.archive_identity {
-        text = initial_config::config_with_recipient(&text, &load_or_create_key(key)?);
+        text = initial_config::append_archive_recipient(&text, &load_or_create_key(key)?);
     }
     if to_stdout {
         super::print_text(&text)?;

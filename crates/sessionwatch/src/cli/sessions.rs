@@ -190,7 +190,7 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
     if found.config.logs.sources_for_target(&found.target).next().is_none() {
         return Ok(text);
     }
-    let Some(app) = state_store::find_store(&found.config)? else { return Ok(text) };
+    let Some(app) = state_store::open_existing_app(&found.config)? else { return Ok(text) };
     let (mut events, mut count) = (Vec::new(), 0);
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {

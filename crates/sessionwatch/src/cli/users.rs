@@ -74,7 +74,7 @@ fn show_user(user: &str, format: DocumentFormat, target: &TargetArgs) -> Result<
     let reads = TargetReader::new(&config, &target);
     let listed = super::block_on(async { Ok(reads.list_sessions(&query).await?) })?;
     // Without a state store, there is nothing but the table.
-    let activity = match state_store::find_store(&config)? {
+    let activity = match state_store::open_existing_app(&config)? {
         Some(app) => {
             let activity = sessions::load_user_activity(&app, &target.name, user);
             super::block_on(async { Ok(activity.await?) })?

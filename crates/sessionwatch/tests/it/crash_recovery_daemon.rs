@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::{Duration, Instant as Clock},
+    time::{Duration, Instant as Monotonic},
 };
 
 use serde_json::Value;
@@ -77,7 +77,7 @@ fn random(state: &mut u64) -> u64 {
 
 /// Milliseconds from the start of the daemon to its first check run, on this machine.
 fn until_first_look(folder: &Path) -> u64 {
-    let begun = Clock::now();
+    let begun = Monotonic::now();
     let mut watch = Apart::start(folder, monday());
     assert!(watch.looked());
     watch.kill();

@@ -224,6 +224,6 @@ fn a_new_archive_key_is_added_to_a_file_that_stays_valid() {
     let recipient = "age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l";
     let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));
     let text = render_initial_config("main", &target(SQLITE), &detected(bare), &[]).unwrap();
-    let config = parse(&config_with_recipient(&text, &Recipient::parse(recipient).unwrap()));
+    let config = parse(&append_archive_recipient(&text, &Recipient::parse(recipient).unwrap()));
     assert_eq!(config.actions.archive_recipient.as_deref(), Some(recipient));
 }

@@ -19,8 +19,8 @@ use sessionwatch_targets::{
 use super::{ActionError, ApplyRun, lock_mutex, write_batch_states};
 use crate::remediation::{recovery, write_credentials};
 
-/// Rows of a batch that are not finished.
-pub(super) struct RemainingRows {
+/// Rows of a batch to try again.
+pub(super) struct RetryRows {
     /// Rows to look up again.
     pub(super) rows: Vec<RowRef>,
     /// One row blocks the others, and is found by splitting the batch.
@@ -52,18 +52,16 @@ impl ApplyRun<'_> {
         rows: &[RowRef],
         locate_by: LocateBy,
         detailed: bool,
-    ) -> Result<RemainingRows, ActionError> {
+    ) -> Result<RetryRows, ActionError> {
         let mut done = self.run_transaction(session, rows, locate_by, detailed).await;
         if let Ok(TransactionOutcome::Incomplete) = done {
             // The detailed statement is slower, and concurrent changes are rare.
             done = self.run_transaction(session, rows, locate_by, true).await;
         }
         match done {
-            Ok(TransactionOutcome::Committed(rows)) => Ok(RemainingRows { rows, needs_split: false }),
-            Ok(TransactionOutcome::Incomplete) => {
-                Ok(RemainingRows { rows: rows.to_vec(), needs_split: false })
-            }
-            Ok(TransactionOutcome::Blocked) => Ok(RemainingRows { rows: rows.to_vec(), needs_split: true }),
+            Ok(TransactionOutcome::Committed(rows)) => Ok(RetryRows { rows, needs_split: false }),
+            Ok(TransactionOutcome::Incomplete) => Ok(RetryRows { rows: rows.to_vec(), needs_split: false }),
+            Ok(TransactionOutcome::Blocked) => Ok(RetryRows { rows: rows.to_vec(), needs_split: true }),
             Err(error) => {
                 session.rollback().await;
                 match error {
@@ -72,7 +70,7 @@ impl ApplyRun<'_> {
                         lock_mutex(&self.batch_size).observe_contention();
                         // A lock on a SQLite file covers every row, so splitting would not help.
                         let needs_split = session.capabilities().supports(Capability::RowLocks);
-                        Ok(RemainingRows { rows: rows.to_vec(), needs_split })
+                        Ok(RetryRows { rows: rows.to_vec(), needs_split })
                     }
                     ActionError::Target(TargetError::HiddenByRule) => {
                         Err(ActionError::HiddenByRule(self.target.mapping().sessions.name.clone()))

@@ -33,7 +33,7 @@ pub(super) fn run(args: &LogsCorrelateArgs) -> Result<ExitCode, Failure> {
     let period = Period::ending_at(clock::now(), args.since);
     let correlation = super::super::block_on(async {
         let rows = TargetReader::new(&config, &target).list_sessions_created_since(period.from).await?;
-        Ok(logs::correlate_with_table(&app, target.name.clone(), period, rows).await?)
+        Ok(logs::build_correlation_report(&app, target.name.clone(), period, rows).await?)
     })?;
     let hours = u32::try_from(args.since.as_hours()).unwrap_or(u32::MAX);
     super::super::print_text(&match args.format {
