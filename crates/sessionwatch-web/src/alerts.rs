@@ -32,7 +32,6 @@ use self::{
     silences::render_silences,
 };
 use super::{
-    PageResult,
     alert_parts::{check_path, check_state},
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
     filter_fields::parse_days,
@@ -42,6 +41,7 @@ use super::{
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
     unknown_callout::describe_unknown_targets,
+    web_error::PageResult,
 };
 
 /// Path to which the forms of the page return.
@@ -104,7 +104,7 @@ async fn search_notifications(
     app: &Arc<AppState>,
     period: Period,
     text: Option<String>,
-) -> Result<Vec<EventRecord>, super::WebError> {
+) -> Result<Vec<EventRecord>, super::web_error::WebError> {
     let search = EventSearch {
         from: period.from,
         to: period.to,

@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use sessionwatch_app::app::AppError;
 use sha2::{Digest as _, Sha256};
 
-use super::{WebError, params::PagePath};
+use super::{params::PagePath, web_error::WebError};
 
 /// Hexadecimal digits of the hash in a file name: enough to distinguish the versions of one file.
 const HASH_DIGITS: usize = 12;

@@ -18,7 +18,6 @@ use sessionwatch_core::{
 
 use self::entry::{describe_action, render_entry};
 use super::{
-    PageResult,
     components::{
         Callout, Card, Column, DataTable, EmptyState, Icon, PageHeader, PillTone, Tone, render_pill,
     },
@@ -27,6 +26,7 @@ use super::{
     },
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 /// Most entries on a page.

@@ -13,7 +13,7 @@ use sessionwatch_app::app::{
     request_client::ClientInfo,
 };
 
-use super::WebError;
+use super::web_error::WebError;
 
 /// Returns `true` if, by configuration, browsers reach the dashboard over TLS.
 pub(super) fn is_secure(app: &AppState) -> bool {

@@ -4,8 +4,8 @@ mod actions;
 mod evidence;
 mod header;
 mod history;
-mod reference;
 mod result_strip;
+mod side_column;
 mod timeline;
 
 use std::sync::Arc;
@@ -29,13 +29,13 @@ use sessionwatch_core::{alert::AlertState, duration::MINUTE, severity::Severity,
 pub(super) use self::history::{check_limits, gauge_title};
 
 use super::{
-    PageResult,
     alert_parts::check_path,
     chart_range::ChartRange,
     components::{Card, Crumb, PageHeader, render_code_block},
     format::percent_encode,
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 /// Parameters of the page.

@@ -25,13 +25,13 @@ use sessionwatch_core::{duration::SECOND, plural::format_count};
 
 use self::{groups::render_groups, score::render_score};
 use super::{
-    PageResult, WebError,
     auth::LoggedIn,
     components::{Crumb, Dialog, Icon, PageHeader, render_icon},
     csrf::CsrfForm,
     format::{percent_encode, sanitize_text},
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
+    web_error::{PageResult, WebError},
 };
 
 /// Length limit of a note, in characters.

@@ -1,10 +1,10 @@
 //! Cleanup, revocation and restore: create a plan, review it, apply exactly that plan.
 
 mod apply;
+mod candidate_cards;
 mod forms;
 mod history;
 mod impact;
-mod kinds;
 mod phase;
 mod plan_page;
 mod plan_view;
@@ -33,17 +33,17 @@ pub(super) use self::{
 };
 
 use self::{
+    candidate_cards::{render_kinds, summarize_candidates},
     history::{HistoryView, render_archive, render_plans},
-    kinds::{render_kinds, summarize_candidates},
     revoke_menu::{render_revoke_dialogs, render_revoke_menu},
     wording::format_span,
 };
 use super::{
-    PageResult,
     components::{Callout, EmptyState, Icon, PageHeader, Tone},
     format::{percent_encode, render_relative_time, sanitize_text},
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 /// The target that the page is about; empty for the first one.

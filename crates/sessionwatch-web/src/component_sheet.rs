@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use sessionwatch_core::{duration::HOUR, severity::Severity, timestamp::UtcTimestamp};
 
 use super::{
-    PageResult,
     components::{
         AvatarSize, Callout, Card, Column, DataTable, Dialog, EmptyState, Icon, Menu, MenuItem, PageHeader,
         Sparkline, StatProblem, StatTile, Step, StepState, TimelineEntry, TimelineTone, Tone, render_avatar,
@@ -13,6 +12,7 @@ use super::{
     },
     format::render_moment,
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 const PILL_STATES: [&str; 12] = [

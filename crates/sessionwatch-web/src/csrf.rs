@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Request};
 use credentials::{Secret, mask_credentials};
 use sessionwatch_app::app::{AppError, AppState};
 
-use super::{MAX_BODY_BYTES, WebError, auth::LoggedIn};
+use super::{MAX_BODY_BYTES, auth::LoggedIn, web_error::WebError};
 
 /// Time limit for receiving a form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,11 +11,11 @@ use sessionwatch_app::app::{
 use sessionwatch_core::plural::format_count;
 
 use super::{
-    PageResult,
     components::{Card, Crumb, Icon, PageHeader, PillTone, render_code_block, render_pill},
     format::{capitalize_first, percent_encode, render_sentence, sanitize_lines},
     params::PagePath,
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 pub(super) async fn show_doctor(

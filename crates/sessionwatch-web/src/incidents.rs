@@ -28,7 +28,7 @@ use sessionwatch_app::app::{
 };
 use sessionwatch_core::incident::IncidentSeverity;
 
-use super::{WebError, auth::LoggedIn, csrf::CsrfForm, format::percent_encode, params::PagePath};
+use super::{auth::LoggedIn, csrf::CsrfForm, format::percent_encode, params::PagePath, web_error::WebError};
 
 pub(super) use self::{list::show_incidents, page::show_incident, report::show_report};
 

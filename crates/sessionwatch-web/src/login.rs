@@ -16,13 +16,13 @@ use sessionwatch_app::app::{
 };
 
 use super::{
-    PageResult, WebError,
     auth::{LoggedIn, client_info, format_expired_session_cookie, format_session_cookie},
     components::{Callout, Icon, Tone, render_icon},
     csrf::{CsrfForm, FormFields},
     format::percent_encode,
     params::PageQuery,
     shell::{render_public_head, render_public_page},
+    web_error::{PageResult, WebError},
 };
 
 /// The page to return to after login.

@@ -1,7 +1,7 @@
 //! The logs page: log events, their correlation with sessions, and the state of log sources.
 
+mod event_table;
 mod sources;
-mod stream;
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ use sessionwatch_core::{
 };
 
 use self::{
+    event_table::{EVENT_KINDS, describe_kind, render_events},
     sources::render_sources,
-    stream::{EVENT_KINDS, describe_kind, render_events},
 };
 use super::{
-    PageResult,
     components::PageHeader,
     filter_fields::{FilterInput, FilterOption, FilterSelect, link_with, render_filter_form},
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 /// Most log events on a page.

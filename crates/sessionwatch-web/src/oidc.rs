@@ -14,10 +14,10 @@ use sessionwatch_app::app::{
 };
 
 use super::{
-    WebError,
     auth::{client_info, find_cookie, format_session_cookie, format_set_cookie, is_secure},
     login::ReturnTo,
     params::PageQuery,
+    web_error::WebError,
 };
 
 fn state_cookie_name(app: &AppState) -> &'static str {

@@ -28,7 +28,6 @@ pub(super) use self::{
 
 use self::figures::sum_gauges;
 use super::{
-    PageResult,
     chart::{Chart, ChartLimit, ChartSeries},
     chart_range::ChartRange,
     components::{Card, Column, DataTable, EmptyState, Icon, PageHeader, render_state_pill},
@@ -37,6 +36,7 @@ use super::{
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
     unknown_callout::{describe_unknown_targets, render_unknown_callout},
+    web_error::PageResult,
 };
 
 /// Parameters of the page.

@@ -7,7 +7,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use sessionwatch_app::app::AppError;
 
-use super::WebError;
+use super::web_error::WebError;
 
 /// Parameters in the path of a page.
 pub(super) struct PagePath<T>(pub(super) T);

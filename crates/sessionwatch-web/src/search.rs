@@ -20,12 +20,12 @@ use sessionwatch_app::{
 use sessionwatch_core::plural::format_count;
 
 use super::{
-    PageResult,
     components::{Callout, EmptyState, Icon, PageHeader, Tone, render_icon},
     format::{percent_encode, sanitize_text},
-    identity::{UserIdentity, user_path},
     params::PageQuery,
     shell::{NavSection, PageHead, Shell},
+    user_identity::{UserIdentity, user_path},
+    web_error::PageResult,
 };
 
 /// Longest text that is searched for.

@@ -28,13 +28,12 @@ pub(super) use self::{
 
 use self::{filter::SessionFilter, headline::render_header, panel::SessionPanel, table::render_table};
 use super::{
-    WebError,
     components::{Callout, Tone},
     csrf::FormFields,
     format::percent_encode,
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
-    status_code,
+    web_error::{WebError, status_code},
 };
 
 /// Most sessions on a page.

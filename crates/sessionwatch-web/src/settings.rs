@@ -24,13 +24,13 @@ use sessionwatch_app::app::{
 use sessionwatch_core::plural::format_count;
 
 use super::{
-    PageResult, WebError,
     auth::LoggedIn,
     components::{Callout, PageHeader, Tone},
     csrf::CsrfForm,
     params::PageQuery,
     setup,
     shell::{NavSection, PageHead, Shell},
+    web_error::{PageResult, WebError},
 };
 
 /// Parameters of the page.

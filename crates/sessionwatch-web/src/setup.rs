@@ -16,11 +16,11 @@ use sessionwatch_app::app::{
 };
 
 use super::{
-    WebError,
     auth::{client_info, format_session_cookie},
     csrf::FormFields,
     params::PagePath,
     shell::{render_public_head, render_public_page},
+    web_error::WebError,
 };
 
 pub(super) async fn show_setup(

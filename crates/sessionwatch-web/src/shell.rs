@@ -13,11 +13,11 @@ use sessionwatch_app::app::{
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
-    WebError,
     assets::Asset,
     auth::LoggedIn,
     components::{AvatarSize, Icon, Menu, MenuItem, render_avatar, render_icon},
     format::{percent_encode, render_relative_time},
+    web_error::WebError,
 };
 
 /// An entry of the navigation.

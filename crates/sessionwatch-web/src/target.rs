@@ -20,7 +20,6 @@ use sessionwatch_app::{
 use sessionwatch_core::plural::format_count;
 
 use super::{
-    PageResult,
     alert_parts::check_state,
     chart_range::ChartRange,
     components::{Icon, PageHeader, render_icon, render_state_pill},
@@ -30,6 +29,7 @@ use super::{
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
     unknown_callout::render_unknown_callout,
+    web_error::PageResult,
 };
 
 /// Parameters of the page.

@@ -22,13 +22,12 @@ use sessionwatch_core::plural::{format_count, format_number};
 pub(super) use self::user::show_user;
 
 use super::{
-    WebError,
     components::{Callout, Column, DataTable, EmptyState, Icon, PageHeader, Tone, render_icon},
     format::{percent_encode, sanitize_text},
-    identity::{UserIdentity, user_path},
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
-    status_code,
+    user_identity::{UserIdentity, user_path},
+    web_error::{WebError, status_code},
 };
 
 /// Most users on the page.

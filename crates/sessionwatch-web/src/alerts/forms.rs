@@ -11,10 +11,10 @@ use sessionwatch_app::app::{
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{
-    WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
     login,
+    web_error::WebError,
 };
 
 /// Length limit of texts that a person enters, in characters.

@@ -12,7 +12,7 @@ use sessionwatch_app::{
 };
 use utoipa::ToSchema;
 
-use super::super::status_code;
+use super::super::web_error::status_code;
 
 /// An error response.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -13,13 +13,13 @@ use sessionwatch_core::plural::{format_count, format_number};
 
 use super::{phase::PlanPhase, plan_view::PlanView};
 use crate::{
-    WebError,
     auth::LoggedIn,
     components::{Callout, Dialog, Tone},
     csrf::CsrfForm,
     format::{format_amount, percent_encode, sanitize_text},
     params::PagePath,
     shell::render_csrf_field,
+    web_error::WebError,
 };
 
 /// Length limit of a reason, in characters.

@@ -10,11 +10,11 @@ use sessionwatch_app::app::{
 };
 
 use crate::{
-    WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
     params::PagePath,
     sessions,
+    web_error::WebError,
 };
 
 /// Hours since expiry after which a plan deletes expired sessions.

@@ -22,11 +22,11 @@ use super::{
     wording::{describe_filter, format_span, plan_headline, plan_sentence},
 };
 use crate::{
-    PageResult,
     components::{Crumb, Icon, PageHeader, render_icon},
     format::{percent_encode, render_relative_time, sanitize_text},
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
+    web_error::PageResult,
 };
 
 /// The incident from which a plan was opened; may be empty.

@@ -19,10 +19,10 @@ use super::{
     },
 };
 use crate::{
-    PageResult,
     components::{Card, Column, DataTable, Dialog, EmptyState, Icon, PageHeader, render_icon},
     format::{percent_encode, render_relative_time, sanitize_text},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
+    web_error::PageResult,
 };
 
 pub(crate) async fn show_incidents(State(app): State<Arc<AppState>>, shell: Shell) -> PageResult {

@@ -16,11 +16,11 @@ use sessionwatch_app::app::{
 
 use super::incident_path;
 use crate::{
-    PageResult,
     components::{Callout, Tone},
     format::{percent_encode, sanitize_text},
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
+    web_error::PageResult,
 };
 
 /// Parameters of the page.
@@ -112,7 +112,7 @@ impl IncidentPage<'_> {
         .render()
     }
 
-    fn render(&self) -> Result<Markup, crate::WebError> {
+    fn render(&self) -> Result<Markup, crate::web_error::WebError> {
         Ok(html! {
             (self.render_header())
             (self.render_failed_search())

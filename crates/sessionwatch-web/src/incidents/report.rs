@@ -20,11 +20,11 @@ use super::{
     wording::{incident_summary, render_severity, render_state},
 };
 use crate::{
-    WebError,
     components::{Crumb, Icon, PageHeader, render_icon},
     format::sanitize_text,
     params::{PagePath, PageQuery},
     shell::{NavSection, PageHead, Shell},
+    web_error::WebError,
 };
 
 /// Parameters of the report.

@@ -20,9 +20,9 @@ use sessionwatch_clock as clock;
 
 use super::filter::SessionFilter;
 use crate::{
-    WebError,
     format::sanitize_text,
     params::{PagePath, PageQuery},
+    web_error::WebError,
 };
 
 /// Most sessions in an export, which is built in memory.

@@ -18,8 +18,8 @@ use crate::{
     },
     device::Device,
     format::{format_relative_time, render_moment, sanitize_text},
-    identity::{UserIdentity, user_path},
     shell::render_csrf_field,
+    user_identity::{UserIdentity, user_path},
 };
 
 /// Most other sessions with the same token that are listed.

@@ -12,8 +12,8 @@ use crate::{
     components::{EmptyState, Icon, PillTone, render_icon, render_pill, render_user},
     device::Device,
     format::{percent_encode, render_moment, render_relative_time, sanitize_text},
-    identity::UserIdentity,
     shell::render_csrf_field,
+    user_identity::UserIdentity,
 };
 
 /// An optional column.

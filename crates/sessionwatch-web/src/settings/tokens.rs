@@ -15,7 +15,6 @@ use sessionwatch_app::app::{
 
 use super::{SettingsChange, render_settings_page};
 use crate::{
-    PageResult, WebError,
     auth::LoggedIn,
     components::{
         Card, Column, Crumb, DataTable, Dialog, EmptyState, Icon, PageHeader, PillTone, render_code_block,
@@ -24,6 +23,7 @@ use crate::{
     csrf::CsrfForm,
     format::{render_relative_time, sanitize_text},
     shell::{Shell, render_csrf_field},
+    web_error::{PageResult, WebError},
 };
 
 /// Path below which the API is.

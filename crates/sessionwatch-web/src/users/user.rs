@@ -23,17 +23,17 @@ use sessionwatch_core::{
 
 use super::{logins_per_day::LoginsPerDay, timeline::render_user_timeline};
 use crate::{
-    PageResult,
     components::{
         AvatarSize, Callout, Card, Column, Crumb, DataTable, Dialog, EmptyState, Icon, Menu, MenuItem,
         PageHeader, StatProblem, StatTile, Tone, render_avatar, render_icon, render_stat_tiles,
     },
     device::Device,
     format::{percent_encode, render_moment, sanitize_text},
-    identity::{UserIdentity, user_path},
     params::PagePath,
     sessions::{render_expiry, render_status},
     shell::{NavSection, PageHead, Shell, render_csrf_field},
+    user_identity::{UserIdentity, user_path},
+    web_error::PageResult,
 };
 
 /// Networks named in a tile.

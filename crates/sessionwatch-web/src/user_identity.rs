@@ -1,4 +1,4 @@
-//! How a user is named: by name and email address where the users table has them, otherwise by ID.
+//! Identity of a user, as shown: name and email address where the users table has them, otherwise the ID.
 
 use maud::Markup;
 

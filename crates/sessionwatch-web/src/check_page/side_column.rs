@@ -1,4 +1,4 @@
-//! The right column: what to do, how the check works, and its documentation.
+//! Side column of a check page: what to do, how the check works, and its documentation.
 
 use maud::{Markup, html};
 use sessionwatch_app::{

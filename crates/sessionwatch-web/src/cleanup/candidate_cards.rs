@@ -1,4 +1,4 @@
-//! One card for each kind of sessions that a cleanup removes.
+//! Cards of the candidates for a cleanup, one for each kind of sessions that it removes.
 
 use maud::{Markup, html};
 use sessionwatch_app::app::cleanup::{CleanupCandidate, CleanupKind, CleanupState};

@@ -1,4 +1,4 @@
-//! The log events as a table: what happened, to whom, and what the session table says about it.
+//! Table of log events: what happened, to whom, and what the session table says about it.
 
 use maud::{Markup, html};
 use serde_json::Value;
