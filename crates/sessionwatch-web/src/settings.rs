@@ -4,7 +4,6 @@
 mod about;
 mod account;
 mod accounts;
-mod browser;
 mod channels;
 mod monitoring;
 pub(super) mod tokens;

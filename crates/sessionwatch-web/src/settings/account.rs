@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 use sessionwatch_app::app::{MIN_PASSWORD_LENGTH, accounts::AccountRecord, login_sessions::LoginSession};
 
-use super::browser::describe_browser;
 use crate::{
     components::{Card, Column, DataTable, Icon, PillTone, render_icon, render_pill},
+    device::Device,
     format::{render_relative_time, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
@@ -38,7 +38,7 @@ pub(super) fn render_login_sessions(shell: &Shell, logins: &[LoginSession]) -> M
 }
 
 fn render_login_session(shell: &Shell, login: &LoginSession) -> Markup {
-    let (icon, name) = describe_browser(&login.user_agent);
+    let (icon, name) = describe_device(&login.user_agent);
     html! {
         tr {
             td.fill title=(sanitize_text(&login.user_agent)) {
@@ -61,6 +61,15 @@ fn render_login_session(shell: &Shell, login: &LoginSession) -> Markup {
             }
         }
     }
+}
+
+/// Returns the icon and the name of the device of a login session.
+fn describe_device(user_agent: &str) -> (Icon, String) {
+    if user_agent.trim().is_empty() {
+        return (Icon::Globe, "Unknown browser".to_owned());
+    }
+    let device = Device::from_agent(user_agent);
+    (device.icon(), device.name)
 }
 
 /// Renders the form that changes the user's password.
@@ -93,4 +102,27 @@ pub(super) fn render_password(shell: &Shell, own: Option<&AccountRecord>) -> Mar
         }
     };
     Card { id: "password", title: "Password", note: "", end: html! {}, body }.render_padded()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_named_also_without_a_user_agent() {
+        let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                     Version/26.0 Mobile/15E148 Safari/604.1";
+        for (agent, icon, name) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Firefox/145.0",
+                Icon::Monitor,
+                "Firefox 145 on Linux",
+            ),
+            (phone, Icon::Smartphone, "Safari 26 on iPhone"),
+            ("", Icon::Globe, "Unknown browser"),
+            (" ", Icon::Globe, "Unknown browser"),
+        ] {
+            assert_eq!(describe_device(agent), (icon, name.to_owned()), "{agent}");
+        }
+    }
 }
