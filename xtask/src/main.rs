@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+mod doc_images;
 mod docs;
-mod groups;
-mod images;
 mod postgresql;
 mod python_tools;
 mod spelling;
 mod test_binaries;
+mod test_groups;
 mod tidy;
 mod timescale;
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some("test") if arguments.get(1).is_some_and(|argument| argument == "--fast") => {
-            install_prerequisites().and_then(|()| groups::test_fast())
+            install_prerequisites().and_then(|()| test_groups::test_fast())
         }
         Some("test") => run_tests(),
         Some("setup") => install_prerequisites(),
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
         Some("docs") => docs::build_book(),
-        Some("images") => images::make_images(),
+        Some("images") => doc_images::make_images(),
         Some("spell") => spelling::check_spelling(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("cargo deny failed; to install it: `cargo install --locked cargo-deny`"),
@@ -98,7 +98,7 @@ fn print_message(text: &str) {
 fn run_tests() -> Result<()> {
     tidy::run(&[])?;
     run_cargo_step(&["fmt", "--all", "--check"])?;
-    groups::test_all()
+    test_groups::test_all()
 }
 
 fn run_lints() -> Result<()> {

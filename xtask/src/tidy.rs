@@ -12,13 +12,13 @@ mod lengths;
 pub(crate) mod links;
 mod names;
 mod ratchet;
-mod shares;
 mod sleeps;
 mod source;
 mod sql;
 mod test_ratio;
 mod tuple_parameters;
 mod words;
+mod workspace_shares;
 
 use documents::Document;
 use source::SourceFile;
@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let problems = ratchet::compare(&findings, &noted.entries()?);
     if problems.is_empty() {
         test_ratio::LineCounts::count(&sources).check()?;
-        return shares::Shares::count(&sources).check();
+        return workspace_shares::Shares::count(&sources).check();
     }
     for problem in &problems {
         super::print_message(problem);

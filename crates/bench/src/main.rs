@@ -2,8 +2,8 @@
 //! server; the report has medians, ratios and budgets.
 
 mod alert_delivery;
-mod candidate;
 mod cleanup;
+mod contenders;
 mod dashboard_pages;
 mod ingest;
 mod logs;
@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::Parser;
 use testkit::{Database, PostgresServer};
 
-use crate::{candidate::BenchCandidate, report::RoundReport};
+use crate::{contenders::BenchCandidate, report::RoundReport};
 
 /// Time sessionwatch against psql on a private PostgreSQL
 #[derive(Debug, Parser)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    candidate::{
+    contenders::{
         ANOMALOUS_TABLE_GUIDE_QUERIES, ANOMALOUS_TABLE_PUSHDOWN, ANOMALOUS_TABLE_SCAN, BARE_TABLE_SCAN,
         BINARY_COPY_BY_PSQL, BenchCandidate, CHECK_PUSHDOWN, CHECK_SCAN, GUIDE_QUERIES_BY_PSQL, SQL_EXPORTER,
     },

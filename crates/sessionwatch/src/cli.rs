@@ -34,7 +34,7 @@ mod revoke;
 mod serve;
 mod sessions;
 mod sql;
-mod target;
+mod target_args;
 mod targets;
 mod tokens;
 mod users;
@@ -62,7 +62,7 @@ use tracing::Level;
 
 pub use self::failure::Failure;
 use self::{
-    target::{ConfigArgs, LimitArgs},
+    target_args::{ConfigArgs, LimitArgs},
     values::ColorChoice,
 };
 

@@ -21,7 +21,7 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use zeroize::Zeroizing;
 
-use super::{Failure, actor::ActorArgs, lists::render_list, opening, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, lists::render_list, opening, target_args::ConfigArgs};
 
 /// Manage dashboard accounts
 #[derive(Debug, clap::Subcommand)]

@@ -30,7 +30,7 @@ use super::{
     actor::ActorArgs,
     lists::{filtered_noun, render_list},
     opening::open_existing_app,
-    target::{ConfigArgs, require_known_filter},
+    target_args::{ConfigArgs, require_known_filter},
     values::duration_between,
 };
 

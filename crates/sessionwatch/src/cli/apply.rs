@@ -18,7 +18,7 @@ use super::{
     choices::DocumentFormat,
     opening,
     remediation::{self, ApplyOptions, ConfirmationArgs},
-    target::{self, ConfigArgs, LimitArgs},
+    target_args::{self, ConfigArgs, LimitArgs},
 };
 
 /// Apply a plan: exactly the rows it lists
@@ -73,19 +73,19 @@ fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure>
     let config = app.config();
     // Given targets win, since a plan may be applied under another name of the same database.
     if let Some(given) = &args.url {
-        let mut found = target::resolve_targets(&config, Some(given.expose()))?;
+        let mut found = target_args::resolve_targets(&config, Some(given.expose()))?;
         return Ok(found.remove(0));
     }
     let record = find_record(app, &args.plan)?;
     if config.targets.iter().any(|target| target.name == record.target) {
-        let mut found = target::resolve_targets(&config, Some(&record.target))?;
+        let mut found = target_args::resolve_targets(&config, Some(&record.target))?;
         return Ok(found.remove(0));
     }
     // A plan for a database that no configuration names: a file is found again by its path, a server by DATABASE_URL.
     let file = TargetAddress::parse(&record.target).ok().filter(|address| address.file_path().is_some());
     let found = match file {
         Some(address) => Some(Target::ad_hoc(address)),
-        None => target::resolve_targets(&config, None).ok().and_then(|found| found.into_iter().next()),
+        None => target_args::resolve_targets(&config, None).ok().and_then(|found| found.into_iter().next()),
     };
     // The name is compared again: DATABASE_URL may be another database than the plan was made for.
     found.filter(|target| target.name == record.target).ok_or_else(|| {

@@ -26,7 +26,7 @@ use super::{
     lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening::open_existing_app,
     remediation::{self, ApplyOptions, RemediationArgs},
-    target::ConfigArgs,
+    target_args::ConfigArgs,
 };
 
 /// Lead of this clock over the confirmed time above which a warning is printed.

@@ -22,7 +22,7 @@ use super::{
     Failure,
     lists::{RAISE_LIMIT, note_if_cut, render_list},
     opening,
-    target::ConfigArgs,
+    target_args::ConfigArgs,
     values::{Since, parse_instant, parse_since},
 };
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use sessionwatch_app::app::{error::StoreError, state_store};
 
-use super::{Failure, opening, target::ConfigArgs};
+use super::{Failure, opening, target_args::ConfigArgs};
 
 /// Back up the state store to a file
 #[derive(Debug, clap::Args)]

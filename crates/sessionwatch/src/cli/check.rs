@@ -11,7 +11,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::{severity::Severity, suggest::did_you_mean};
 
-use super::{Failure, choices::EngineChoice, target::TargetArgs};
+use super::{Failure, choices::EngineChoice, target_args::TargetArgs};
 
 /// Run all checks once and print a report
 #[derive(Debug, clap::Args)]

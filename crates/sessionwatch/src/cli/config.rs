@@ -15,7 +15,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::{Failure, choices::DocumentFormat, target::ConfigArgs, values::format_duration};
+use super::{Failure, choices::DocumentFormat, target_args::ConfigArgs, values::format_duration};
 
 /// Check, show and document the configuration
 #[derive(Debug, clap::Subcommand)]

@@ -13,7 +13,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::plural::format_count;
 
-use super::{Failure, choices::DocumentFormat, target::TargetArgs};
+use super::{Failure, choices::DocumentFormat, target_args::TargetArgs};
 
 /// Diagnose schema, permissions, TLS and clock
 #[derive(Debug, clap::Args)]

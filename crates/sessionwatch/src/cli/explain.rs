@@ -15,7 +15,7 @@ use sessionwatch_core::suggest::did_you_mean;
 
 use super::{
     Failure,
-    target::{self, ConfigArgs, LimitArgs},
+    target_args::{self, ConfigArgs, LimitArgs},
 };
 
 /// Explain a check, or how a target is monitored
@@ -79,7 +79,7 @@ fn unknown_subject(config: &Config, name: &str, error: Failure) -> Failure {
 
 fn explain_targets(args: &ExplainArgs, config: &Config) -> Result<String, Failure> {
     let mut texts = Vec::new();
-    for mut target in target::resolve_targets(config, args.url.as_ref().map(Secret::expose))? {
+    for mut target in target_args::resolve_targets(config, args.url.as_ref().map(Secret::expose))? {
         args.limits.apply_to(&mut target);
         let reads = TargetReader::new(config, &target);
         let detected = super::block_on(async { Ok(reads.detect_layout().await?) })?;

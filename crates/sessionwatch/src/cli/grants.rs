@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use sessionwatch_app::app::target_reader::{GrantRoles, TargetReader};
 
-use super::{Failure, target::TargetArgs};
+use super::{Failure, target_args::TargetArgs};
 
 /// Print SQL for least-privilege roles
 #[derive(Debug, clap::Args)]

@@ -31,7 +31,7 @@ use super::{
     lists::{cut_list, filtered_noun, note_if_cut, render_list},
     opening,
     remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
-    target::{ConfigArgs, TargetArgs, require_known_filter},
+    target_args::{ConfigArgs, TargetArgs, require_known_filter},
 };
 
 /// Users that a search lists.

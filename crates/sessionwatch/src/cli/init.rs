@@ -16,7 +16,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_archive::{Identity, Recipient};
 
-use super::{Failure, target::TargetArgs};
+use super::{Failure, target_args::TargetArgs};
 
 /// Detect the session table and write sessionwatch.toml
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use sessionwatch_app::{config::Config, logs::LocatedLogEvent, preflight};
 use sessionwatch_clock as clock;
 use sessionwatch_logs::{explain::explain_text, matchers::Matchers, timestamps::TimestampDefaults};
 
-use super::{Failure, choices::DocumentFormat, target::ConfigArgs};
+use super::{Failure, choices::DocumentFormat, target_args::ConfigArgs};
 
 /// Find session events in application logs
 #[derive(Debug, clap::Subcommand)]

@@ -20,7 +20,7 @@ use super::{
     actor::ActorArgs,
     lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening,
-    target::ConfigArgs,
+    target_args::ConfigArgs,
 };
 
 /// Test channels; list and retry failed notifications

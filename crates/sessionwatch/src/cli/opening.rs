@@ -11,7 +11,7 @@ use sessionwatch_app::{
     preflight,
 };
 
-use super::{Failure, target::ConfigArgs};
+use super::{Failure, target_args::ConfigArgs};
 
 impl From<OpenStoreError> for Failure {
     fn from(error: OpenStoreError) -> Self {

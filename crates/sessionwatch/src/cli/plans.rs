@@ -22,7 +22,7 @@ use super::{
     lists::{RAISE_LIMIT, cut_list, filtered_noun, note_if_cut, render_list},
     opening::open_existing_app,
     remediation,
-    target::{ConfigArgs, require_known_filter},
+    target_args::{ConfigArgs, require_known_filter},
 };
 
 /// List plans and show the rows they would change

@@ -26,7 +26,7 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::plural::format_count;
 
-use super::{Failure, actor::ActorArgs, choices::DocumentFormat, opening, target::TargetArgs};
+use super::{Failure, actor::ActorArgs, choices::DocumentFormat, opening, target_args::TargetArgs};
 
 pub(super) use text::{plan_to_json, render_choices, render_plan};
 

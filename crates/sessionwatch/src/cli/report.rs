@@ -17,7 +17,7 @@ use super::{
     actor::ActorArgs,
     alerts::history,
     opening,
-    target::{ConfigArgs, select_configured},
+    target_args::{ConfigArgs, select_configured},
     values::{DateValue, parse_date, parse_instant},
 };
 

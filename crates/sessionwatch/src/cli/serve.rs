@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Failure,
-    target::{self, ConfigArgs},
+    target_args::{self, ConfigArgs},
 };
 
 /// Monitor all targets, with alerts and dashboard
@@ -70,7 +70,7 @@ impl ServeOverrides {
         let config = preflight::load_config(file)?;
         if config.file.is_none() {
             // Its error names everything that was tried.
-            target::resolve_targets(&config, None)?;
+            target_args::resolve_targets(&config, None)?;
         }
         Ok(self.load_file(file)?)
     }
@@ -82,7 +82,7 @@ impl ServeOverrides {
             let target = Target::ad_hoc(address);
             config.targets.push(Target { name: DEFAULT_TARGET_NAME.to_owned(), is_ad_hoc: false, ..target });
         }
-        config.targets = config.targets.into_iter().map(target::with_stored_passwords).collect();
+        config.targets = config.targets.into_iter().map(target_args::with_stored_passwords).collect();
         config.serve.listen = self.listen.unwrap_or(config.serve.listen);
         if let Some(store) = &self.store {
             // It was checked at the start.

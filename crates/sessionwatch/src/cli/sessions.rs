@@ -24,7 +24,7 @@ use super::{
     Failure,
     choices::{RankChoice, SortChoice, StatusChoice},
     lists::{RAISE_LIMIT, empty_list, filtered_noun, note_if_cut, render_list},
-    target::TargetArgs,
+    target_args::TargetArgs,
 };
 
 /// List sessions, and the users with the most sessions

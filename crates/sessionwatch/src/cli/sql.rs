@@ -9,7 +9,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::suggest::did_you_mean;
 
-use super::{Failure, target::TargetArgs};
+use super::{Failure, target_args::TargetArgs};
 
 /// Print the queries of the checks
 #[derive(Debug, clap::Args)]

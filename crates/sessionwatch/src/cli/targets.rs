@@ -19,7 +19,7 @@ use super::{
     actor::ActorArgs,
     lists::render_list,
     opening::open_existing_app,
-    target::{ConfigArgs, TargetArgs},
+    target_args::{ConfigArgs, TargetArgs},
 };
 
 /// List and confirm session tables

@@ -25,7 +25,7 @@ use super::{
     actor::ActorArgs,
     lists::render_list,
     opening::open_existing_app,
-    target::ConfigArgs,
+    target_args::ConfigArgs,
     values::{duration_between, whole_days},
 };
 

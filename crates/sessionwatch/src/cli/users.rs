@@ -22,7 +22,7 @@ use super::{
     choices::DocumentFormat,
     lists::{RAISE_LIMIT, empty_list, note_if_cut, render_list},
     sessions::{ListOutputArgs, build_ranking_table, build_session_table, note_if_cut_sessions},
-    target::TargetArgs,
+    target_args::TargetArgs,
 };
 
 /// Find users, and show a user's sessions and history

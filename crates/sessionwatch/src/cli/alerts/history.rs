@@ -16,7 +16,7 @@ use crate::cli::{
     Failure, block_on,
     lists::{RAISE_LIMIT, note_if_cut, render_list},
     opening::open_existing_app,
-    target::ConfigArgs,
+    target_args::ConfigArgs,
     values::parse_instant,
 };
 

@@ -27,7 +27,7 @@ use super::Failure;
 use crate::cli::{
     actor::ActorArgs,
     remediation::{self, WriteUrlArgs},
-    target::TargetArgs,
+    target_args::TargetArgs,
 };
 
 /// The database of a drill, and its mode.

@@ -7,7 +7,9 @@ use sessionwatch_app::app::{Period, logs, state_store::StoreRequirement, target_
 use sessionwatch_clock as clock;
 use sessionwatch_core::duration::{HOUR, from_days};
 
-use super::super::{Failure, choices::DocumentFormat, opening, target::TargetArgs, values::duration_between};
+use super::super::{
+    Failure, choices::DocumentFormat, opening, target_args::TargetArgs, values::duration_between,
+};
 
 /// Match log events against the session table
 #[derive(Debug, clap::Args)]

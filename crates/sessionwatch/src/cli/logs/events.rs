@@ -19,7 +19,7 @@ use super::super::{
     Failure, block_on,
     lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
     opening::open_existing_app,
-    target::{ConfigArgs, unknown_target},
+    target_args::{ConfigArgs, unknown_target},
     values::{Since, parse_since},
 };
 

@@ -17,7 +17,7 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_logs::matchers::Matchers;
 
-use super::super::{Failure, target::ConfigArgs};
+use super::super::{Failure, target_args::ConfigArgs};
 
 /// The interval at which files are polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);

@@ -29,7 +29,7 @@ use sessionwatch_logs::{
     matchers::Matchers,
 };
 
-use super::super::{Failure, lists::empty_list, print_text, target::ConfigArgs};
+use super::super::{Failure, lists::empty_list, print_text, target_args::ConfigArgs};
 
 /// Log events that are shown in full below the table.
 const MAX_SHOWN_EVENTS: usize = 20;

@@ -1,4 +1,4 @@
-//! The target of a command: a configured name, a database URL, or the address in the environment.
+//! Target arguments of a command: a configured name, a database URL, or the address in the environment.
 
 use std::path::PathBuf;
 

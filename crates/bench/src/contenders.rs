@@ -1,4 +1,4 @@
-//! Candidates of the race: commands, and rounds of the SQL exporter.
+//! Contenders of the race: commands, and rounds of the SQL exporter.
 
 use std::{
     process::{Command, Stdio},
