@@ -4,7 +4,7 @@ use sessionwatch_core::row_ref::{self, RowRef};
 
 use crate::{
     backend::{ChangeOutcome, RowsToRestore, WriteBackend},
-    decrypted_rows::{ColumnDecl, UnsealedRows},
+    decrypted_rows::{ColumnDecl, DecryptedRows},
     error::TargetError,
     full_rows::BatchPlaintext,
     mapping::RevokeMethod,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The archived rows of all sessions.
 pub(crate) struct ArchivedSessions {
-    pub(crate) batch: UnsealedRows,
+    pub(crate) batch: DecryptedRows,
     /// Position in the batch and row hash of each row.
     pub(crate) requested: Vec<(usize, i64)>,
 }
@@ -53,7 +53,7 @@ pub(crate) async fn archive_and_delete(
     let header = batch_header(sql.schema.dialect.name(), &columns);
     let batch =
         BatchPlaintext { header: &header, full_rows: &full_rows, sessions: &headers, dependents: &[] };
-    let batch = batch.with_plaintext(|bytes| UnsealedRows::parse(bytes).unwrap());
+    let batch = batch.with_plaintext(|bytes| DecryptedRows::parse(bytes).unwrap());
     let hashes = headers.iter().map(|header| hash_of(header.locator).unwrap());
     ArchivedSessions { batch, requested: hashes.enumerate().collect() }
 }

@@ -18,7 +18,7 @@ use sessionwatch_core::{
 use crate::{
     capabilities::Capabilities,
     cells::TextRow,
-    decrypted_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
+    decrypted_rows::{BatchHeader, ColumnDecl, DecryptedRows, UnsealedDependents},
     error::TargetError,
     full_rows::{DeletedDependents, DependentRows, FullRows},
     mapping::TableName,
@@ -45,7 +45,7 @@ pub(crate) const ROWS_PER_PAGE: usize = 5_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsToRestore<'a> {
     /// Batch that holds the rows.
-    pub(crate) batch: &'a UnsealedRows,
+    pub(crate) batch: &'a DecryptedRows,
     /// Table that removed rows are inserted into.
     pub(crate) into_table: &'a TableName,
     /// Position in the batch and row hash of each row.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::mapping::{RevokeMethod, TableName};
 
-/// The unsealed bytes do not have the format of archived rows.
+/// The decrypted bytes do not have the format of archived rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the archived rows are corrupt")]
 pub struct DamagedRows;
@@ -88,7 +88,7 @@ pub enum ArchivedValue {
 }
 
 /// Unsealed rows. They can only be restored.
-pub struct UnsealedRows {
+pub struct DecryptedRows {
     /// Facts that apply to all rows.
     pub header: BatchHeader,
     rows: Vec<Vec<ArchivedValue>>,
@@ -96,8 +96,8 @@ pub struct UnsealedRows {
     pub dependents: Vec<UnsealedDependents>,
 }
 
-impl UnsealedRows {
-    /// Parses unsealed bytes.
+impl DecryptedRows {
+    /// Parses decrypted bytes.
     ///
     /// # Errors
     ///
@@ -189,9 +189,9 @@ impl std::fmt::Debug for UnsealedDependents {
     }
 }
 
-impl std::fmt::Debug for UnsealedRows {
+impl std::fmt::Debug for DecryptedRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "UnsealedRows({} of {})", self.rows.len(), self.header.table)
+        write!(f, "DecryptedRows({} of {})", self.rows.len(), self.header.table)
     }
 }
 
@@ -286,11 +286,11 @@ mod tests {
 
     #[test]
     fn rows_are_parsed_and_corrupt_input_is_rejected() {
-        let rows = UnsealedRows::parse(format!("{ABOUT}\none\t\\N\ntwo\tx\n").as_bytes()).unwrap();
+        let rows = DecryptedRows::parse(format!("{ABOUT}\none\t\\N\ntwo\tx\n").as_bytes()).unwrap();
         assert_eq!((rows.len(), rows.row(1)[0].as_text(), rows.row(2).len()), (2, Some("two"), 0));
-        assert_eq!(format!("{rows:?}"), "UnsealedRows(2 of s)");
+        assert_eq!(format!("{rows:?}"), "DecryptedRows(2 of s)");
         let sqlite = ABOUT.replace("postgres", "sqlite");
-        let rows = UnsealedRows::parse(format!("{sqlite}\n[1,{{\"blob\":[0,255]}}]\n").as_bytes()).unwrap();
+        let rows = DecryptedRows::parse(format!("{sqlite}\n[1,{{\"blob\":[0,255]}}]\n").as_bytes()).unwrap();
         assert!(rows.row(0)[1] == ArchivedValue::Blob(Zeroizing::new(vec![0, 255])));
         for wrong in [
             String::new(),
@@ -300,7 +300,7 @@ mod tests {
             format!("{sqlite}\n[1,{{\"blob\":[256]}}]\n"),
             format!("{sqlite}\n[1.5,true]\n"),
         ] {
-            assert!(matches!(UnsealedRows::parse(wrong.as_bytes()), Err(DamagedRows)), "{wrong}");
+            assert!(matches!(DecryptedRows::parse(wrong.as_bytes()), Err(DamagedRows)), "{wrong}");
         }
     }
 
@@ -311,7 +311,7 @@ mod tests {
             "\"dependents\":[{\"table\":{\"schema\":\"public\",\"name\":\"carts\"},\"columns\":[{\"name\":\"n\",\"kind\":\"integer\"}],\"parents\":[]}],\"change\"",
         );
         let about = about.replace("\"version\":1", "\"version\":2");
-        let read = |lines: &str| UnsealedRows::parse(format!("{about}\n{lines}").as_bytes());
+        let read = |lines: &str| DecryptedRows::parse(format!("{about}\n{lines}").as_bytes());
         let rows = read("one\tx\ntwo\tx\n\\.\n1\t7\n0\t8\n1\t9\n\\.\n").unwrap();
         let carts = &rows.dependents[0];
         assert_eq!((rows.len(), carts.rows_of_sessions(&BTreeSet::from([1]))), (2, vec![0, 2]));

@@ -12,7 +12,7 @@ use super::{
     backend::{RowsToRestore, WriteBackend as _},
     capabilities::Capabilities,
     cells::TextRow,
-    decrypted_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
+    decrypted_rows::{BatchHeader, ColumnDecl, DecryptedRows, UnsealedDependents},
     error::TargetError,
     full_rows::{DependentRows, FullRows},
     mapping::{RevokeMethod, TableName},
@@ -258,7 +258,7 @@ impl WriteSession {
     pub async fn restore_rows(
         &mut self,
         scope: &QueryScope<'_>,
-        rows: &UnsealedRows,
+        rows: &DecryptedRows,
         into_table: &TableName,
         requested: &[(usize, i64)],
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {

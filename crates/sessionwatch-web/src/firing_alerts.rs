@@ -40,7 +40,7 @@ impl<'a> FiringAlerts<'a> {
     }
 
     /// Describes the alerts that need nobody: `2 problems, 1 acknowledged and 1 silenced`. `None` if there are none.
-    pub(super) fn describe_handled(&self, problems: (&str, &str)) -> Option<String> {
+    pub(super) fn describe_handled(&self, one: &str, many: &str) -> Option<String> {
         let (acknowledged, silenced) = (self.acknowledged.len() as u64, self.silenced.len() as u64);
         let how = match (acknowledged, silenced) {
             (0, 0) => return None,
@@ -48,7 +48,7 @@ impl<'a> FiringAlerts<'a> {
             (0, _) => "silenced".to_owned(),
             _ => format!("{acknowledged} acknowledged and {silenced} silenced"),
         };
-        Some(format!("{}, {how}", format_count(acknowledged + silenced, problems.0, problems.1)))
+        Some(format!("{}, {how}", format_count(acknowledged + silenced, one, many)))
     }
 }
 

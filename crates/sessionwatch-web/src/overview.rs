@@ -67,11 +67,18 @@ pub(super) async fn show_overview(
         .map(|(target, status)| TargetRow { target, status })
         .collect();
     let firing: Vec<&AlertRecord> = rows.iter().flat_map(|row| row.status.firing_alerts()).collect();
+    let attention = AttentionList {
+        shell: &shell,
+        firing: &firing,
+        silences: &overview.silences,
+        back: "/",
+        has_primary: true,
+    };
     let body = html! {
         (render_headline(&rows, &overview.silences))
         @if rows.is_empty() { (render_no_targets()) }
         @else {
-            (AttentionList { shell: &shell, firing: &firing, silences: &overview.silences, back: "/", has_primary: true }.render())
+            (attention.render())
             @for row in &rows { (render_unknown_callout(&row.target.name, row.status)) }
             (render_figures(&rows, &overview, &firing))
             div.cols.cols-even {
@@ -112,7 +119,7 @@ fn render_headline(rows: &[TargetRow<'_>], silences: &[SilenceRecord]) -> Markup
         describe_unknown_targets(&unknown)
     } else if !pending.is_empty() {
         format!("{} may have a problem", targets(&pending))
-    } else if let Some(handled) = firing.describe_handled(("problem", "problems")) {
+    } else if let Some(handled) = firing.describe_handled("problem", "problems") {
         handled
     } else if let [row] = rows {
         format!("{} is healthy", row.target.name)
@@ -121,7 +128,7 @@ fn render_headline(rows: &[TargetRow<'_>], silences: &[SilenceRecord]) -> Markup
     };
     let lead = html! {
         @if open > 0 && rows.len() > 1 { (render_problem_targets(rows, silences)) " " }
-        @if let Some(handled) = firing.describe_handled(("more problem", "more problems")).filter(|_| open > 0) {
+        @if let Some(handled) = firing.describe_handled("more problem", "more problems").filter(|_| open > 0) {
             (handled) ". "
         }
         @if open > 0 && !unknown.is_empty() { (describe_unknown_targets(&unknown)) ". " }

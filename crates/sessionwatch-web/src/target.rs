@@ -145,14 +145,13 @@ impl TargetView<'_> {
         let name = &self.target().name;
         let firing = FiringAlerts::sort(self.row.status.firing_alerts(), &self.overview.silences);
         let open = firing.open.len() as u64;
-        let on_target = (format!("problem on {name}"), format!("problems on {name}"));
         match self.row.status.state() {
             "failing" if open > 0 => {
                 format!("{} attention on {name}", format_count(open, "problem needs", "problems need"))
             }
-            "failing" | "acknowledged" => {
-                firing.describe_handled((&on_target.0, &on_target.1)).unwrap_or_default()
-            }
+            "failing" | "acknowledged" => firing
+                .describe_handled(&format!("problem on {name}"), &format!("problems on {name}"))
+                .unwrap_or_default(),
             "unknown" if self.row.status.report.is_none() => format!("{name} has not been checked yet"),
             "unknown" => format!("The state of {name} is unknown"),
             "pending" => format!("{name} may have a problem"),

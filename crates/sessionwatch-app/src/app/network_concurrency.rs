@@ -11,20 +11,20 @@ type PermitCounts = Arc<Mutex<BTreeMap<IpNet, usize>>>;
 
 /// Concurrency limiter.
 #[derive(Debug)]
-pub(crate) struct NetworkLimiter {
+pub(crate) struct NetworkConcurrency {
     limit: usize,
     limit_per_network: usize,
     held_permits: PermitCounts,
 }
 
-/// Permit of a [`NetworkLimiter`], released on drop.
+/// Permit of a [`NetworkConcurrency`], released on drop.
 #[derive(Debug)]
 pub(crate) struct NetworkPermit {
     network: IpNet,
     held_permits: PermitCounts,
 }
 
-impl NetworkLimiter {
+impl NetworkConcurrency {
     /// Creates a limiter with `limit` permits in total and `limit_per_network` for each network.
     pub(crate) fn new(limit: usize, limit_per_network: usize) -> Self {
         Self { limit, limit_per_network, held_permits: Arc::default() }

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AppError,
-    network_concurrency::{NetworkLimiter, NetworkPermit},
+    network_concurrency::{NetworkConcurrency, NetworkPermit},
     random_tokens::random_token,
 };
 
@@ -44,7 +44,7 @@ type HashJob = Box<dyn FnOnce() + Send>;
 /// Worker threads for passwords, started on first use.
 pub(super) struct PasswordWorkers {
     job_queue: OnceLock<SyncSender<HashJob>>,
-    login_limiter: NetworkLimiter,
+    login_limiter: NetworkConcurrency,
 }
 
 impl std::fmt::Debug for PasswordWorkers {
@@ -57,7 +57,7 @@ impl Default for PasswordWorkers {
     fn default() -> Self {
         Self {
             job_queue: OnceLock::new(),
-            login_limiter: NetworkLimiter::new(MAX_CONCURRENT_LOGINS, MAX_LOGINS_PER_NETWORK),
+            login_limiter: NetworkConcurrency::new(MAX_CONCURRENT_LOGINS, MAX_LOGINS_PER_NETWORK),
         }
     }
 }

@@ -26,7 +26,7 @@ use super::{
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
-    app::network_concurrency::{NetworkLimiter, NetworkPermit},
+    app::network_concurrency::{NetworkConcurrency, NetworkPermit},
     blocking,
     config::{
         Config,
@@ -63,7 +63,7 @@ pub(super) struct IngestPipeline {
     batch_permits: Semaphore,
     request_permits: Semaphore,
     /// Request bodies in flight that are not authenticated yet, by network.
-    unsigned_requests: NetworkLimiter,
+    unsigned_requests: NetworkConcurrency,
     /// Changes when there are new events to evaluate.
     new_events: watch::Sender<u64>,
 }
@@ -73,7 +73,8 @@ impl Default for IngestPipeline {
         let new_events = watch::Sender::new(0);
         let (batch_permits, request_permits) =
             (Semaphore::new(MAX_CONCURRENT_BATCHES), Semaphore::new(MAX_INFLIGHT_REQUESTS));
-        let unsigned_requests = NetworkLimiter::new(MAX_UNSIGNED_REQUESTS, MAX_UNSIGNED_REQUESTS_PER_NETWORK);
+        let unsigned_requests =
+            NetworkConcurrency::new(MAX_UNSIGNED_REQUESTS, MAX_UNSIGNED_REQUESTS_PER_NETWORK);
         Self {
             sources: std::sync::RwLock::default(),
             batch_permits,

@@ -13,7 +13,7 @@ use sessionwatch_store::{
     audit, plans, restores,
 };
 use sessionwatch_targets::{
-    decrypted_rows::UnsealedRows,
+    decrypted_rows::DecryptedRows,
     mapping::{RevokeMethod, TableName},
     scope::QueryScope,
     side_effects::{SideEffect, SideEffectKind},
@@ -288,7 +288,7 @@ impl RestoreRun<'_> {
             return Ok(RestoredBatch::uniform(RestoreOutcome::AlreadyRestored, wanted));
         }
         let rows =
-            UnsealedRows::parse(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
+            DecryptedRows::parse(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
         let scope = target.scope();
         let txid = session.begin_transaction().await?;
         let mut obstacles = BTreeMap::new();
@@ -398,7 +398,7 @@ impl RestoreOutcome {
 async fn restore_dependents(
     session: &mut WriteSession,
     scope: &QueryScope<'_>,
-    rows: &UnsealedRows,
+    rows: &DecryptedRows,
     sessions: &BTreeSet<usize>,
 ) -> Result<BTreeMap<String, DependentCounts>, ActionError> {
     let mut restored = BTreeMap::new();
@@ -428,7 +428,7 @@ async fn restore_dependents(
 fn group_by_heap<'a>(
     wanted: &[(usize, i64)],
     batch: &ArchivedBatch,
-    rows: &'a UnsealedRows,
+    rows: &'a DecryptedRows,
     sessions: &'a TableName,
 ) -> Vec<(&'a TableName, Vec<(usize, i64)>)> {
     let mut tables: Vec<(&TableName, Vec<(usize, i64)>)> = vec![];

@@ -29,7 +29,8 @@ pub(crate) struct AttentionList<'a> {
 }
 
 impl AttentionList<'_> {
-    /// Renders the alerts, the most severe first, those that are acknowledged or silenced last; nothing if there are none.
+    /// Renders the alerts, the most severe first, and those that are acknowledged or silenced last. Renders nothing if
+    /// there are none.
     pub(crate) fn render(self) -> Markup {
         let mut alerts = self.firing.to_vec();
         alerts.sort_by_key(|alert| {
@@ -71,9 +72,11 @@ impl AttentionList<'_> {
                 }
                 div.attn-when {
                     @if let Some(since) = since { b { (render_relative_time(since, self.shell.now)) } }
-                    @let owner = alert.acknowledged_by.as_deref();
                     span.owner {
-                        (owner.map_or_else(|| "Not acknowledged".to_owned(), |owner| format!("by {}", sanitize_text(owner))))
+                        @match &alert.acknowledged_by {
+                            Some(owner) => { "by " (sanitize_text(owner)) },
+                            None => "Not acknowledged",
+                        }
                     }
                 }
                 (self.render_actions(alert, is_first))
@@ -88,6 +91,7 @@ impl AttentionList<'_> {
         let (shell, path) = (self.shell, check_path(&alert.target, &alert.check));
         let is_critical = self.is_open(alert) && alert.severity == "critical";
         let plan = plan_for_check(&alert.check);
+        let incident = incident_severity_for_check(&alert.check);
         html! {
             div.actions {
                 @if !shell.can_respond() { a.btn href=(path) { "Open" } }
@@ -102,7 +106,7 @@ impl AttentionList<'_> {
                         form method="post" action="/incidents" {
                             (render_csrf_field(&shell.user))
                             input type="hidden" name="target" value=(alert.target);
-                            input type="hidden" name="severity" value=(incident_severity_for_check(&alert.check).name());
+                            input type="hidden" name="severity" value=(incident.name());
                             input type="hidden" name="summary" value=(alert.summary);
                             button.btn { "Open incident" }
                         }

@@ -6,7 +6,7 @@ fn network(text: &str) -> IpNet {
 
 #[test]
 fn one_network_cannot_take_all_permits() {
-    let limiter = NetworkLimiter::new(3, 2);
+    let limiter = NetworkConcurrency::new(3, 2);
     let (busy, other, third) =
         (network("192.0.2.0/24"), network("2001:db8::/64"), network("198.51.100.0/24"));
     let held = [limiter.try_acquire(busy).unwrap(), limiter.try_acquire(busy).unwrap()];
@@ -22,7 +22,7 @@ fn one_network_cannot_take_all_permits() {
 
 #[test]
 fn a_network_without_permits_is_forgotten() {
-    let limiter = NetworkLimiter::new(2, 1);
+    let limiter = NetworkConcurrency::new(2, 1);
     for host in 0..100 {
         let permit = limiter.try_acquire(network(&format!("192.0.2.{host}/32")));
         assert!(permit.is_some(), "{host}");
@@ -32,7 +32,7 @@ fn a_network_without_permits_is_forgotten() {
 
 #[test]
 fn a_limit_of_none_admits_nobody() {
-    for limiter in [NetworkLimiter::new(0, 5), NetworkLimiter::new(5, 0)] {
+    for limiter in [NetworkConcurrency::new(0, 5), NetworkConcurrency::new(5, 0)] {
         assert!(limiter.try_acquire(network("192.0.2.0/24")).is_none());
     }
 }

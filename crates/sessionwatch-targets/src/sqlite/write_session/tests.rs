@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     archive_round_trip_steps::{ArchivedSessions, archive_and_delete, batch_header, restore},
-    decrypted_rows::{ArchivedValue, DependentTable, UnsealedRows},
+    decrypted_rows::{ArchivedValue, DecryptedRows, DependentTable},
     sql::sample_target::SampleTarget,
 };
 
@@ -199,7 +199,7 @@ async fn an_error_during_a_restore_restores_nothing() {
     // Row by row, the others succeed.
     for (request, expected) in archived.requested.iter().zip([true, false]) {
         let one = ArchivedSessions {
-            batch: UnsealedRows::parse(&plaintext(&archived.batch)).unwrap(),
+            batch: DecryptedRows::parse(&plaintext(&archived.batch)).unwrap(),
             requested: vec![*request],
         };
         assert_eq!(restore(&mut session, &target, &one).await.is_ok(), expected);
@@ -208,7 +208,7 @@ async fn an_error_during_a_restore_restores_nothing() {
 }
 
 /// Returns the lines of a batch of which only id, token and expiry matter.
-fn plaintext(batch: &UnsealedRows) -> Vec<u8> {
+fn plaintext(batch: &DecryptedRows) -> Vec<u8> {
     let columns = &batch.header.columns;
     let mut lines = batch_header("sqlite", columns).into_bytes();
     for at in 0..batch.len() {
@@ -249,7 +249,7 @@ async fn dependent_rows_that_the_table_rejects_are_named_and_the_others_are_rest
         "0	[5,null,7]",
     ];
     let bytes = format!("{header}\n{}\n", lines.join("\n"));
-    let batch = UnsealedRows::parse(bytes.as_bytes()).unwrap();
+    let batch = DecryptedRows::parse(bytes.as_bytes()).unwrap();
     let target = SampleTarget::in_file();
     let rows = &batch.dependents[0];
     let refused = session.restore_dependents(&target.query_builder(), rows, &[0, 1, 2, 3, 4]).await.unwrap();
