@@ -220,16 +220,14 @@ pub fn describe_time_left(incident: &IncidentRecord, now: UtcTimestamp) -> Optio
     // Negative if the clock was set back since.
     let used = now.duration_since(incident.opened_at).as_mins().max(0);
     let given = incident.severity.containment_deadline().as_mins();
+    let length = |minutes: i64| match minutes.unsigned_abs() {
+        minutes if minutes < 120 => format_count(minutes, "minute", "minutes"),
+        minutes => format_count(minutes / 60, "hour", "hours"),
+    };
     Some(if used > given {
-        format!(
-            "Revoking the sessions is {} overdue.",
-            format_count((used - given).unsigned_abs(), "minute", "minutes")
-        )
+        format!("Revoking the sessions is {} overdue.", length(used - given))
     } else {
-        format!(
-            "{} left to revoke the sessions.",
-            format_count((given - used).unsigned_abs(), "minute", "minutes")
-        )
+        format!("{} left to revoke the sessions.", length(given - used))
     })
 }
 

@@ -229,7 +229,7 @@ async fn close_incident(browser: &Browser) {
     browser.shows("after it was opened").await;
     browser.goto(&format!("{incident}/report")).await;
     browser.shows("a shared cache of pages").await;
-    browser.shows("Users affected\n2").await;
+    browser.shows("Users logged out\n2").await;
 }
 
 #[test]

@@ -120,10 +120,10 @@ impl Browser {
 
     /// Returns the visible text of the page.
     pub(crate) async fn text(&self) -> String {
-        match self.page.find(By::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        }
+        // The browser knows its visible text. WebDriver would compute it element by element, in a script.
+        let script = "return document.body ? document.body.innerText : ''";
+        let text = self.page.execute(script, vec![]).await;
+        text.map(|text| text.json().as_str().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 
     /// Fills in a form field.

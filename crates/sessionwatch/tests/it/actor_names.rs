@@ -97,7 +97,7 @@ fn the_system_account_is_recorded_if_no_variable_names_the_actor() {
     let said = testkit::run_program_in(folder.path(), &[], &note);
     assert!(said.exit_code == 0 && said.stderr.is_empty(), "{}", said.stderr);
     let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
-    assert_eq!(status.matches("grace  note").count(), 1, "{status}");
+    assert_eq!(status.matches("grace  Note: seen").count(), 1, "{status}");
 }
 
 #[test]

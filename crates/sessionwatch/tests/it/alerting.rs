@@ -210,7 +210,7 @@ fn alerts_can_be_acknowledged_and_silenced_and_that_is_recorded() {
     let nobody = silence("orphaned-session");
     assert!(nobody.exit_code == 2 && nobody.stderr.contains("did you mean"), "{}", nobody.stderr);
     let shown = run(&["alerts", "show", "app", "duplicate-tokens"]).stdout;
-    assert!(shown.contains("acknowledged by ada: on it") && shown.contains("fix:"), "{shown}");
+    assert!(shown.contains("acknowledged by ada: on it") && shown.contains("action:"), "{shown}");
     let resolved = run(&["alerts", "resolve", "app", "duplicate-tokens", "--note", "restored"]);
     assert_eq!(resolved.exit_code, 0, "{}", resolved.stderr);
     assert_eq!(notices(&sink.wait_for_requests(2))[1], "duplicate-tokens resolved");

@@ -54,7 +54,8 @@ fn the_report_opens_with_the_headline_and_every_finding_has_its_fix() {
     let text = &report.stdout;
     let lines: Vec<&str> = text.lines().collect();
     assert!(
-        lines[0].starts_with("failing: 2 of ") && lines[0].ends_with(" checks on main (1 critical, 1 high)"),
+        lines[0].starts_with("failing: 2 of ")
+            && lines[0].ends_with(" checks on main (1 critical, 1 high), 2 skipped"),
         "{text}"
     );
     assert!(lines[lines.len() - 1].starts_with("Checked 1,180 sessions in "), "{text}");
@@ -223,7 +224,7 @@ fn an_empty_table_passes_only_without_users() {
         assert_eq!(report.exit_code, exit_code, "{}", report.stdout);
         let headline = report.stdout.lines().next().unwrap();
         assert!(headline.starts_with(result), "{headline}");
-        assert!(headline.ends_with(" on main (the session table is empty)"), "{headline}");
+        assert!(headline.ends_with(" skipped (the session table is empty)"), "{headline}");
         assert!(report.stdout.ends_with(" ms\n") && report.stdout.contains("\nChecked 0 sessions in "));
     }
 }

@@ -112,7 +112,7 @@ fn help_says_which_target_a_command_uses() {
     assert!(said(&["check"]).contains("all configured targets"));
     for command in [&["doctor"][..], &["sql"], &["grants"], &["sessions", "list"], &["cleanup", "expired"]] {
         let said = said(command);
-        assert!(said.contains("Configured target name or database URL"), "{said}");
+        assert!(said.contains("Configured target name, database URL or SQLite file"), "{said}");
         assert!(said.contains("Global options:") && said.contains("Examples:"), "{said}");
     }
 }

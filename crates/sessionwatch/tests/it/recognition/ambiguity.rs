@@ -114,11 +114,7 @@ fn nothing_is_planned_on_another_table_until_it_is_confirmed() {
         let folder = store.configured("");
         let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let none = run(&["targets", "confirm", "app"]);
-        assert!(
-            none.exit_code == 2 && none.stderr.contains("not found: run `sessionwatch serve`"),
-            "{}",
-            none.stderr
-        );
+        assert!(none.exit_code == 2 && none.stderr.contains("run `sessionwatch serve`"), "{}", none.stderr);
         let all = &["revoke", "all"][..];
         assert_eq!(run(all).exit_code, 0);
         let plan = run(&["cleanup", "expired", "--format", "json"]);
