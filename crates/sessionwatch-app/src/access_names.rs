@@ -23,7 +23,7 @@ pub enum ScopeName {
     Read,
     /// Acknowledge, resolve, comment on and silence alerts; attest checklist items
     Alerts,
-    /// Create, apply and restore plans
+    /// Create and apply plans, and restore archived rows
     Actions,
     /// Work on incidents
     Incidents,

@@ -87,7 +87,8 @@ pub const ALERT_FIRING: MetricDesc =
 /// `sessionwatch_alerts`
 pub const ALERT_COUNTS: MetricDesc = new_gauge(
     "sessionwatch_alerts",
-    "Alerts by state: resolved, pending, firing; acknowledged and stale overlap these",
+    "Checks by the state of their alert: resolved (also if it never fired), pending, firing; \
+     acknowledged and stale overlap these",
 );
 /// `sessionwatch_outbox_messages`
 pub const OUTBOX_MESSAGES: MetricDesc =

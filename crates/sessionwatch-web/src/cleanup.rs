@@ -132,8 +132,9 @@ fn render_staleness(overview: &CleanupOverview, target: &str, shell: &Shell) -> 
 fn render_schedule(cleanup: Option<&CleanupConfig>, overview: &CleanupOverview, shell: &Shell) -> Markup {
     let Some(cleanup) = cleanup else {
         let text = html! {
-            "To have them deleted every night, add " code { "expired = true" } " below "
-            code { "[target.cleanup]" } " to the configuration. Each run is archived, and can be undone."
+            "To delete them every night, set " code { "expired = true" } " under "
+            code { "[target.cleanup]" } " in the configuration. "
+            "Each run archives the rows that it deletes, so that it can be undone."
         };
         let title = "Expired sessions are not deleted automatically";
         return Callout { tone: Tone::Scheduled, title, text, action: html! {} }.render();

@@ -54,5 +54,5 @@ impl<'a> FiringAlerts<'a> {
 
 /// Returns whether a silence covers every finding of an alert. One for a single user or token does not.
 pub(super) fn is_silenced(alert: &AlertRecord, silences: &[SilenceRecord]) -> bool {
-    silences.iter().any(|silence| silence.subject.is_none() && silence.covers(&alert.target, &alert.check))
+    silences.iter().any(|silence| silence.covers_all_of(&alert.target, &alert.check))
 }

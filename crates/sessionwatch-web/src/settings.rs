@@ -135,7 +135,9 @@ fn describe_role(role: AccountRole) -> &'static str {
     match role {
         AccountRole::Viewer => "Viewer: read-only",
         AccountRole::Responder => "Responder: can act on alerts, plans and incidents",
-        AccountRole::Admin => "Admin: can act, and manages accounts",
+        AccountRole::Admin => {
+            "Admin: can act on alerts, plans and incidents, and manages accounts and channels"
+        }
     }
 }
 

@@ -282,13 +282,23 @@ impl Shell {
 
     fn render_live_state(&self, page: PageHead<'_>) -> Markup {
         let shown = |name: &str| page.target.is_none_or(|target| target == name);
-        let latest =
-            self.status.targets.iter().filter(|one| shown(&one.name)).filter_map(|one| one.last_run_at);
+        let targets = || self.status.targets.iter().filter(|one| shown(&one.name));
+        let latest = targets().filter_map(|one| one.last_run_at).max();
+        let failed: Vec<_> = targets().filter(|one| one.last_run_failed).collect();
         html! {
             span.live-state id="live" role="status" {
-                @match latest.max() {
-                    Some(at) => span.live { "Checked " (render_relative_time(at, self.now)) },
-                    None => span.live.live-off { "Not checked yet" },
+                @match (failed.as_slice(), latest) {
+                    (_, None) => span.live.live-off { "Not checked yet" },
+                    ([], Some(at)) => span.live { "Checked " (render_relative_time(at, self.now)) },
+                    ([one], _) => {
+                        span.live.live-bad {
+                            "Check of " (one.name) " failed "
+                            @if let Some(at) = one.last_run_at { (render_relative_time(at, self.now)) }
+                        }
+                    },
+                    (more, _) => {
+                        span.live.live-bad { "Checks of " (more.len()) " targets failed" }
+                    },
                 }
             }
         }

@@ -42,13 +42,15 @@ pub enum OpenStoreError {
     Unresolved(String),
     /// The file is empty.
     #[error(
-        "store {} is empty: restore a backup, or remove the file and run `sessionwatch serve` to create a new store; pass another configuration with --config",
+        "store {} is empty: restore a backup, or remove the file and run `sessionwatch serve` to create a new \
+         store; pass another configuration with --config",
         .0.display()
     )]
     Empty(PathBuf),
     /// The store does not exist.
     #[error(
-        "{0} not found: pass the configuration of the daemon with --config, or run `sessionwatch serve` to create the store"
+        "{0} not found: pass the configuration of the daemon with --config, or run `sessionwatch serve` to \
+         create the store"
     )]
     Missing(String),
     /// The store cannot be used.

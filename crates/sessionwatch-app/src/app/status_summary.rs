@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_core::{alert::AlertState, timestamp::UtcTimestamp};
 use sessionwatch_store::{
     StoreError,
-    alerts::{self, AlertCount},
-    incidents, samples,
+    alerts::{self, AlertCount, AlertRecord},
+    incidents, samples, silences,
+    transaction::Tx,
 };
 
 use super::{AppError, AppState};
@@ -16,7 +17,7 @@ use super::{AppError, AppState};
 pub struct StatusSummary {
     /// Targets in the order of the configuration.
     pub targets: Vec<TargetSummary>,
-    /// Number of firing alerts that nobody has acknowledged.
+    /// Number of firing alerts that nobody has acknowledged or silenced.
     pub unacknowledged: u64,
     /// `true` if one of them is critical.
     pub has_critical: bool,
@@ -33,6 +34,8 @@ pub struct TargetSummary {
     pub state: &'static str,
     /// Time of the last check run; `None` before the first one.
     pub last_run_at: Option<UtcTimestamp>,
+    /// `true` if that run could not read the session table.
+    pub last_run_failed: bool,
 }
 
 /// Loads the state of all targets. Cheap: counts instead of rows, and no stored documents.
@@ -41,7 +44,7 @@ pub struct TargetSummary {
 ///
 /// If the state store is unavailable.
 pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, AppError> {
-    let config = app.config();
+    let (config, app_now) = (app.config(), app.clock.now());
     app.read_store(move |db| {
         let counts = alerts::count_alerts(db)?;
         let unknown_targets = alerts::list_targets_with_unknown_results(db)?;
@@ -54,17 +57,44 @@ pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, A
                 name: target.name.clone(),
                 state,
                 last_run_at: last_run.map(|run| run.at),
+                last_run_failed: last_run.is_some_and(|run| !run.succeeded),
             })
         });
-        let open = || counts.iter().filter(|count| count.is_firing && !count.is_acknowledged);
+        let open = count_open_alerts(db, &counts, app_now)?;
         Ok(StatusSummary {
             targets: targets.collect::<Result<_, _>>()?,
-            unacknowledged: open().map(|count| count.count).sum(),
-            has_critical: open().any(|count| count.severity == "critical"),
+            unacknowledged: open.count,
+            has_critical: open.has_critical,
             open_incidents: incidents::count_open_incidents(db)?,
         })
     })
     .await
+}
+
+/// Firing alerts that need a person.
+struct OpenAlerts {
+    count: u64,
+    has_critical: bool,
+}
+
+/// Counts the firing alerts that nobody has acknowledged or silenced.
+fn count_open_alerts(db: Tx<'_>, counts: &[AlertCount], now: UtcTimestamp) -> Result<OpenAlerts, StoreError> {
+    let silences = silences::list_active_silences(db, now)?;
+    let open = counts.iter().filter(|count| count.is_firing && !count.is_acknowledged);
+    if silences.iter().all(|silence| silence.subject.is_some()) {
+        let has_critical = open.clone().any(|count| count.severity == "critical");
+        return Ok(OpenAlerts { count: open.map(|count| count.count).sum(), has_critical });
+    }
+    // Only silences of whole targets or checks need the alerts themselves.
+    let alerts = alerts::list_alerts(db, false)?;
+    let is_open = |alert: &&AlertRecord| {
+        matches!(alert.alert.state, AlertState::Firing { .. })
+            && alert.acknowledged_by.is_none()
+            && !silences.iter().any(|silence| silence.covers_all_of(&alert.target, &alert.check))
+    };
+    let open: Vec<&AlertRecord> = alerts.iter().filter(is_open).collect();
+    let has_critical = open.iter().any(|alert| alert.severity == "critical");
+    Ok(OpenAlerts { count: open.len() as u64, has_critical })
 }
 
 fn target_state<'a>(counts: impl Iterator<Item = &'a AlertCount> + Clone, is_unknown: bool) -> &'static str {

@@ -141,7 +141,9 @@ fn absolute_lifetime_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let evidence = match (failed, extended) {
         (Some(when), _) => format!("expiry beyond the policy, or none, on {}", clock::format_utc(when)),
         (None, None) => String::new(),
-        (None, Some(_)) => format!("extended between two check runs, {}", describe_highest(extended)),
+        (None, Some(_)) => {
+            format!("sessions extended between two check runs, {}", describe_highest(extended))
+        }
     };
     let subject = ItemInfo {
         id: "absolute-lifetime",
@@ -166,7 +168,9 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     // By the check's own results and not by the number: its limits also depend on the age of the rows.
     let verdict = if failed.is_some() { ChecklistVerdict::Failing } else { ChecklistVerdict::Passing };
     let evidence = match failed {
-        Some(when) => format!("too many, or too old, on {}", clock::format_utc(when)),
+        Some(when) => {
+            format!("too many expired sessions, or some stored too long, on {}", clock::format_utc(when))
+        }
         None => describe_highest(facts.gauge_series(measure.0)),
     };
     let subject = ItemInfo {

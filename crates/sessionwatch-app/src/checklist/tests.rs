@@ -307,8 +307,8 @@ Evidence for standards
           to another
  unknown  Unused sessions end            unknown: not visible in a     OWASP ASVS 5.0.0 7.3.1
                                          session table
- passing  Every session ends after a     extended between two check    OWASP ASVS 5.0.0 7.3.2
-          fixed time, used or not        runs, highest: 0
+ passing  Every session ends after a     sessions extended between     OWASP ASVS 5.0.0 7.3.2
+          fixed time, used or not        two check runs, highest: 0
  passing  Ended sessions do not          highest: 0                    OWASP ASVS 5.0.0 7.4.1
           reappear
  failing  Deleted users have no          highest: 2, on 2026-11-18     OWASP ASVS 5.0.0 7.4.2

@@ -103,9 +103,11 @@ pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRole
                 format!("row-level security hides rows of {} from `{name}`", hidden_tables.join(" and "));
             diagnostic_fail(DIAGNOSTIC_ID, summary, policies.join("\n"))
         }
-        WriteRoleInfo::Inspected { name, superuser: true, .. } => {
-            diagnostic_warn(DIAGNOSTIC_ID, format!("`{name}` is a superuser, which plans do not need"), fix)
-        }
+        WriteRoleInfo::Inspected { name, superuser: true, .. } => diagnostic_warn(
+            DIAGNOSTIC_ID,
+            format!("`{name}` is a superuser; plans need far fewer privileges"),
+            fix,
+        ),
         WriteRoleInfo::Inspected { name, .. }
             if input.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
         {

@@ -395,7 +395,7 @@ impl ActionError {
     fn plan_hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoUser(_, similar) if similar.is_empty() => {
-                "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users"
+                "`sessionwatch users find TEXT` finds users by a part of their ID, name or email"
             }
             Self::NoUser(..) => "use the ID of a user in the list",
             Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes",

@@ -122,7 +122,8 @@ impl CheckOutcome {
     /// baseline, or the table lacks a column. Otherwise `check` could never pass on such a target.
     #[must_use]
     pub fn skipped(threshold: String, reason: &str) -> Self {
-        Self { is_informational: true, ..Self::unknown(threshold, reason) }
+        let summary = format!("skipped: {reason}");
+        Self { is_informational: true, summary, ..Self::unknown(threshold, reason) }
     }
 
     /// Creates the outcome of a check that did not run, with the reason.

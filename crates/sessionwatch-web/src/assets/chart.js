@@ -51,7 +51,7 @@
       grid: { stroke: color("--chart-grid"), width: 1 },
     };
     return [
-      { ...common, grid: { show: false }, values: tickLabels, space: 72 },
+      { ...common, grid: { show: false }, values: tickLabels, space: 72, size: 28 },
       {
         ...common,
         size: 48,
@@ -86,7 +86,8 @@
       ctx.fillText(
         `${limit.label} ${number(limit.value)}`,
         bbox.left + 4 * devicePixelRatio,
-        y - 5 * devicePixelRatio,
+        // Above the line, unless the edge of the chart would cut the text.
+        y + (y - bbox.top < 16 * devicePixelRatio ? 13 : -5) * devicePixelRatio,
       );
     }
     ctx.strokeStyle = color("--neutral-8");
@@ -229,5 +230,6 @@
   });
   // A refresh of the page replaces the drawings.
   addEventListener("pagechange", buildAll);
-  buildAll();
+  // The first paint shows the drawings of the server, which need no script.
+  requestAnimationFrame(() => setTimeout(buildAll));
 })();

@@ -169,7 +169,7 @@ fn render_everyone_fields(target: &Target, overview: &CleanupOverview) -> Markup
         p {
             "Applying this plan logs out everyone on " (target.name)
             @if let (Some(users), Some(active)) = (figure("users_active"), figure("active")) {
-                ": it ends " b { (format_count(active, "active session", "active sessions")) } " under "
+                ": it ends " b { (format_count(active, "active session", "active sessions")) } " of "
                 (format_count(users, "user ID", "user IDs"))
             }
             ". Creating the plan changes nothing yet."

@@ -96,7 +96,7 @@ async fn each_kind_shows_its_count_and_state() {
     assert_eq!(page.count_elements(".kind-quiet"), 2);
     assert_eq!(page.select_texts(".kind form button"), ["Review plan"; 3], "nothing is orphaned");
     assert!(page.select_texts(".kind p")[3].contains("<b>hidden</b>"), "as text");
-    assert!(page.select_text("#revoke-all").contains("it ends 900 active sessions under 800 user IDs"));
+    assert!(page.select_text("#revoke-all").contains("it ends 900 active sessions of 800 user IDs"));
 }
 
 #[tokio::test]

@@ -35,12 +35,13 @@ async fn the_frame_of_every_page_shows_the_state_of_each_target() {
     record_run(&dashboard, "app", Some(&[("active", 1.0)]));
     record_run(&dashboard, "shop", None);
     assert_eq!(dots(&settings().await), ["dot dot-ok", "dot"]);
-    assert!(settings().await.select_text("#live").starts_with("Checked "));
+    assert!(settings().await.select_text("#live").starts_with("Check of shop failed "));
 
     record_run(&dashboard, "shop", Some(&[("active", 1.0)]));
     let mut alert = dashboard.insert_firing_alert("expired-backlog", "low", "x");
     let page = settings().await;
     assert_eq!(dots(&page), ["dot dot-bad", "dot dot-ok"]);
+    assert!(page.select_text("#live").starts_with("Checked "));
     assert_eq!(page.select_texts(".rail .badge"), ["1 unacknowledged"]);
     assert_eq!(page.count_elements(".rail .badge-critical"), 0);
     dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");

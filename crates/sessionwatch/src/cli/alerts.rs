@@ -61,7 +61,7 @@ pub(super) enum AlertsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Search past alerts and changes of check results
+    /// Search past alerts and changes in check results
     History(history::AlertHistoryArgs),
     /// Acknowledge a firing alert (stops reminders)
     Ack(AlertNoteArgs),
@@ -69,7 +69,7 @@ pub(super) enum AlertsCommand {
     ///
     /// It fires again if the check still fails.
     Resolve(AlertNoteArgs),
-    /// Silence a target, a check or both
+    /// Silence a target, a check, both or everything
     Silence(SilenceArgs),
     /// End a silence early
     Unsilence {
@@ -125,7 +125,7 @@ pub(super) struct SilenceArgs {
     /// Only this check
     #[arg(long, value_name = "CHECK")]
     check: Option<String>,
-    /// Only findings about this user or token prefix alone
+    /// Only findings in which every row is about this user or token prefix
     #[arg(long, value_name = "USER|PREFIX")]
     subject: Option<String>,
     /// Duration of the silence

@@ -59,7 +59,7 @@ pub(super) enum ArchiveCommand {
     },
     /// Restore rows that a plan removed
     Restore(RestoreArgs),
-    /// Delete archived rows permanently
+    /// Permanently delete archived rows whose retention has ended
     Purge(PurgeArgs),
 }
 
@@ -71,7 +71,7 @@ pub(super) struct PurgeArgs {
     /// Delete the rows of this plan before their retention ends
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
-    /// Trust this machine's clock without a running daemon
+    /// Trust this machine's clock, even though no daemon has confirmed it
     #[arg(long, conflicts_with = "plan")]
     trust_clock: bool,
     #[command(flatten)]

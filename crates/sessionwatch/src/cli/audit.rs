@@ -31,7 +31,7 @@ use super::{
 pub(super) enum AuditCommand {
     /// List audit entries, oldest first
     List {
-        /// Start: a duration ago, or a date
+        /// Start: a date, or how long ago, such as 24h
         #[arg(long, value_parser = parse_since, default_value = "30d", value_name = "DURATION|DATE")]
         since: Since,
         /// End date [default: now]
@@ -127,7 +127,7 @@ fn verify_chain(config: &ConfigArgs, head: Option<&String>) -> Result<ExitCode, 
         (ChainStatus::Intact(0), _) => {
             super::print_error(
                 "the audit log is empty: nothing was verified",
-                Some("if this is not the state store of the daemon, name its configuration with --config"),
+                Some("if this is not the store of the daemon, pass the configuration of the daemon with --config"),
             );
             return Ok(ExitCode::from(3));
         }

@@ -13,10 +13,14 @@ use sessionwatch_core::{severity::Severity, suggest::did_you_mean};
 
 use super::{Failure, choices::EngineChoice, target_args::TargetArgs};
 
+/// Unlike other commands, `check` takes all targets by default.
+const TARGET_HELP: &str =
+    "Configured target name, database URL or SQLite file [default: all configured targets]";
+
 /// Run all checks once and print a report
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_arg("url", |arg| arg.help("Configured target name or database URL [default: all configured targets]")),
+    mut_arg("url", |arg| arg.help(TARGET_HELP)),
     after_help = "Exit codes: 0 passing, 1 failing, 2 usage or configuration error, 3 unknown, 70 bug"
 )]
 pub(super) struct CheckArgs {

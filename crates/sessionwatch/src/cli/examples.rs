@@ -16,7 +16,7 @@ Exit codes:
   0   passing
   1   failing
   2   usage or configuration error
-  3   unknown
+  3   unknown, for example because the database is unreachable
   70  bug in sessionwatch";
 /// Commands whose exit code is a result.
 const COMMANDS_WITH_RESULTS: [&str; 4] = ["check", "serve", "report checklist", "doctor"];

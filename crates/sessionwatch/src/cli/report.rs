@@ -29,7 +29,7 @@ pub(super) enum ReportCommand {
         long_about = "Print the checklist for a week\n\nExit code 1 if an item fails, 3 if one is unknown."
     )]
     Checklist(ChecklistArgs),
-    /// Search past alerts and changes of check results
+    /// Search past alerts and changes in check results
     History(history::AlertHistoryArgs),
     /// Attest a checklist item that needs human judgment
     Attest(AttestArgs),

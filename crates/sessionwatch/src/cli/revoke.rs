@@ -11,7 +11,9 @@ use super::{
     values::parse_instant,
 };
 
-/// Revoke sessions the way the framework does
+/// Plan the revocation of sessions as your framework does it
+///
+/// Dry run: the plan changes nothing until you pass --apply or run `sessionwatch apply`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RevokeCommand {
     /// Revoke every session of a user

@@ -33,7 +33,7 @@ pub(super) enum TargetsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Confirm a changed session table
+    /// Accept that another table or other columns hold the sessions
     Confirm {
         #[command(flatten)]
         target: TargetArgs,

@@ -30,7 +30,7 @@ use super::{
 pub(super) enum UsersCommand {
     /// Find users by ID, name, handle or email
     Find {
-        /// Part of the ID, name, handle or email, in upper or lower case
+        /// Part of the ID, name, handle or email; case does not matter
         #[arg(value_name = "TEXT")]
         text: String,
         #[command(flatten)]

@@ -7,6 +7,7 @@ use sessionwatch_store::{
     alerts::AlertRecord,
     incidents::{IncidentRecord, IncidentState},
     samples::{GaugeSample, SampleRetention},
+    silences::SilenceRecord,
 };
 
 use super::*;
@@ -124,4 +125,27 @@ async fn a_contained_incident_is_still_open() {
         scene.store.write(|db| incidents::upsert_incident(db, &incident)).unwrap();
     }
     assert_eq!(load_status_summary(&scene).await.unwrap().open_incidents, 2);
+}
+
+#[tokio::test]
+async fn silenced_alerts_need_nobody() {
+    let alerts = [("a", "critical", Stored::Firing), ("b", "low", Stored::Firing)];
+    let scene = scene(Some(true), &alerts);
+    let silence = |check: Option<&str>, subject: Option<&str>| SilenceRecord {
+        id: 0,
+        target: None,
+        check: check.map(Into::into),
+        subject: subject.map(Into::into),
+        ends_at: scene.clock.now() + DAY,
+        created_by: "ada".into(),
+        note: "known".into(),
+    };
+    let counts = async |silence: SilenceRecord| {
+        scene.store.write(|db| silences::insert_silence(db, &silence, scene.clock.now())).unwrap();
+        let summary = load_status_summary(&scene).await.unwrap();
+        (summary.unacknowledged, summary.has_critical)
+    };
+    assert_eq!(counts(silence(None, Some("u1"))).await, (2, true), "other users are not silenced");
+    assert_eq!(counts(silence(Some("a"), None)).await, (1, false));
+    assert_eq!(counts(silence(None, None)).await, (0, false));
 }

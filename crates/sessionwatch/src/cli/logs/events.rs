@@ -41,7 +41,7 @@ pub(in crate::cli) struct LogEventListArgs {
     /// Only warnings and errors
     #[arg(long)]
     warnings: bool,
-    /// Start: a duration ago, or a date
+    /// Start: a date, or how long ago, such as 24h
     #[arg(long, value_parser = parse_since, default_value = "24h", value_name = "DURATION|DATE")]
     since: Since,
     /// Maximum number of log events
