@@ -26,8 +26,11 @@ fn check_links(documents: &[Document], exists: impl Fn(&str) -> bool, findings: 
     for document in documents.iter().filter(|document| is_checked(&document.path)) {
         for (line, target) in list_links(&document.text) {
             let Some((path, fragment)) = resolve_link(&document.path, &target) else { continue };
+            let is_in_docs = |path: &str| path.starts_with(DOCS_FOLDER);
             let problem = if !exists(&path) {
                 format!("link to `{target}`: `{path}` does not exist")
+            } else if is_in_docs(&document.path) && !is_in_docs(&path) && path.ends_with(".md") {
+                format!("link to `{target}`: the book has no page `{path}`")
             } else if let (Some(known), false) = (anchors.get(path.as_str()), fragment.is_empty())
                 && !known.contains(&fragment)
             {
@@ -200,6 +203,13 @@ mod tests {
                 "docs/b.md:3: link to `x.md`: `docs/x.md` does not exist [broken-link]",
             ]
         );
+    }
+
+    #[test]
+    fn a_link_out_of_the_book_to_another_page_is_found() {
+        let found = findings(&[("README.md", "# A\n"), ("docs/a.md", "[a](../README.md#a)\n")]);
+        let problem = "link to `../README.md#a`: the book has no page `README.md`";
+        assert_eq!(found, [format!("docs/a.md:1: {problem} [broken-link]")]);
     }
 
     #[test]
