@@ -92,7 +92,8 @@ impl QueryBuilder<'_> {
         let token = &self.mapping.token;
         let equality = self.column_equality(&self.mapping.sessions, token);
         let table = self.schema.table(&self.mapping.sessions);
-        let index = table.and_then(|table| table.index_starting_with(token));
+        // Not every index finds equal values quickly: BRIN, or another collation, would read the table for each row.
+        let index = table.and_then(|table| table.index_starting_with(token)).filter(|index| index.exact);
         if index.is_some() && equality == Equality::Exact {
             // Two rows answer the question, however many there are.
             return format!(

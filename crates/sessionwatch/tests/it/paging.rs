@@ -353,6 +353,26 @@ fn an_index_in_page_order_is_used() {
 }
 
 #[test]
+fn an_index_that_would_read_the_table_for_each_token_is_not_used() {
+    let database = testkit::empty_database();
+    let address = TargetAddress::parse(&database.url("postgres")).unwrap();
+    for (method, is_used) in [("btree", true), ("brin", false)] {
+        let made = "DROP TABLE IF EXISTS s; CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
+        database.psql(&format!("{made}; CREATE INDEX s_t ON s USING {method} (t)")).unwrap();
+        asked(&address, Decoder::Timestamptz, async |session, scope| {
+            let list = SessionListQuery {
+                problem_search: ProblemSearch::Indexed,
+                is_paged: true,
+                ..SessionListQuery::all(10)
+            };
+            session.list_sessions(scope, list).await.unwrap();
+            let query = scope.query_builder().session_list_query(list);
+            assert_eq!(query.contains("s.\"t\" LIMIT 2"), is_used, "{method}: {query}");
+        });
+    }
+}
+
+#[test]
 fn rows_with_the_same_id_are_distinguished() {
     let database = testkit::empty_database();
     let rows = "('r', 'abc', '2027-02-01'), ('r', 'bcd', '2026-02-01')";
