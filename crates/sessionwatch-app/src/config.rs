@@ -212,10 +212,10 @@ impl Config {
     /// Returns the ids of the checks that run. Log checks need a log source.
     #[must_use]
     pub fn enabled_check_ids(&self) -> Vec<&str> {
-        let table = self.checks.table_check_ids();
-        let logs = self.check_ids().skip(self.checks.table_check_ids().count());
-        let has_source = !self.logs.sources.is_empty();
-        table.chain(logs.filter(|_| has_source)).filter(|id| self.checks.is_enabled(id)).collect()
+        // The checks on the session table come first.
+        let table_checks = self.checks.table_check_ids().count();
+        let running = if self.logs.sources.is_empty() { table_checks } else { usize::MAX };
+        self.check_ids().take(running).filter(|id| self.checks.is_enabled(id)).collect()
     }
 
     /// Returns `true` if the daemon runs the check on the target.

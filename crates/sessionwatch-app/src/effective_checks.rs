@@ -151,7 +151,7 @@ fn describe_threshold(id: &str, thresholds: &CheckThresholds) -> (String, Settin
             let age = format_count(own.max_age_days.into(), "day", "days");
             let most = match own.max {
                 Some(max) => more_than(max, "expired session", "expired sessions"),
-                None => "More than 100 expired sessions that are over 1 in 20 rows".into(),
+                None => "More than 100 expired sessions, if over 1 in 20 rows has expired".into(),
             };
             let text = format!("{most}, or any that expired over {age} ago");
             (text, setting_source(*own == default.expired_backlog))

@@ -244,7 +244,7 @@ pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> 
     let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
     needed
         .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
-            None => Some(format!("`{}` is not done: {}", step.id, step.title)),
+            None => Some(format!("`{}` is not marked as done: {}", step.id, step.title)),
             Some(StepRecord { skipped: true, .. }) => {
                 Some(format!("`{}` was skipped: {}", step.id, step.title))
             }

@@ -104,13 +104,6 @@ impl SilenceRecord {
         self.target.as_deref().is_none_or(|only| only == target)
             && self.check.as_deref().is_none_or(|only| only == check)
     }
-
-    /// Returns `true` if the silence applies to every finding of a check on a target. One for a single user or token
-    /// prefix does not.
-    #[must_use]
-    pub fn covers_all_of(&self, target: &str, check: &str) -> bool {
-        self.subject.is_none() && self.covers(target, check)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Firing alerts by who has dealt with them.
 
-use sessionwatch_app::app::{alerts::AlertRecord, silences::SilenceRecord};
+use sessionwatch_app::app::{
+    alerts::{AlertRecord, is_silenced},
+    silences::SilenceRecord,
+};
 use sessionwatch_core::plural::format_count;
 
 /// Firing alerts by who has dealt with them, in their given order.
@@ -50,9 +53,4 @@ impl<'a> FiringAlerts<'a> {
         };
         Some(format!("{}, {how}", format_count(acknowledged + silenced, one, many)))
     }
-}
-
-/// Returns whether a silence covers every finding of an alert. One for a single user or token does not.
-pub(super) fn is_silenced(alert: &AlertRecord, silences: &[SilenceRecord]) -> bool {
-    silences.iter().any(|silence| silence.covers_all_of(&alert.target, &alert.check))
 }

@@ -12,6 +12,7 @@ use crate::alerts::close_alert as resolve_alert;
 pub use sessionwatch_store::{
     alerts::AlertRecord,
     history_events::{EventRecord, EventSearch},
+    silences::SilenceRecord,
 };
 
 /// Identifies the alert of a check on a target.
@@ -21,6 +22,12 @@ pub struct AlertRef {
     pub target: String,
     /// Check id.
     pub check: String,
+}
+
+/// Returns whether a silence covers every finding of an alert. One for a single user or token prefix does not.
+#[must_use]
+pub fn is_silenced(alert: &AlertRecord, silences: &[SilenceRecord]) -> bool {
+    silences.iter().any(|silence| silence.subject.is_none() && silence.covers(&alert.target, &alert.check))
 }
 
 /// Filter for [`list_alerts`].

@@ -10,7 +10,7 @@ use sessionwatch_store::{
     transaction::Tx,
 };
 
-use super::{AppError, AppState};
+use super::{AppError, AppState, alerts::is_silenced};
 
 /// State of all targets.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct TargetSummary {
 ///
 /// If the state store is unavailable.
 pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, AppError> {
-    let (config, app_now) = (app.config(), app.clock.now());
+    let (config, now) = (app.config(), app.clock.now());
     app.read_store(move |db| {
         let counts = alerts::count_alerts(db)?;
         let unknown_targets = alerts::list_targets_with_unknown_results(db)?;
@@ -60,7 +60,7 @@ pub async fn load_status_summary(app: &Arc<AppState>) -> Result<StatusSummary, A
                 last_run_failed: last_run.is_some_and(|run| !run.succeeded),
             })
         });
-        let open = count_open_alerts(db, &counts, app_now)?;
+        let open = count_open_alerts(db, &counts, now)?;
         Ok(StatusSummary {
             targets: targets.collect::<Result<_, _>>()?,
             unacknowledged: open.count,
@@ -90,7 +90,7 @@ fn count_open_alerts(db: Tx<'_>, counts: &[AlertCount], now: UtcTimestamp) -> Re
     let is_open = |alert: &&AlertRecord| {
         matches!(alert.alert.state, AlertState::Firing { .. })
             && alert.acknowledged_by.is_none()
-            && !silences.iter().any(|silence| silence.covers_all_of(&alert.target, &alert.check))
+            && !is_silenced(alert, &silences)
     };
     let open: Vec<&AlertRecord> = alerts.iter().filter(is_open).collect();
     let has_critical = open.iter().any(|alert| alert.severity == "critical");

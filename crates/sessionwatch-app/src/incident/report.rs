@@ -204,14 +204,6 @@ fn list_open_points(
 ) -> Result<Vec<String>, StoreError> {
     let recorded = sessionwatch_store::incidents::collect_step_records(timeline);
     let mut points = incident::unfinished_steps(incident.severity, &recorded);
-    if incident.contained_at.is_some() && recorded.iter().all(|record| record.step != "contain") {
-        // Sessions were revoked, but nobody has confirmed that those were all.
-        let revoked = "sessions were revoked, but the step `contain` is not marked as done";
-        points
-            .iter_mut()
-            .filter(|point| point.starts_with("`contain` "))
-            .for_each(|point| *point = revoked.into());
-    }
     if incident.state == IncidentState::Closed {
         // A reopened incident may have been closed several times: the latest closing counts.
         let overridden =

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 use sessionwatch_app::{
-    app::{alerts::AlertRecord, silences::SilenceRecord},
+    app::{
+        alerts::{AlertRecord, is_silenced},
+        silences::SilenceRecord,
+    },
     checks::describe_check,
     report::fix::{incident_severity_for_check, plan_for_check},
 };
@@ -11,7 +14,6 @@ use sessionwatch_core::{alert::AlertState, severity::Severity};
 use crate::{
     alert_parts::{check_path, render_alert_fields},
     components::{Icon, PillTone, render_pill, render_severity_pill},
-    firing_alerts::is_silenced,
     format::{render_relative_time, render_sentence, sanitize_text},
     shell::{Shell, render_csrf_field},
 };
