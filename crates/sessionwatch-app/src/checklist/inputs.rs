@@ -31,7 +31,7 @@ use crate::{
 /// Item that a person attests.
 pub const USER_REPORTS_ITEM: &str = "user-reports";
 /// Checks whose results show how far the values can be trusted.
-const SUPPORTING_CHECKS: [&str; 9] = [
+const SUPPORTING_CHECKS: [&str; 11] = [
     "duplicate-tokens",
     "token-reassigned",
     "reappeared-sessions",
@@ -41,7 +41,12 @@ const SUPPORTING_CHECKS: [&str; 9] = [
     "creation-rate",
     "expired-backlog",
     "session-lifetime",
+    CRITICAL_LOG_CHECKS[0],
+    CRITICAL_LOG_CHECKS[1],
 ];
+
+/// Checks on the critical log lines of the operator guide.
+const CRITICAL_LOG_CHECKS: [&str; 2] = ["log-duplicate-token", "log-user-mismatch"];
 
 /// Coverage of a period by check runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +193,18 @@ impl<'a> ChecklistInputs<'a> {
     pub(super) fn first_failed_at(&self, check: &str) -> Option<UtcTimestamp> {
         let spans = self.verdicts.get(check)?;
         spans.iter().find(|span| span.verdict == "failing").map(|span| span.from)
+    }
+
+    /// Returns the reason why critical log lines may have been missed; `None` if none can.
+    pub(super) fn find_log_doubt(&self) -> Option<String> {
+        if let Some(gap) = rules::gap_exceeding_limit(self.coverage.longest_gap) {
+            return Some(format!("not monitored {}", format_period(gap)));
+        }
+        // The results of a log check begin with its first log source. Lines are recorded even while the check is off.
+        CRITICAL_LOG_CHECKS.iter().find_map(|check| {
+            let gap = rules::find_undecided_gap(self.verdicts.get(check)?, self.period)?;
+            Some(format!("the check {check} was unknown {}", format_period(gap)))
+        })
     }
 
     /// Returns the reason why a value cannot be trusted; `None` if it can.

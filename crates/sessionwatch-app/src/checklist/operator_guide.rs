@@ -3,7 +3,7 @@
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::{
-        self as rules, ChecklistVerdict, CriticalLogEvents, EXPIRED_SESSIONS_LIMIT, MIN_SESSIONS_PER_USER,
+        self as rules, CriticalLogEvents, EXPIRED_SESSIONS_LIMIT, MIN_SESSIONS_PER_USER,
         ORPHANED_SESSIONS_LIMIT, RangePosition, SeriesSummary,
     },
     checks::Baseline,
@@ -11,7 +11,7 @@ use sessionwatch_core::{
 
 use super::{
     BaselineMetric, ChecklistItem, ItemInfo,
-    inputs::{CheckedGauge, ChecklistInputs, USER_REPORTS_ITEM, format_period},
+    inputs::{CheckedGauge, ChecklistInputs, USER_REPORTS_ITEM},
 };
 use crate::{checks, sanitize::sanitize_text};
 
@@ -197,14 +197,7 @@ fn critical_log_lines_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         investigation: "search the application logs for `Duplicate session token detected` and `User ID mismatch`",
     };
     let events = facts.critical_events.as_ref().map_err(String::as_str).copied();
-    let verdict = match rules::check_critical_events(events) {
-        // Lines of a time in which nothing was monitored may not have been read.
-        ChecklistVerdict::Passing => match rules::gap_exceeding_limit(facts.coverage.longest_gap) {
-            Some(gap) => ChecklistVerdict::Unknown(format!("not monitored {}", format_period(gap))),
-            None => ChecklistVerdict::Passing,
-        },
-        decided => decided,
-    };
+    let verdict = rules::check_critical_events(events).unknown_if(facts.find_log_doubt());
     ChecklistItem::new(subject, "0", verdict, evidence)
 }
 

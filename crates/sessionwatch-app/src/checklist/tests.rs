@@ -1,12 +1,16 @@
 use std::{collections::BTreeMap, path::Path};
 
 use jiff::SignedDuration;
-use sessionwatch_core::duration::{HOUR, SECOND};
+use sessionwatch_core::{
+    duration::{HOUR, SECOND},
+    source_activity::ActivityProfile,
+};
 use sessionwatch_store::{
     Store,
     attestations::{self, Attestation},
     history_events::{self, EventRecord},
     latest_reports,
+    log_sources::{self, StoredLogSource},
     samples::{self, GaugeSample, SampleRetention},
 };
 
@@ -338,3 +342,47 @@ Evidence for standards
 Latest audit log entry: none yet
 Result: failing
 ";
+
+#[test]
+fn log_lines_pass_only_if_the_logs_were_read_all_week() {
+    let item = |read_since: UtcTimestamp| {
+        let (_folder, store) = store();
+        fill(&store, "main", |_, _| true);
+        let source = "[[logs]]\nname = \"web\"\ntarget = \"main\"\nfile = \"web.log\"\n";
+        let text = format!("[[target]]\nname = \"main\"\nurl = \"postgres://u@h/d\"\n{source}");
+        let config = Config::parse(Path::new("sessionwatch.toml"), &text).unwrap();
+        let seen = StoredLogSource::<()> {
+            name: "web".into(),
+            target: "main".into(),
+            position: None,
+            last_line_at: Some(now() - HOUR),
+            activity: ActivityProfile::default(),
+            counters: serde_json::Map::new(),
+            gaps: vec![],
+        };
+        let result = |check: &str| EventRecord {
+            id: 0,
+            at: read_since,
+            target: "main".into(),
+            check: check.to_owned(),
+            kind: "result".into(),
+            summary: String::new(),
+            detail: json!({ "before": null, "after": "passing" }).to_string(),
+        };
+        store
+            .write(|db| {
+                log_sources::upsert_log_source(db, &seen)?;
+                ["log-duplicate-token", "log-user-mismatch"]
+                    .iter()
+                    .try_for_each(|check| history_events::insert_event(db, &result(check)).map(drop))
+            })
+            .unwrap();
+        let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();
+        let item = list.items.iter().find(|item| item.info.id == "critical-log-lines").unwrap();
+        item.describe_finding()
+    };
+    assert_eq!(item(now() - 30 * DAY), "0 in this period");
+    // The source was added on the fifth day, so earlier lines were not read.
+    let late = item(now() - 2 * DAY);
+    assert!(late.starts_with("unknown: the check log-duplicate-token was unknown from 2026-11-18"), "{late}");
+}
