@@ -70,7 +70,7 @@ impl IncidentWorkflow {
         );
         let detail = json!({
             "plan": plan.record.id, "done": done, "users": plan.summary.users,
-            "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
+            "skipped": applied.skipped, "remaining": applied.remaining, "still_matching": applied.still_matching,
         });
         let are_gone = applied.skipped > 0 && applied.still_matching == Some(0);
         if applied.remaining == 0 && (done > 0 || are_gone) {

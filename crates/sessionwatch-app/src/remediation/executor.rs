@@ -120,7 +120,7 @@ impl<'a> PlanExecutor<'a> {
             "done": applied.done,
             "skipped": applied.skipped,
             "remaining": applied.remaining,
-            "left": applied.still_matching,
+            "still_matching": applied.still_matching,
             "dependents": applied.dependents,
         });
         self.context.store.write(|db| {

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn fields_are_written_in_words() {
         let fields = json!({
-            "action": "cleanup expired", "rows": 581, "dependents": { "carts": 3, "items": 1 }, "left": {},
+            "action": "cleanup expired", "rows": 581, "dependents": { "carts": 3, "items": 1 }, "still_matching": {},
             "selection": { "expired": { "grace_us": 1 } }, "scopes": ["read", "alerts"], "skipped": [], "note": ""
         });
         let fields = fields.as_object().unwrap();

@@ -36,7 +36,7 @@ pub(crate) async fn export_csv(
     PageQuery(filter): PageQuery<SessionFilter>,
 ) -> Result<Response, WebError> {
     let found = list_exported_sessions(&app, &name, &filter).await?;
-    let mut text = "token,id,user,expires,status\n".to_owned();
+    let mut text = "token_prefix,id,user,expires,status\n".to_owned();
     for line in &found.rows {
         let field = |text: &Option<String>| sanitize_text(text.as_deref().unwrap_or_default());
         let (token, id, user) = (field(&line.token_prefix), field(&line.id), field(&line.user));

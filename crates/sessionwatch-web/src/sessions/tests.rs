@@ -99,7 +99,7 @@ async fn exports_list_the_same_sessions_without_tokens() {
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let lines = viewer.get("/targets/app/sessions.csv").await.body;
     let header = lines.lines().next().unwrap();
-    assert!(header.starts_with("token,id,user,expires"), "{header}");
+    assert!(header.starts_with("token_prefix,id,user,expires"), "{header}");
     let document: serde_json::Value =
         serde_json::from_str(&viewer.get("/targets/app/sessions.json").await.body).unwrap();
     assert_eq!(document["truncated"], false);

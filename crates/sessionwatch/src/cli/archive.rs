@@ -179,7 +179,7 @@ fn build_row_table(archived: &[ArchivedRow]) -> OutputTable {
     };
     OutputTable {
         json_key: "rows",
-        header: ["token", "id", "user", "expires", "state"].map(str::to_owned).to_vec(),
+        header: ["token prefix", "id", "user", "expires", "state"].map(str::to_owned).to_vec(),
         rows: archived.iter().map(row).collect(),
         json_rows: archived.iter().map(document).collect(),
     }

@@ -245,7 +245,7 @@ pub(super) fn build_session_table(
 ) -> Result<OutputTable, StoreError> {
     let SessionList { rows, display, now, .. } = listed;
     let now = *now;
-    let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
+    let mut header = vec!["token prefix", "id", "user", "expires", "status", "hours left"];
     let has = |test: fn(&SessionRow) -> bool| rows.iter().any(test);
     let (created, ip, agent) =
         (has(|row| row.created_at.is_some()), has(|row| row.ip.is_some()), has(|row| row.agent.is_some()));

@@ -168,7 +168,11 @@ fn sessions_are_ended_in_place_if_the_framework_does_so() {
         configured(folder.path(), revoke);
         let before = query(&path, TABLE);
         let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
-        assert_eq!((code, &applied["done"], &applied["left"]), (0, &9.into(), &0.into()), "{applied:#}");
+        assert_eq!(
+            (code, &applied["done"], &applied["still_matching"]),
+            (0, &9.into(), &0.into()),
+            "{applied:#}"
+        );
         let count =
             format!("SELECT COUNT(*), COUNT(*) FILTER (WHERE {ended}) FROM sessions WHERE \"userId\" = 5");
         assert_eq!(query(&path, &count), "9|9\n", "the rows stay");
@@ -204,7 +208,11 @@ fn sessions_on_a_server_are_ended_in_place_too() {
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
-        assert_eq!((code, &applied["done"], &applied["left"]), (0, &9.into(), &0.into()), "{applied:#}");
+        assert_eq!(
+            (code, &applied["done"], &applied["still_matching"]),
+            (0, &9.into(), &0.into()),
+            "{applied:#}"
+        );
         let count = format!("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5 AND {ended}");
         assert_eq!(database.psql(&count).unwrap(), "9\n");
         let (restored, code) =

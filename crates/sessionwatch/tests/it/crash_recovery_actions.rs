@@ -94,7 +94,7 @@ fn ctrl_c_ends_after_the_current_batch_and_the_same_command_resumes() {
     let second = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
     let went_on = applied(&second);
     assert_eq!(
-        (second.exit_code, &went_on["earlier"], &went_on["left"]),
+        (second.exit_code, &went_on["earlier"], &went_on["still_matching"]),
         (0, &gone.into(), &0.into()),
         "{}",
         second.stderr

@@ -161,7 +161,7 @@ fn a_truncated_list_says_so() {
         (cut.stderr.as_str(), cut.stdout.lines().count()),
         ("note: sessions: 5 of 15 shown; raise --limit to see more\n", 6)
     );
-    assert!(cut.stdout.starts_with("token,id,user,expires,status,hours_left,"), "{}", cut.stdout);
+    assert!(cut.stdout.starts_with("token_prefix,id,user,expires,status,hours_left,"), "{}", cut.stdout);
     assert!(cut.stdout.contains(",2027-01-01T00:00:00.000000Z,"), "{}", cut.stdout);
     assert_eq!(list("15").stderr, "");
 }

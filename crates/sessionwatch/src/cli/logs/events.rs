@@ -112,7 +112,7 @@ fn build_log_event_table(found: &[LogEventRecord]) -> Result<OutputTable, StoreE
             event.source.clone(),
         ]
     };
-    let header = ["time", "kind", "severity", "token", "user", "reason", "match", "source"];
+    let header = ["time", "kind", "severity", "token prefix", "user", "reason", "match", "source"];
     Ok(OutputTable {
         json_key: "log_events",
         header: header.map(str::to_owned).to_vec(),

@@ -211,7 +211,7 @@ pub(super) fn outcome_to_json(plan: &ActionPlan, applied: &ApplyReport) -> Resul
             "earlier": applied.done_earlier,
             "skipped": applied.skipped,
             "remaining": applied.remaining,
-            "left": applied.still_matching,
+            "still_matching": applied.still_matching,
             "took_ms": applied.duration.as_secs_f64() * 1000.0,
             "longest_hold_ms": applied.longest_lock.as_secs_f64() * 1000.0,
             "dependents": applied.dependents.iter().map(|(table, rows)| {

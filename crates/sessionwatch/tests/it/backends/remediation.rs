@@ -63,7 +63,7 @@ impl Site<'_> {
             assert_eq!((&plan["rows"], &plan["active"]), (&rows.into(), &active.into()), "{arguments:?}");
             assert_eq!((self.sql)(TABLE), before, "a plan touches nothing");
             let (applied, code) = apply(self.folder, arguments);
-            let done = (code, &applied["done"], &applied["skipped"], &applied["left"]);
+            let done = (code, &applied["done"], &applied["skipped"], &applied["still_matching"]);
             assert_eq!(done, (0, &rows.into(), &0.into(), &0.into()), "{arguments:?} {applied:#}");
             let still = (self.sql)(&format!("SELECT COUNT(*) FROM sessions WHERE {gone}"));
             assert_eq!(still.trim(), "0", "{arguments:?}");
