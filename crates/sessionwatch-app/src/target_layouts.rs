@@ -149,13 +149,14 @@ mod tests {
         }
     }
 
-    /// Opens a SQLite and a PostgreSQL store; the folder holds the former.
-    fn both() -> (tempfile::TempDir, [Store; 2]) {
+    /// Opens a SQLite and a PostgreSQL store, with the folder and the database that hold them.
+    fn open_both_backends() -> (tempfile::TempDir, testkit::Database<'static>, [Store; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let file = Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap();
         let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
-        (folder, [file, Store::open(&StoreLocation::Server(Box::new(dsn))).unwrap()])
+        let server = Store::open(&StoreLocation::Server(Box::new(dsn))).unwrap();
+        (folder, database, [file, server])
     }
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
             expires: "e".into(),
         };
         let target = target(ProfileSource::Detect);
-        let (_folder, stores) = both();
+        let (_folder, _database, stores) = open_both_backends();
         for store in stores {
             let known = |target: &Target| store.read(|db| find_known_layout(db, target)).unwrap();
             assert_eq!(known(&target), None);

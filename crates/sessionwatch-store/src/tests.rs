@@ -12,10 +12,16 @@ use crate::{
     silences, sqlite_store::DISK_RETRY_INTERVAL, store::StoreBackend,
 };
 
-/// A store for one test, and the directory that holds its file.
+/// A store for one test.
 pub(crate) struct TestStore {
     store: Store,
-    _folder: Option<tempfile::TempDir>,
+    _place: StorePlace,
+}
+
+/// What holds the rows of a store, as long as the value lives.
+enum StorePlace {
+    Folder { _folder: tempfile::TempDir },
+    Database { _database: testkit::Database<'static> },
 }
 
 impl std::ops::Deref for TestStore {
@@ -32,7 +38,10 @@ pub(crate) fn store_of_each_kind() -> [TestStore; 2] {
     let database = testkit::shared_server().create_database(None).unwrap();
     let dsn = Dsn::parse(&database.url("postgres")).unwrap();
     let server = Store::open(&StoreLocation::Server(Box::new(dsn))).unwrap();
-    [TestStore { store: file, _folder: Some(folder) }, TestStore { store: server, _folder: None }]
+    [
+        TestStore { store: file, _place: StorePlace::Folder { _folder: folder } },
+        TestStore { store: server, _place: StorePlace::Database { _database: database } },
+    ]
 }
 
 /// Opens a store in a new file.

@@ -16,8 +16,8 @@ pub use self::{
     },
     replica::ReplicaServer,
     sample_databases::{
-        anomalous_database, clone_template, create_role, empty_database, healthy_database, shared_tls_server,
-        wait_for_remaining_queries,
+        anomalous_database, clone_template, configure_healthy_target, create_role, empty_database,
+        healthy_database, shared_tls_server, wait_for_remaining_queries,
     },
     server::{Database, PostgresServer, shared_server},
     server_binaries::POSTGRES_VERSIONS,

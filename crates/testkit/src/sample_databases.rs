@@ -1,6 +1,6 @@
 //! Sample databases.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 use crate::{Database, PostgresServer, polling::let_time_pass, server::shared_server};
 
@@ -29,6 +29,23 @@ INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 ho
 pub fn healthy_database() -> Database<'static> {
     static HEALTHY_TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
     clone_template(&HEALTHY_TEMPLATE, &[GUIDE_SCHEMA])
+}
+
+/// Creates a healthy database and a configuration in a folder that monitors it as target `app`. The dashboard listens
+/// on a free port, and `serve_options` are more lines of `[serve]`. A daemon needs the returned database.
+///
+/// # Panics
+///
+/// Panics if the configuration cannot be written.
+#[must_use]
+pub fn configure_healthy_target(folder: &Path, serve_options: &str) -> Database<'static> {
+    let database = healthy_database();
+    let url = database.url("postgres");
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{serve_options}"
+    );
+    std::fs::write(folder.join("sessionwatch.toml"), text).expect("the configuration is written");
+    database
 }
 
 /// Creates a database with the operator guide's tables and anomalies of every kind.

@@ -49,7 +49,8 @@ struct ServerOptions<'a> {
     tls: bool,
 }
 
-/// A database of a [`PostgresServer`].
+/// A database of a [`PostgresServer`]. Dropping the value drops the database, so that a test run needs room for a few
+/// databases, not for hundreds.
 #[derive(Debug)]
 pub struct Database<'a> {
     server: &'a PostgresServer,
@@ -303,6 +304,13 @@ impl Database<'_> {
     #[must_use]
     pub fn url_at_port(&self, user: &str, port: u16) -> String {
         format!("postgres://{user}:{TEST_PASSWORD}@127.0.0.1:{port}/{}", self.name)
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        // A test that has stopped its server has nothing to drop.
+        let _ = self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }
 

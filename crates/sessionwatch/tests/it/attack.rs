@@ -122,11 +122,12 @@ fn peak_memory(process: u32) -> u64 {
 }
 
 /// Starts a daemon with this limit of open files, under its own clock, and waits for its first check run.
-fn started(folder: &Path, more: &str) -> Apart {
+fn started(folder: &Path, more: &str) -> (testkit::Database<'static>, Apart) {
+    let database = testkit::healthy_database();
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
-        testkit::healthy_database().url("postgres")
+        database.url("postgres")
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");
@@ -134,7 +135,7 @@ fn started(folder: &Path, more: &str) -> Apart {
     limited.args(["-c", &script]).arg(program()).stderr(Stdio::null());
     let watch = Apart::start_by(&mut limited, folder, monday());
     assert!(watch.looked());
-    watch
+    (database, watch)
 }
 
 /// Asserts successful check runs in the next minutes, as `metrics` shows them.
@@ -161,7 +162,7 @@ fn check_runs_continue_while_tls_handshakes_are_held_open() {
     let (certificate, key) = (certificates.server_certificate(), certificates.server_key());
     let (certificate, key) = (certificate.display(), key.display());
     let more = format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n");
-    let mut watch = started(folder.path(), &more);
+    let (_database, mut watch) = started(folder.path(), &more);
     let address = watch.address().to_owned();
     let held = Held::start(&address, SENT_BY_TLS);
     let client = crate::https_listener::client(&certificates.authority());
@@ -185,7 +186,7 @@ fn check_runs_continue_while_tls_handshakes_are_held_open() {
 fn check_runs_continue_under_a_flood_of_logins_while_connections_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
-    let mut watch = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
+    let (_database, mut watch) = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
     let address = watch.address().to_owned();
     let held = Held::start(&address, SENT);
     let mut flood = log_ins(&address);

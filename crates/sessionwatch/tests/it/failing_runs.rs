@@ -197,7 +197,8 @@ fn a_wrong_password_is_reported_at_once_and_the_daemon_is_not_ready() {
 fn a_daemon_without_its_shared_store_is_not_ready() {
     let (application, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let server = testkit::PostgresServer::start(&[]).unwrap();
-    let store = format!("store = \"{}\"\n", server.create_database(None).unwrap().url("postgres"));
+    let store = server.create_database(None).unwrap();
+    let store = format!("store = \"{}\"\n", store.url("postgres"));
     let text = configuration(&application.url("postgres"), &store);
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let (watch, log) = serve(folder.path(), &mut testkit::program_command(&["serve"]));

@@ -12,13 +12,6 @@ use testkit::{DaemonProcess, TestCertificates};
 const OPEN_FILES: usize = 1_024;
 const HELD: usize = 1_100;
 
-fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy_database().url("postgres");
-    let text =
-        format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
-    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
-}
-
 /// Starts a daemon with this limit of open files.
 fn started(folder: &Path) -> DaemonProcess {
     let mut command = std::process::Command::new("sh");
@@ -60,7 +53,7 @@ fn leaves_room(watch: &DaemonProcess) {
 fn check_runs_and_metrics_continue_while_connections_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "");
+    let _database = testkit::configure_healthy_target(folder.path(), "");
     let watch = started(folder.path());
     let is_up = || watch.get_body("/metrics").contains("sessionwatch_target_up{target=\"app\"} 1");
     testkit::wait_until("the first run", is_up);
@@ -91,7 +84,10 @@ fn half_open_handshakes_are_closed_and_make_room() {
     let certificates = TestCertificates::generate(folder.path()).unwrap();
     let (certificate, key) = (certificates.server_certificate(), certificates.server_key());
     let (certificate, key) = (certificate.display(), key.display());
-    configured(folder.path(), &format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n"));
+    let _database = testkit::configure_healthy_target(
+        folder.path(),
+        &format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n"),
+    );
     let watch = started(folder.path());
     let held = held(&watch, "\u{16}\u{3}\u{1}");
     leaves_room(&watch);

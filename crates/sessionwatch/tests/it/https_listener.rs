@@ -8,13 +8,6 @@ use testkit::{ACCOUNT_PASSWORD, TestCertificates};
 
 use crate::systemd::Logged;
 
-fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy_database().url("postgres");
-    let text =
-        format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
-    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
-}
-
 /// A client that trusts a single CA.
 pub(crate) fn client(authority: &Path) -> Client {
     // Another test may have installed a provider already.
@@ -35,7 +28,10 @@ fn pages_are_served_over_tls_and_a_renewed_certificate_is_used_without_a_restart
         (client(&certificates.authority()), client(&certificates.untrusted_authority()))
     };
     let (known, stranger) = made();
-    configured(folder.path(), "tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n");
+    let _database = testkit::configure_healthy_target(
+        folder.path(),
+        "tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n",
+    );
     testkit::create_account(folder.path(), "ada", "viewer");
     let logged = Logged::start(testkit::program_command(&["serve"]).current_dir(folder.path()));
     let port = logged.watch.address.rsplit(':').next().unwrap();
@@ -71,7 +67,8 @@ fn pages_are_served_over_tls_and_a_renewed_certificate_is_used_without_a_restart
 fn limits_and_audit_log_use_the_address_that_trusted_proxies_report() {
     for (trusted, expected) in [("[]", "127.0.0.1"), ("[\"127.0.0.0/8\"]", "203.0.113.7")] {
         let folder = tempfile::tempdir().unwrap();
-        configured(folder.path(), &format!("trusted_proxies = {trusted}\n"));
+        let _database =
+            testkit::configure_healthy_target(folder.path(), &format!("trusted_proxies = {trusted}\n"));
         testkit::create_account(folder.path(), "ada", "viewer");
         let watch = testkit::DaemonProcess::start(folder.path());
         let headers = [("x-forwarded-for", "6.6.6.6, 203.0.113.7")];
@@ -84,7 +81,10 @@ fn limits_and_audit_log_use_the_address_that_trusted_proxies_report() {
         assert_eq!(trail[0].detail, format!("{{\"ip\":\"{expected}\"}}"));
     }
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n");
+    let _database = testkit::configure_healthy_target(
+        folder.path(),
+        "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n",
+    );
     let said = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
     for part in ["`everybody` is not an IP address or a network", "must be set together"] {
         assert!(said.stderr.contains(part) || said.stdout.contains(part), "{}{}", said.stdout, said.stderr);

@@ -3,16 +3,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
 };
 use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
-
-fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy_database().url("postgres");
-    let text =
-        format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
-    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
-}
 
 /// Peak memory of a process, in MiB.
 fn peak_memory(watch: &DaemonProcess) -> u64 {
@@ -31,7 +23,7 @@ fn log_in(watch: &DaemonProcess, name: &str, password: &str, from: &str) -> u16 
 fn six_hundred_simultaneous_logins_take_little_memory_and_exceed_no_limit() {
     const FLOOD: usize = 600;
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "");
+    let _database = testkit::configure_healthy_target(folder.path(), "");
     let watch = testkit::DaemonProcess::start(folder.path());
     // Each request lacks its last byte, so that all can be completed at the same time.
     let mut waiting: Vec<TcpStream> = (0..FLOOD)
@@ -64,7 +56,7 @@ fn six_hundred_simultaneous_logins_take_little_memory_and_exceed_no_limit() {
 #[test]
 fn password_guessing_does_not_lock_an_account_where_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
+    let _database = testkit::configure_healthy_target(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
     testkit::create_account(folder.path(), "ada", "admin");
     let watch = testkit::DaemonProcess::start(folder.path());
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.7"), 303);
@@ -94,7 +86,7 @@ fn password_guessing_does_not_lock_an_account_where_it_is_used() {
 #[test]
 fn after_a_login_the_browser_stays_on_this_host() {
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "");
+    let _database = testkit::configure_healthy_target(folder.path(), "");
     testkit::create_account(folder.path(), "ada", "viewer");
     let watch = testkit::DaemonProcess::start(folder.path());
     let leads = [
@@ -119,7 +111,7 @@ fn after_a_login_the_browser_stays_on_this_host() {
 #[test]
 fn requests_for_foreign_host_names_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    configured(
+    let _database = testkit::configure_healthy_target(
         folder.path(),
         "public_url = \"https://watch.example.org\"\nallowed_hosts = [\"scrape.example.org\"]\n",
     );
@@ -163,7 +155,7 @@ fn requests_for_foreign_host_names_are_rejected() {
 #[test]
 fn the_setup_link_ends_with_the_first_account_however_it_was_created() {
     let folder = tempfile::tempdir().unwrap();
-    configured(folder.path(), "");
+    let _database = testkit::configure_healthy_target(folder.path(), "");
     let remove =
         |name: &str| testkit::run_program_in(folder.path(), &[], &["accounts", "remove", name]).exit_code;
     for is_removed in [false, true] {

@@ -274,8 +274,8 @@ fn it_stops_in_time_during_a_hanging_check_run_and_an_unresponsive_channel() {
 }
 
 /// A daemon after its first check run, whose store no longer responds.
-fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> DaemonProcess {
-    let store = testkit::empty_database().url_at_port("postgres", proxy.port());
+fn without_store(folder: &Path, [database, store]: [&Database<'_>; 2], proxy: &FaultProxy) -> DaemonProcess {
+    let store = store.url_at_port("postgres", proxy.port());
     let sink = HttpSink::start(&[]).unwrap();
     let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
     write(folder, &(targets + &common(&sink.url(), &store)));
@@ -288,11 +288,11 @@ fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> 
 
 #[test]
 fn it_stops_in_time_during_a_hanging_store_and_at_once_on_a_second_signal() {
-    let database = testkit::healthy_database();
+    let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     for twice in [false, true] {
         let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let watch = without_store(folder.path(), &database, &proxy);
+        let watch = without_store(folder.path(), [&database, &store], &proxy);
         if !twice {
             assert_ends(watch);
             continue;

@@ -64,10 +64,10 @@ fn viewers_cannot_change_anything_and_foreign_forms_are_rejected() {
 
 #[test]
 fn a_daemon_reachable_from_other_hosts_prints_no_setup_link() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
-        testkit::healthy_database().url("postgres")
+        database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let read_dashboard_line = || {
