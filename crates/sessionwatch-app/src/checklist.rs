@@ -3,10 +3,10 @@
 //!
 //! A checklist is created from recorded check runs; the target itself is not queried.
 
+mod guide_items;
 mod html;
 mod inputs;
-mod operator_guide;
-mod requirements;
+mod standard_requirements;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -132,9 +132,9 @@ pub fn build_checklist(
         target: target.name.clone(),
         period,
         made_at: now,
-        items: operator_guide::guide_items(&facts),
-        baseline: operator_guide::baseline_metrics(&facts),
-        requirements: requirements::requirement_items(&facts),
+        items: guide_items::guide_items(&facts),
+        baseline: guide_items::baseline_metrics(&facts),
+        requirements: standard_requirements::requirement_items(&facts),
         coverage: facts.coverage,
         // The newest entry: a later checklist can show that the log was not cut since.
         audit_head: audit::find_latest_hash(db)?,
@@ -295,16 +295,16 @@ impl BaselineMetric {
         let cell = |value: &dyn Fn(&SeriesSummary) -> f64| {
             self.series
                 .as_ref()
-                .map_or_else(|| "unknown".into(), |track| operator_guide::format_number(value(track)))
+                .map_or_else(|| "unknown".into(), |track| guide_items::format_number(value(track)))
         };
         let (low, high) = self.healthy_range;
         let healthy = match (low, high) {
-            operator_guide::UNBOUNDED_RANGE => "no baseline".to_owned(),
-            (low, f64::INFINITY) => format!("at least {}", operator_guide::format_number(low)),
+            guide_items::UNBOUNDED_RANGE => "no baseline".to_owned(),
+            (low, f64::INFINITY) => format!("at least {}", guide_items::format_number(low)),
             // Compared in total order, as the bounds are constants and not computed.
-            (low, high) if low.total_cmp(&high).is_eq() => operator_guide::format_number(low),
+            (low, high) if low.total_cmp(&high).is_eq() => guide_items::format_number(low),
             (low, high) => {
-                format!("{} to {}", operator_guide::format_number(low), operator_guide::format_number(high))
+                format!("{} to {}", guide_items::format_number(low), guide_items::format_number(high))
             }
         };
         [cell(&|track| track.last), cell(&|track| track.lowest.0), cell(&|track| track.highest.0), healthy]

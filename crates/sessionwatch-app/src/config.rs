@@ -13,12 +13,12 @@ pub mod oidc;
 
 mod actions;
 mod alerts;
+mod check_schedules;
 mod checks;
 mod custom_check;
 mod custom_log_check;
 mod name_references;
 mod routing;
-mod schedules;
 mod section_reader;
 mod serve;
 mod target;
@@ -237,7 +237,7 @@ impl Config {
     /// Returns the checks that the daemon runs on the target, grouped by schedule.
     #[must_use]
     pub fn check_schedules(&self, target: &Target) -> Vec<ScheduledChecks> {
-        schedules::schedule_checks(target, &self.checks, &self.serve.time_zone)
+        check_schedules::schedule_checks(target, &self.checks, &self.serve.time_zone)
     }
 
     /// Parses the text of `file`. Paths in the text are relative to the folder of `file`.

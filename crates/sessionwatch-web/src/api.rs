@@ -37,7 +37,7 @@ use sessionwatch_app::app::{
 };
 
 use self::problem::ProblemDetails;
-use super::{access::Access, authorization::AccessGuard, security_headers::add_security_headers};
+use super::{authorization::AccessGuard, route_table::Access, security_headers::add_security_headers};
 
 /// The authenticated caller of a request.
 #[derive(Clone, Debug)]

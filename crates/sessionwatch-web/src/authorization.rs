@@ -11,10 +11,10 @@ use axum::{
 use sessionwatch_app::app::{AppError, AppState};
 
 use super::{
-    access::{Access, RouteTable},
     auth::{self, LoggedIn},
     csrf,
     error_pages::show_to_logged_in,
+    route_table::{Access, RouteTable},
     security_headers::add_security_headers,
     web_error::WebError,
 };
@@ -72,7 +72,7 @@ mod tests {
     use sessionwatch_app::app::accounts::AccountRole;
 
     use super::*;
-    use crate::{access::RouteSpec, routes};
+    use crate::{route_table::RouteSpec, routes};
 
     fn every_page() -> Vec<RouteSpec> {
         routes::page_router().1.iter().cloned().collect()

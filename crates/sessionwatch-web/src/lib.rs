@@ -3,8 +3,8 @@
 //! [`routes`] declares the access level of every page; a route that is not listed is refused. Pages work without
 //! JavaScript; one small script refreshes them.
 
-pub mod access;
 pub mod api;
+pub mod route_table;
 
 mod alert_parts;
 mod alerts;

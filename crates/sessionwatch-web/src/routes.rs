@@ -12,9 +12,10 @@ use axum::{
 use sessionwatch_app::app::{AppState, accounts::AccountRole};
 
 use super::{
-    access::{Access, RouteSpec, RouteTable},
     alerts, assets, audit, check_page, checklist, cleanup, component_sheet, doctor_page, incidents, login,
-    logs, oidc, overview, search, sessions, settings, setup, sse, target, users,
+    logs, oidc, overview,
+    route_table::{Access, RouteSpec, RouteTable},
+    search, sessions, settings, setup, sse, target, users,
 };
 
 /// A route and its handler.

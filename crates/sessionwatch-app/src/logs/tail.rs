@@ -7,10 +7,10 @@
 
 mod content;
 mod discovery;
+mod done_files;
 mod encoding;
 mod open_file;
 mod position;
-mod rotated_files;
 mod rotation_names;
 mod rotation_state;
 #[cfg(test)]
@@ -33,9 +33,9 @@ use sessionwatch_logs::{
 
 use self::{
     content::FileId,
+    done_files::DoneFiles,
     open_file::{OpenFile, ReadProgress},
     position::FileCheckpoint,
-    rotated_files::RotatedFiles,
 };
 pub use self::{open_file::IDLE_ENTRY_TIMEOUT, position::LogPosition};
 use super::{LocatedLogEvent, block_reader::BLOCK_BYTES};
@@ -85,7 +85,7 @@ pub struct FileTailer<'g> {
     length_at_first: Option<u64>,
     /// The open files, oldest first.
     files: Vec<OpenFile<'g>>,
-    rotated_files: RotatedFiles,
+    done_files: DoneFiles,
     /// Gaps that were not returned yet.
     gaps: Vec<LogGap>,
     non_text_reported_at: Option<Instant>,
@@ -103,7 +103,7 @@ impl<'g> FileTailer<'g> {
             begin: Some(begin),
             length_at_first: None,
             files: vec![],
-            rotated_files: RotatedFiles::default(),
+            done_files: DoneFiles::default(),
             gaps: vec![],
             non_text_reported_at: None,
             buffer: vec![],
@@ -113,7 +113,7 @@ impl<'g> FileTailer<'g> {
     /// Excludes files that are logs of other sources, which are never taken for rotated files of this one.
     #[must_use]
     pub fn excluding(mut self, logs: Vec<PathBuf>) -> Self {
-        self.rotated_files.folders.exclude_logs(logs);
+        self.done_files.folders.exclude_logs(logs);
         self
     }
 
@@ -129,7 +129,7 @@ impl<'g> FileTailer<'g> {
         }
         // Changes are detected before more is read: a copy made by `copytruncate` is recognized by the current read
         // position. An error here is not fatal, since the second detection below reports it.
-        if self.rotated_files.has_changed() {
+        if self.done_files.has_changed() {
             step.file_change = self.detect_changes(now, &mut step).unwrap_or_default();
         }
         if self.read_next_block(now, &mut step)? {
@@ -168,8 +168,8 @@ impl<'g> FileTailer<'g> {
         }
         Some(LogPosition {
             reading: self.files.iter().map(OpenFile::checkpoint).collect(),
-            done: self.rotated_files.done_files().cloned().collect(),
-            done_before: self.rotated_files.done_before,
+            done: self.done_files.iter().cloned().collect(),
+            done_before: self.done_files.done_before,
             is_rotation_unknown: false,
         })
     }
@@ -252,7 +252,7 @@ impl<'g> FileTailer<'g> {
         };
         file.reader.finish(&mut event_sink(&mut step.events, &self.name, self.matchers));
         step.counters.merge(file.take_counters());
-        self.rotated_files.mark_done(&file.content);
+        self.done_files.mark_done(&file.content);
         self.record_gap(cause, None, bytes);
     }
 
@@ -297,14 +297,14 @@ impl<'g> FileTailer<'g> {
             Err(_) => self.record_gap(GapCause::Unreadable, None, None),
         }
         if file.content.is_packed() {
-            self.rotated_files.mark_done(&file.content);
+            self.done_files.mark_done(&file.content);
         } else {
             let modified = file
                 .content
                 .metadata()
                 .map_or(sessionwatch_core::timestamp::UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at);
             let checkpoint = file.checkpoint();
-            self.rotated_files.push_done(FileCheckpoint { offset: checkpoint.read, modified, ..checkpoint });
+            self.done_files.push_done(FileCheckpoint { offset: checkpoint.read, modified, ..checkpoint });
         }
         step.has_more = true;
     }

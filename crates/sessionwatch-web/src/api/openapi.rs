@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sessionwatch_app::app::AppError;
 
 use super::{
-    super::access::Access,
+    super::route_table::Access,
     problem::ProblemDetails,
     routes::{api_route_table, openapi_router},
 };

@@ -12,7 +12,7 @@ use utoipa_axum::{
 };
 
 use super::{
-    super::access::{Access, RouteSpec, RouteTable},
+    super::route_table::{Access, RouteSpec, RouteTable},
     OpenApiDoc, account, alerts, incidents, logs, markers, plans, sessions, targets,
 };
 

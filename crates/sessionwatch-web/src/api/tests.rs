@@ -5,7 +5,7 @@ use serde_json::json;
 use sessionwatch_app::app::accounts::AccountRole;
 
 use super::{
-    super::access::RouteSpec,
+    super::route_table::RouteSpec,
     test_client::{ApiClient, ApiResponse},
     *,
 };

@@ -12,10 +12,10 @@ use jiff::SignedDuration;
 use super::{
     FileTailer, StartPosition, TailBatch,
     content::{FileContent, FileMetadata},
+    done_files::checkpoint_stored_bytes,
     event_sink,
     open_file::OpenFile,
     position::{FileCheckpoint, LogPosition, compute_checksum},
-    rotated_files::checkpoint_stored_bytes,
     rotation_names::RotatedFile,
     rotation_state::{MissingRest, RotationState},
 };
@@ -82,18 +82,18 @@ impl<'g> FileTailer<'g> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            self.rotated_files.folders.add_log(&self.path);
+            self.done_files.folders.add_log(&self.path);
             // Read before the listing, so that a change during the listing shows as a difference later.
-            let changed = self.rotated_files.folders.modification_times();
+            let changed = self.done_files.folders.modification_times();
             let current = CurrentFile::open(&self.path)?;
-            let rotated = self.rotated_files.folders.list_rotated_files()?;
+            let rotated = self.done_files.folders.list_rotated_files()?;
             let after = metadata_at(&self.path)?;
             let file = |facts: &FileMetadata| facts.file;
             if after.as_ref().map(file) == current.as_ref().map(|current| current.metadata.file)
                 || attempts == MAX_LISTING_ATTEMPTS
             {
-                self.rotated_files.is_unsettled = changed != self.rotated_files.folder_times;
-                self.rotated_files.folder_times = changed;
+                self.done_files.is_unsettled = changed != self.done_files.folder_times;
+                self.done_files.folder_times = changed;
                 return Ok(FileSurvey { current, rotated });
             }
         }
@@ -124,7 +124,7 @@ impl<'g> FileTailer<'g> {
                     let offset = if begin == StartPosition::AtEnd { end } else { 0 };
                     self.files.push(OpenFile::new(content, offset, self.matchers)?);
                 }
-                self.rotated_files.merge_newly_done(&rotated);
+                self.done_files.merge_newly_done(&rotated);
             }
             None => {}
         }
@@ -134,9 +134,9 @@ impl<'g> FileTailer<'g> {
 
     pub(super) fn mark_rotated_done(&mut self, sibling: &RotatedFile) {
         match File::open(&sibling.path).and_then(|file| checkpoint_stored_bytes(&file)) {
-            Ok(checkpoint) => self.rotated_files.push_done(checkpoint),
+            Ok(checkpoint) => self.done_files.push_done(checkpoint),
             // An unreadable file is identified by its inode alone.
-            Err(_) => self.rotated_files.push_done(FileCheckpoint {
+            Err(_) => self.done_files.push_done(FileCheckpoint {
                 file: sibling.metadata.file,
                 born: sibling.metadata.created_at,
                 offset: sibling.metadata.length,
@@ -162,7 +162,7 @@ impl<'g> FileTailer<'g> {
         if place.reading.iter().any(is_gone) {
             survey = self.survey_files()?;
         }
-        (self.rotated_files.done, self.rotated_files.done_before) = (place.done, place.done_before);
+        (self.done_files.done, self.done_files.done_before) = (place.done, place.done_before);
         (self.files, self.gaps) = (vec![], vec![]);
         let mut wanted = vec![];
         for checkpoint in place.reading {
@@ -188,13 +188,13 @@ impl<'g> FileTailer<'g> {
         if place.is_rotation_unknown {
             // Positions of earlier versions do not list rotated files, so new ones are recognized by their time only.
             let last = self.files.last().filter(|_| wanted.is_empty());
-            self.rotated_files.done_before = Some(last.map_or(UtcTimestamp::MAX, |file| {
+            self.done_files.done_before = Some(last.map_or(UtcTimestamp::MAX, |file| {
                 file.metadata.modified_at - SignedDuration::from_micros(1)
             }));
         }
         self.apply_survey(survey, wanted, step)?;
         if place.is_rotation_unknown {
-            self.rotated_files.done_before = None;
+            self.done_files.done_before = None;
         }
         Ok(())
     }
@@ -215,9 +215,9 @@ impl<'g> FileTailer<'g> {
             (None, last) => last.is_some_and(|last| last.is_replaced),
         };
         let is_due = |at: Monotonic| now.saturating_duration_since(at) >= SURVEY_INTERVAL;
-        let is_stale = self.rotated_files.is_unsettled
-            || self.rotated_files.surveyed_at.is_none_or(is_due)
-            || self.rotated_files.has_changed();
+        let is_stale = self.done_files.is_unsettled
+            || self.done_files.surveyed_at.is_none_or(is_due)
+            || self.done_files.has_changed();
         if !is_turned && !is_stale {
             return Ok((there.is_none() && self.files.is_empty()).then_some("missing"));
         }
@@ -234,7 +234,7 @@ impl<'g> FileTailer<'g> {
             });
         }
         let happened = self.apply_survey(survey, wanted, step)?;
-        self.rotated_files.surveyed_at = Some(now);
+        self.done_files.surveyed_at = Some(now);
         Ok(happened)
     }
 
@@ -270,7 +270,7 @@ impl<'g> FileTailer<'g> {
         step: &mut TailBatch,
     ) -> io::Result<Option<&'static str>> {
         let FileSurvey { current, rotated } = survey;
-        self.rotated_files.merge_newly_done(&rotated);
+        self.done_files.merge_newly_done(&rotated);
         let current_file = current.as_ref().map(|current| current.metadata.file);
         let is_truncated = wanted.iter().any(|wanted| wanted.cause == GapCause::Truncated);
         let is_same =
@@ -310,9 +310,9 @@ impl<'g> FileTailer<'g> {
         self.files.extend(last);
         if is_new || is_truncated {
             // Copies of the previous file are not copies of this one.
-            self.rotated_files.done.iter_mut().for_each(|checkpoint| checkpoint.copy = false);
+            self.done_files.done.iter_mut().for_each(|checkpoint| checkpoint.copy = false);
         }
-        self.rotated_files.merge_newly_done(&rotated);
+        self.done_files.merge_newly_done(&rotated);
         Ok(match is_truncated {
             true => Some("truncated"),
             false => (is_new && had_file).then_some("rotated"),

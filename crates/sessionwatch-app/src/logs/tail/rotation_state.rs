@@ -6,9 +6,9 @@ use std::io;
 use super::{
     FileTailer,
     content::{FileContent, FileId, FileMetadata},
+    done_files::checkpoint_stored_bytes,
     open_file::OpenFile,
     position::{FileCheckpoint, IDENTITY_WINDOW_BYTES},
-    rotated_files::checkpoint_stored_bytes,
     rotation_names::RotatedFile,
 };
 use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
@@ -77,18 +77,18 @@ impl<'g> FileTailer<'g> {
                 continue;
             }
             let FileMetadata { file, created_at: born, modified_at: modified, .. } = sibling.metadata;
-            let is_old = self.rotated_files.done_before.is_some_and(|before| modified <= before);
+            let is_old = self.done_files.done_before.is_some_and(|before| modified <= before);
             let mut content = match FileContent::open(&sibling.path) {
                 Ok(content) => content,
                 // Renamed or removed since the listing: survey again soon.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.rotated_files.is_unsettled = true;
+                    self.done_files.is_unsettled = true;
                     continue;
                 }
                 Err(_)
                     if is_old
                         || self
-                            .rotated_files
+                            .done_files
                             .done
                             .iter()
                             .any(|checkpoint| checkpoint.may_be_file(file, born)) =>
@@ -100,20 +100,20 @@ impl<'g> FileTailer<'g> {
                     continue;
                 }
             };
-            let Some(at) = self.rotated_files.find_done(&content) else {
+            let Some(at) = self.done_files.find_done(&content) else {
                 if !is_old {
                     unknown.push(UnknownFile { file: sibling, content: Some(content), read: 0 });
                 }
                 continue;
             };
-            let checkpoint = &self.rotated_files.done[at];
+            let checkpoint = &self.done_files.done[at];
             let is_grown =
                 !content.is_packed() && content.metadata().is_ok_and(|facts| facts.length > checkpoint.read);
             let is_candidate = is_wanted && (checkpoint.copy || checkpoint.read == 0);
             if !is_grown && !is_candidate {
                 continue;
             }
-            let checkpoint = self.rotated_files.done.remove(at);
+            let checkpoint = self.done_files.done.remove(at);
             let copied = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
             let is_copy = || {
                 copied
@@ -164,12 +164,12 @@ impl<'g> FileTailer<'g> {
                     && one.is_prefix_of(other).is_ok_and(|is_beginning| is_beginning)
             };
             if begins(&mut content, &mut known) {
-                self.rotated_files.mark_done(&content);
+                self.done_files.mark_done(&content);
                 rest = Some(known);
                 return false;
             }
             if begins(&mut known, &mut content) {
-                self.rotated_files.mark_done(&known);
+                self.done_files.mark_done(&known);
                 rest = Some(content);
                 return false;
             }
@@ -229,7 +229,7 @@ impl<'g> FileTailer<'g> {
             // read.
             let mut reading = self.files.iter().filter_map(|file| file.content.metadata().ok());
             let is_packed_known =
-                self.rotated_files.done.iter().any(|checkpoint| sibling.was_modified_at(checkpoint.modified))
+                self.done_files.done.iter().any(|checkpoint| sibling.was_modified_at(checkpoint.modified))
                     || reading.any(|facts| sibling.was_modified_at(facts.modified_at));
             if evidence.is_rotated && !is_packed_known {
                 let bytes = Some(sibling.metadata.length);
@@ -244,14 +244,14 @@ impl<'g> FileTailer<'g> {
                 found.has_rest = true;
                 checkpoint = self.files.last().map(OpenFile::checkpoint);
             } else if read == 0 {
-                self.rotated_files.mark_done(&content);
+                self.done_files.mark_done(&content);
                 return;
             }
         }
         // A longer version of a file found before replaces it and is resumed at its end.
         if let Some(at) = found.rests.iter_mut().position(|rest| rest.may_be_prefix_of(&mut content)) {
             let shorter = found.rests.remove(at);
-            self.rotated_files.mark_done(&shorter.content);
+            self.done_files.mark_done(&shorter.content);
             checkpoint = Some(shorter.checkpoint());
         }
         let opened = match &checkpoint {
@@ -299,11 +299,11 @@ impl<'g> FileTailer<'g> {
         };
         match verdict {
             None => return false,
-            Some(Recognition::Done) => self.rotated_files.mark_done(content),
+            Some(Recognition::Done) => self.done_files.mark_done(content),
             Some(Recognition::Copy) => {
                 let checkpoint = checkpoint_stored_bytes(&content.file)
                     .map(|checkpoint| FileCheckpoint { copy: true, ..checkpoint });
-                self.rotated_files.newly_done.extend(checkpoint);
+                self.done_files.newly_done.extend(checkpoint);
             }
             Some(Recognition::Partial) => {}
         }
@@ -324,11 +324,8 @@ impl<'g> FileTailer<'g> {
         // Short files may be equal by chance. A compressed file is an exception, since it always has an original.
         let is_short = length.is_some_and(|length| length < IDENTITY_WINDOW_BYTES as u64);
         let mut read_before = 0;
-        let done = self
-            .rotated_files
-            .done
-            .iter()
-            .filter(|checkpoint| checkpoint.identifies_file() && !checkpoint.copy);
+        let done =
+            self.done_files.done.iter().filter(|checkpoint| checkpoint.identifies_file() && !checkpoint.copy);
         for checkpoint in done.filter(|_| content.is_packed() || !is_short).cloned().collect::<Vec<_>>() {
             if checkpoint.matches_content(content).is_ok_and(|fits| fits) {
                 if length == Some(checkpoint.read) {

@@ -12,7 +12,7 @@ use super::{
 
 /// State of the rotated files of a log.
 #[derive(Debug, Default)]
-pub(super) struct RotatedFiles {
+pub(super) struct DoneFiles {
     pub(super) folders: LogFolders,
     /// Modification times of the folders at the last survey.
     pub(super) folder_times: Vec<Option<UtcTimestamp>>,
@@ -27,7 +27,7 @@ pub(super) struct RotatedFiles {
     pub(super) done_before: Option<UtcTimestamp>,
 }
 
-impl RotatedFiles {
+impl DoneFiles {
     /// Marks a file as done, regardless of how far it was read.
     pub(super) fn mark_done(&mut self, content: &FileContent) {
         self.newly_done.extend(checkpoint_stored_bytes(&content.file));
@@ -38,7 +38,7 @@ impl RotatedFiles {
     }
 
     /// Returns the checkpoints of all done files.
-    pub(super) fn done_files(&self) -> impl Iterator<Item = &FileCheckpoint> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FileCheckpoint> {
         let is_evaluated = |checkpoint: &FileCheckpoint| {
             self.newly_done.iter().any(|evaluated| evaluated.file == checkpoint.file)
         };

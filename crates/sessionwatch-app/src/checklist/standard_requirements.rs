@@ -12,11 +12,11 @@ use sessionwatch_core::{
 
 use super::{
     ChecklistItem, ItemInfo,
-    inputs::{CheckedGauge, ChecklistInputs},
-    operator_guide::{
+    guide_items::{
         DUPLICATE_TOKENS_GAUGE, EXPIRED_SESSIONS_GAUGE, INVESTIGATION_HINT, ORPHANED_SESSIONS_GAUGE,
         check_action, count_to_f64, describe_highest, format_number,
     },
+    inputs::{CheckedGauge, ChecklistInputs},
 };
 
 /// Maximum lifetime of a login at level 1 of NIST SP 800-63B-4, 2.1.3.
