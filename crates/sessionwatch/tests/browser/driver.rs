@@ -1,8 +1,9 @@
 //! A real browser: headless Chromium, controlled through WebDriver.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
@@ -39,8 +40,16 @@ fn driver() -> u16 {
 fn headless_shell() -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders)
+        .chain([PathBuf::from("/usr/lib/chromium")])
         .map(|folder| folder.join("chromium-headless-shell"))
-        .find(|path| path.exists())
+        .find(|path| is_executable_file(path))
+}
+
+/// Returns `true` for a program, and `false` for a script that starts one, as Debian has it in `PATH`: ChromeDriver
+/// would end only the script, and the browser would run on.
+fn is_executable_file(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"\x7fELF"
 }
 
 /// Time limit for a page to show what it should.
@@ -295,4 +304,18 @@ fn ask(path: &str, body: &Value) -> Value {
 fn cdp(page: &WebDriver, command: &str, parameters: Value) {
     let path = format!("/session/{}/goog/cdp/execute", page.session_id());
     ask(&path, &json!({ "cmd": command, "params": parameters }));
+}
+
+#[test]
+fn a_browser_ends_with_its_test() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let browser = runtime.block_on(Browser::open("127.0.0.1:1", DESK));
+    let id = browser.page.capabilities().get("goog:processID").and_then(Value::as_u64).unwrap();
+    let is_running = || {
+        let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        memchr::memmem::find(&command, b"chrom").is_some()
+    };
+    assert!(is_running());
+    drop(browser);
+    assert!(!is_running());
 }

@@ -77,9 +77,9 @@ fn two_users_who_acknowledge_an_alert_at_once_both_see_the_winner() {
         // An alert that one user resolved cannot be resolved by the other, until it fires again.
         rob.click("button[popovertarget=resolve]").await;
         rob.click("form[action='/alerts/resolve'] .btn-primary").await;
+        rob.shows("resolved by rob").await;
         let gone = "target=app&check=log-duplicate-token";
         assert_eq!(ada.submits("/alerts/resolve", gone).await, 409);
-        rob.shows("resolved by rob").await;
         // Everyone sees comments.
         rob.fill("form[action='/alerts/comment']", "note", "it was the cache").await;
         rob.press("form[action='/alerts/comment']").await;
