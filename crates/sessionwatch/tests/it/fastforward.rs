@@ -233,14 +233,21 @@ pub(crate) struct Apart {
     child: Child,
     hand: Option<ChildStdin>,
     looks: Receiver<String>,
-    /// Host and port of its listener, once it listens.
+    /// Host and port of its listener, once it listens; empty if it ended before that.
     address: Arc<OnceLock<String>>,
+    /// Standard error, unless the command decided on it.
+    log: PathBuf,
 }
+
+/// File for the standard error of the daemons of a folder.
+const LOG_FILE: &str = "stderr.log";
 
 impl Apart {
     /// Starts a daemon with the configuration in a folder.
     pub(crate) fn start(folder: &Path, from: UtcTimestamp) -> Self {
-        Self::start_by(Process::new(program()).stderr(Stdio::null()), folder, from)
+        let mut log = std::fs::OpenOptions::new();
+        let log = log.append(true).create(true).open(folder.join(LOG_FILE)).unwrap();
+        Self::start_by(Process::new(program()).stderr(log), folder, from)
     }
 
     /// Starts a daemon with a command that runs [`program`].
@@ -260,15 +267,22 @@ impl Apart {
                     drop(sender.send(line));
                 }
             }
+            listens.get_or_init(String::new);
         });
         let hand = child.stdin.take();
-        Self { child, hand, looks, address }
+        Self { child, hand, looks, address, log: folder.join(LOG_FILE) }
     }
 
     /// Host and port of its listener.
     pub(crate) fn address(&self) -> &str {
-        // With a limit: a daemon that never prints its address must fail the test rather than hang it.
-        testkit::wait_until("the daemon prints its address", || self.address.get().is_some());
+        let begun = std::time::Instant::now();
+        while self.address.get().is_none_or(String::is_empty) {
+            // With a limit: a daemon that never prints its address must fail the test rather than hang it.
+            let may_come = self.address.get().is_none() && begun.elapsed() < Duration::from_secs(60);
+            let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
+            assert!(may_come, "the daemon prints no address; its log:\n{}", log());
+            testkit::let_time_pass(Duration::from_millis(50));
+        }
         self.address.wait()
     }
 
