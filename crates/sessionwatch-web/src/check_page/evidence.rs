@@ -104,7 +104,8 @@ impl CheckView<'_> {
             (_, false) => "Evidence of the last failure",
         };
         let total = self.details.finding["evidence_total"].as_u64();
-        let note = truncation_note(total, rows.len()).unwrap_or_else(|| count_evidence(&rows));
+        let note = truncation_note(total, rows.len())
+            .unwrap_or_else(|| count_evidence(&rows, self.shows_shared_tokens()));
         let table = EvidenceTable { view: self, rows: &rows, has_tokens };
         let end =
             html! { @if let Some(path) = self.sessions_path() { a href=(path) { "Open in Sessions" } } };
@@ -122,6 +123,12 @@ impl CheckView<'_> {
             _ => return None,
         };
         Some(format!("/targets/{}/sessions?{query}", percent_encode(&self.alert.target)))
+    }
+
+    /// Returns `true` if the evidence is about tokens that several sessions share.
+    fn shows_shared_tokens(&self) -> bool {
+        let check = TABLE_CHECKS.iter().find(|check| check.id == self.alert.check);
+        check.is_some_and(|check| check.evidence == EvidenceKind::Duplicates)
     }
 
     /// Renders the log events behind the result; nothing if there are none.
@@ -151,8 +158,8 @@ impl CheckView<'_> {
     }
 }
 
-/// Says how many sessions, users and tokens there are: `7 sessions of 7 users on 3 tokens`.
-fn count_evidence(rows: &[EvidenceRow]) -> String {
+/// Says how many sessions, users and shared tokens there are: `7 sessions of 7 users on 3 tokens`.
+fn count_evidence(rows: &[EvidenceRow], share_tokens: bool) -> String {
     let count = |mut keys: Vec<&str>| {
         keys.sort_unstable();
         keys.dedup();
@@ -168,7 +175,7 @@ fn count_evidence(rows: &[EvidenceRow]) -> String {
     if users > 0 {
         text.push_str(&format!(" of {}", format_count(users, "user", "users")));
     }
-    if tokens < shown {
+    if share_tokens {
         text.push_str(&format!(" on {}", format_count(tokens, "token", "tokens")));
     }
     text
@@ -250,9 +257,10 @@ impl EvidenceTable<'_> {
         }
     }
 
-    /// Returns `true` if a token is on several rows, which then follow each other.
+    /// Returns `true` if tokens are on several rows, which then follow each other. In other evidence, rows with the
+    /// same prefix have different tokens.
     fn is_grouped(self) -> bool {
-        self.has_tokens && self.rows.windows(2).any(|pair| pair[0].token_prefix == pair[1].token_prefix)
+        self.has_tokens && self.view.shows_shared_tokens()
     }
 
     /// Returns `true` if a row stands for several sessions. Evidence from logs counts none.
@@ -363,12 +371,11 @@ mod tests {
 
     #[test]
     fn evidence_is_counted_in_words() {
-        assert_eq!(
-            count_evidence(&[row("a", "1"), row("a", "2"), row("b", "2")]),
-            "3 sessions of 2 users on 2 tokens"
-        );
-        assert_eq!(count_evidence(&[row("a", "1")]), "1 session of 1 user");
+        let rows = [row("a", "1"), row("a", "2"), row("b", "2")];
+        assert_eq!(count_evidence(&rows, true), "3 sessions of 2 users on 2 tokens");
+        // Different tokens can have the same prefix.
+        assert_eq!(count_evidence(&rows, false), "3 sessions of 2 users");
         let user = EvidenceRow { token_prefix: None, ..row("", "1") };
-        assert_eq!(count_evidence(&[user]), "1 user");
+        assert_eq!(count_evidence(&[user], false), "1 user");
     }
 }
