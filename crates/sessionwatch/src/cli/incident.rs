@@ -30,7 +30,7 @@ use super::{
     actor::ActorArgs,
     lists::{cut_list, filtered_noun, note_if_cut, render_list},
     opening,
-    remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
+    remediation::{self, ApplyOptions, RemediationArgs},
     target_args::{ConfigArgs, TargetArgs, require_known_filter},
 };
 
@@ -107,9 +107,12 @@ pub(super) enum IncidentCommand {
         /// Evidence file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Private key that opens it
-        #[arg(long, value_name = "FILE", default_value = "sessionwatch-archive.key")]
-        identity: PathBuf,
+        /// Private key that decrypts it [default: `archive_identity` in [actions], else sessionwatch-archive.key next
+        /// to the state store]
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Add a note to the timeline
     Note {
@@ -238,8 +241,6 @@ pub(super) struct ResponderArgs {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    write: WriteUrlArgs,
-    #[command(flatten)]
     actor: ActorArgs,
 }
 
@@ -249,13 +250,17 @@ fn parse_severity(text: &str) -> Result<IncidentSeverity, String> {
 
 impl ResponderArgs {
     fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        remediation::open_target_ops(&self.target, &self.write, &self.actor.actor(), need)
+        self.open_ops(&self.actor.actor(), need)
     }
 
     /// Same, for a command that only reads and records nothing.
     fn read_only_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        let actor = Actor::from_command_line(self.actor.name_unrecorded());
-        remediation::open_target_ops(&self.target, &self.write, &actor, need)
+        self.open_ops(&Actor::from_command_line(self.actor.name_unrecorded()), need)
+    }
+
+    fn open_ops(&self, actor: &Actor, need: StoreRequirement) -> Result<TargetOps, Failure> {
+        let (config, target) = self.target.choose_one()?;
+        Ok(TargetOps::new(&opening::open_app(config, need)?, target, actor))
     }
 }
 
@@ -324,7 +329,9 @@ pub(super) fn run(args: &IncidentCommand) -> Result<ExitCode, Failure> {
         IncidentCommand::Evidence { incident, output } => {
             documents::write_evidence(incident.open_case()?, output.as_deref())
         }
-        IncidentCommand::Verify { file, identity } => documents::verify_evidence(file, identity),
+        IncidentCommand::Verify { file, identity, config } => {
+            documents::verify_evidence(file, identity.as_deref(), config)
+        }
         IncidentCommand::Report { incident, format } => {
             documents::print_report(&incident.latest_case()?, *format)
         }

@@ -8,11 +8,12 @@ use std::{
 use sessionwatch_app::{
     app::incidents::{self, EvidenceFile, IncidentOps, PackedEvidence},
     incident::evidence_bundle::{self, VerifiedEvidence},
+    preflight,
     remediation::{ActionError, archive_keys},
 };
 use sessionwatch_archive::Identity;
 
-use super::{Failure, IncidentReportFormat};
+use super::{ConfigArgs, Failure, IncidentReportFormat};
 
 pub(super) fn write_evidence(work: IncidentOps, output: Option<&Path>) -> Result<ExitCode, Failure> {
     let (recipient, made) =
@@ -62,10 +63,18 @@ fn report_incomplete(message: &str, hint: &str) -> ExitCode {
     ExitCode::from(3)
 }
 
-pub(super) fn verify_evidence(file: &Path, identity: &Path) -> Result<ExitCode, Failure> {
+pub(super) fn verify_evidence(
+    file: &Path,
+    identity: Option<&Path>,
+    config: &ConfigArgs,
+) -> Result<ExitCode, Failure> {
     let sealed =
         std::fs::read(file).map_err(|_| Failure::Usage(format!("cannot read {}", file.display())))?;
-    let identity = Identity::read_file(identity).map_err(ActionError::from)?;
+    let identity = match identity {
+        Some(path) => path.to_owned(),
+        None => archive_keys::identity_path(&preflight::load_config(config.config.as_deref())?),
+    };
+    let identity = Identity::read_file(&identity).map_err(ActionError::from)?;
     let packed = identity.open(&sealed, "another key").map_err(ActionError::from)?;
     match evidence_bundle::verify_evidence(&packed) {
         Ok(VerifiedEvidence { manifest, gaps }) => {
