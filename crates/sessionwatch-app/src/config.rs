@@ -7,9 +7,9 @@
 //! [`config_file`]: crate::config_file
 
 pub mod file;
-pub mod formats;
 pub mod logs;
 pub mod oidc;
+pub mod text_formats;
 
 mod actions;
 mod alerts;
@@ -268,7 +268,7 @@ impl Config {
         config_file::validate_document(
             &mut document,
             &file::config_schema(),
-            formats::TEXT_FORMATS,
+            text_formats::TEXT_FORMATS,
             &mut reader.problems,
         );
         // The keys of these two depend on the check or the kind, so no single struct can hold them.

@@ -14,6 +14,7 @@ pub mod confirmed_time;
 pub mod fingerprint_key;
 pub mod history_events;
 pub mod incidents;
+pub mod keyed_requests;
 pub mod latest_reports;
 pub mod layouts;
 #[cfg(test)]

@@ -15,8 +15,8 @@ use sessionwatch_core::{
 
 use crate::{
     Store, StoreError, StoreLocation, accounts, alerts, api_tokens, archive_batches, attestations, audit,
-    confirmed_time, fingerprint_key, history_events, incidents, latest_reports, layouts, leases, log_events,
-    log_sources,
+    confirmed_time, fingerprint_key, history_events, incidents, keyed_requests, latest_reports, layouts,
+    leases, log_events, log_sources,
     migrations::{MIGRATIONS, migrate_to},
     outbox, plans,
     postgres_store::PgStore,
@@ -221,9 +221,10 @@ fn assert_api(db: Tx<'_>) -> Result<(), StoreError> {
         (token.scopes, account.name.as_str()),
         (vec![api_tokens::TokenScope::Read, api_tokens::TokenScope::Actions], "ada")
     );
-    let request = api_tokens::KeyedRequest { token_id: "t1", idempotency_key: "k1", request_hash: "POST /x" };
-    let earlier = api_tokens::begin_keyed_request(db, request, at(1_764_150_000_000_000))?;
-    assert_eq!(earlier, api_tokens::PriorRequest::Answered(201, "{\"id\":\"p3\"}".into()));
+    let request =
+        keyed_requests::KeyedRequest { token_id: "t1", idempotency_key: "k1", request_hash: "POST /x" };
+    let earlier = keyed_requests::begin_keyed_request(db, request, at(1_764_150_000_000_000))?;
+    assert_eq!(earlier, keyed_requests::PriorRequest::Answered(201, "{\"id\":\"p3\"}".into()));
     let known = accounts::find_account_by_oidc_subject(db, "https://login.example.org 17")?.unwrap();
     assert_eq!((known.name.as_str(), known.role), ("vic", accounts::AccountRole::Viewer));
     assert!(accounts::find_login_session(db, "h2")?.unwrap().0.is_valid(at(1_764_150_000_000_000)));

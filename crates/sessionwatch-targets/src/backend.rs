@@ -5,7 +5,7 @@
 //! reports their absence.
 
 mod address;
-mod server_facts;
+mod shared_types;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(crate) use self::address::DatabaseAddress;
-pub use self::server_facts::{
+pub use self::shared_types::{
     AddressError, CertificateCheck, ChangeOutcome, CustomValue, DatabaseRole, HiddenRows, NamedDatabase,
     RowIdSequence, RowKeySupport, SchemaCreator, ScratchError, ServerInfo, TransactionStatus,
     TransportSecurity, WriteRole,

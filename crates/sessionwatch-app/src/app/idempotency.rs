@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use sessionwatch_store::api_tokens::{self, KeyedRequest};
+use sessionwatch_store::keyed_requests::{self, KeyedRequest};
 
 use super::{AppError, AppState};
 
-pub use sessionwatch_store::api_tokens::PriorRequest;
+pub use sessionwatch_store::keyed_requests::PriorRequest;
 
 /// Request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub async fn begin_request(
     request: IdempotentRequest,
 ) -> Result<PriorRequest, AppError> {
     let now = app.clock.now();
-    app.write_store(move |db| api_tokens::begin_keyed_request(db, request.as_stored(), now)).await
+    app.write_store(move |db| keyed_requests::begin_keyed_request(db, request.as_stored(), now)).await
 }
 
 /// Stores the response to a request. `None` releases the key, so that the request can be sent again.
@@ -64,7 +64,7 @@ pub async fn store_response(
 ) -> Result<(), AppError> {
     app.write_store(move |db| {
         let answer = response.as_ref().map(|answer| (answer.status, answer.body.as_str()));
-        api_tokens::finish_keyed_request(db, request.as_stored(), answer)
+        keyed_requests::finish_keyed_request(db, request.as_stored(), answer)
     })
     .await
 }

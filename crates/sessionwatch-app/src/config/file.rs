@@ -11,12 +11,12 @@ use super::{
     checks,
     custom_check::CustomCheckSection,
     custom_log_check::CustomLogCheckSection,
-    formats::TEXT_FORMATS,
     logs::LogsSection,
     oidc::OidcSection,
     routing::{MaintenanceWindowSection, ReportSection, RouteSection},
     serve::ServeSection,
     target::{CleanupSection, MappingSection, TargetSection},
+    text_formats::TEXT_FORMATS,
 };
 use crate::{
     config_file::{self, SectionSpec, WithSpan, schema_for},

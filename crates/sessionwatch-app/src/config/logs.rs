@@ -11,9 +11,9 @@ use sessionwatch_core::{suggest::did_you_mean, timestamp::UtcTimestamp};
 use sessionwatch_logs::pattern::Pattern;
 
 use super::{
-    formats::ListenAddress,
     name_references::{ConfigNames, report_duplicate_names},
     section_reader::SectionReader,
+    text_formats::ListenAddress,
 };
 use crate::{
     checks::{LogCheck, LogCheckLimit},

@@ -16,9 +16,9 @@ use sessionwatch_store::StoreLocation;
 use sessionwatch_targets::address::TargetAddress;
 
 use super::{
-    formats::ListenAddress,
     routing::{MaintenanceWindow, NotificationRoute, ScheduledReport},
     section_reader::SectionReader,
+    text_formats::ListenAddress,
 };
 use crate::{
     config_file::{ConfigProblem, SecretKeys, SecretLookup, SecretText, UnresolvedSection, WithSpan},

@@ -9,7 +9,7 @@ use sessionwatch_targets::{
 };
 
 use crate::{
-    config::{formats::DecoderName, section_reader::SectionReader},
+    config::{section_reader::SectionReader, text_formats::DecoderName},
     config_file::WithSpan,
 };
 
