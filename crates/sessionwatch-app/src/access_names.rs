@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 pub enum RoleName {
     /// Read everything
     Viewer,
-    /// Also act on alerts, sessions and incidents
+    /// Also act on alerts, plans and incidents
     Responder,
-    /// Also manage accounts
+    /// Also manage accounts and channels
     Admin,
 }
 

@@ -252,7 +252,7 @@ impl ChecklistItem {
     /// Returns what to do; `None` if the item passes.
     fn action(&self) -> Option<&'static str> {
         match self.verdict {
-            // Unknown needs another action than failing: find out first, and do not repair.
+            // Unknown needs a different action than failing: find out first, and do not repair.
             ChecklistVerdict::Passing => None,
             ChecklistVerdict::Failing => Some(self.info.remedy),
             ChecklistVerdict::Unknown(_) => Some(self.info.investigation),

@@ -420,7 +420,7 @@ async fn apply_config(
     let preparing = Arc::clone(state);
     if let Err(error) = blocking::run(move || sync_with_config(&preparing)).await {
         tracing::error!(
-            "cannot resolve the alerts of removed targets and checks until the next start: {error}"
+            "cannot resolve the alerts of removed targets and checks: {error}; the next start tries again"
         );
     }
     let parts = Workers::start(state);

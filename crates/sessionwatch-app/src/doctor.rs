@@ -93,7 +93,7 @@ pub struct DoctorInput<'a> {
     pub side_effects: &'a [SideEffect],
     /// Characters of the shortest token in a sample; `None` without sessions.
     pub shortest_token: Option<u64>,
-    /// Number of expiry times stored in another unit than the others.
+    /// Number of expiry times stored in a different unit than the others.
     pub ends_in_other_unit: u64,
     /// Number of sessions whose user id is written differently from the users table.
     pub users_in_other_form: u64,

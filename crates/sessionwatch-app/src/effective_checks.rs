@@ -213,7 +213,7 @@ fn describe_baseline(baseline: Baseline, noun: &str) -> (String, SettingSource) 
     let above = baseline.max.map(|max| format!("more than {}", format_number(max)));
     let bounds: Vec<String> = below.into_iter().chain(above).collect();
     if bounds.is_empty() {
-        return (format!("No baseline for {noun}"), SettingSource::Missing);
+        return (format!("Never: no baseline set for {noun}"), SettingSource::Missing);
     }
     let text = bounds.join(" or ");
     let (first, rest) = text.split_at(1);
@@ -258,7 +258,7 @@ mod tests {
             ("", "orphaned-sessions", "More than 10 orphaned sessions", SettingSource::Default),
             (own, "orphaned-sessions", "More than 3 orphaned sessions", SettingSource::Configured),
             ("", "duplicate-tokens", "Any duplicate token", SettingSource::Default),
-            ("", "active-sessions", "No baseline for active sessions", SettingSource::Missing),
+            ("", "active-sessions", "Never: no baseline set for active sessions", SettingSource::Missing),
             (
                 own,
                 "active-sessions",

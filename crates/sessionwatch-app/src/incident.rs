@@ -247,7 +247,7 @@ pub fn is_closely_monitored(db: Tx<'_>, target: &str, now: UtcTimestamp) -> Resu
 ///
 /// Fails if the event cannot be encoded as JSON.
 pub fn timeline_entry(event: &LogEventRecord, now: UtcTimestamp) -> Result<TimelineEntry, StoreError> {
-    let [actor, kind] = ["the log", "log-event"].map(str::to_owned);
+    let [actor, kind] = ["sessionwatch", "log-event"].map(str::to_owned);
     let message = format!("{}: {}", event.source, logs::describe_log_event(event));
     let detail = logs::log_event_json(event)?.to_string();
     Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message, detail })

@@ -331,7 +331,7 @@ impl<'g> LogReader<'g> {
         if classification.is_none_or(|found| found.kind.is_none())
             && let Some(outer) = envelope.outer_object.take()
         {
-            // The event may be in another field of the object than the message.
+            // The event may be in a different field of the object than the message.
             match classify_message(self.matchers, &outer, true) {
                 Some(found) => (classification, envelope.message) = (Some(found), outer),
                 None => envelope.outer_object = Some(outer),

@@ -24,7 +24,7 @@ pub enum LogEventKind {
     Created,
     /// A new session got a token that is already in use.
     DuplicateToken,
-    /// A session was returned with another user than its own.
+    /// A session was returned with a user other than its own.
     UserMismatch,
     /// The user of a session does not exist.
     UserNotFound,

@@ -117,7 +117,7 @@ impl ConnectedTarget {
         Ok(Self { session, layout, fingerprint_key, now, now_read_at, position })
     }
 
-    /// Returns why the expiry and creation times may be in another time zone than assumed, for each column.
+    /// Returns why the expiry and creation times may be in a different time zone than assumed, for each column.
     ///
     /// # Errors
     ///

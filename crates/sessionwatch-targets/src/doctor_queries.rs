@@ -39,7 +39,7 @@ impl ReadSession {
         Ok(lengths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min())
     }
 
-    /// Counts expiry times in another unit than the rest: seconds among milliseconds, or the reverse.
+    /// Counts expiry times in a different unit than the rest: seconds among milliseconds, or the reverse.
     ///
     /// # Errors
     ///

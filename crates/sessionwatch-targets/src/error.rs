@@ -86,7 +86,7 @@ pub enum TargetError {
     /// No session table was found.
     #[error("no session table found{}{}", .0.searched_profile, join_near_misses(&.0.near_misses))]
     LayoutNotDetected(Box<DetectionFailure>),
-    /// Detection found another table than before.
+    /// Detection found a different table than before.
     #[error("the session table changed from {from} to {to}")]
     TableChanged {
         /// Table and columns of the known layout.

@@ -43,7 +43,7 @@ pub struct Layout {
     pub alternatives: Vec<LayoutCandidate>,
     /// Reason why the session table may be the wrong one.
     pub uncertainty: Option<LayoutUncertainty>,
-    /// `true` if stored values required another decoder than the profile's.
+    /// `true` if stored values required a different decoder than the profile's.
     pub decoder_replaced: bool,
     /// Time zones of the expiry and creation columns.
     pub clocks: LayoutClocks,

@@ -148,9 +148,9 @@ impl ReportView<'_> {
         };
         let total = self.counts().total() as u64;
         let headline = match passing as u64 {
-            all if all == total => format!("All {} pass {week}", format_count(total, "item", "items")),
+            all if all == total => format!("All {} passed {week}", format_count(total, "item", "items")),
             passing => {
-                format!("{passing} of {} {} {week}", format_count(total, "item", "items"), pass_verb(passing))
+                format!("{passing} of {} passed {week}", format_count(total, "item", "items"))
             }
         };
         let crumb = Crumb { href: report_path(self.target), text: "Reports".to_owned() };
@@ -254,10 +254,6 @@ impl ReportView<'_> {
             }
         }
     }
-}
-
-fn pass_verb(passing: u64) -> &'static str {
-    if passing == 1 { "passes" } else { "pass" }
 }
 
 pub(super) async fn create_attestation(

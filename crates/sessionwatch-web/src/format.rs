@@ -25,7 +25,8 @@ pub(crate) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Strin
     let passed = now.duration_since(at);
     let length = format_length(passed.abs());
     match passed {
-        _ if passed.abs() < 2 * SECOND => "now".into(),
+        _ if passed.abs() < 2 * SECOND && passed.is_negative() => "now".into(),
+        _ if passed.abs() < 2 * SECOND => "just now".into(),
         _ if passed.is_negative() => format!("in {length}"),
         _ => format!("{length} ago"),
     }
@@ -118,8 +119,9 @@ mod tests {
     fn relative_times_use_a_natural_unit() {
         let now = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
         for (passed, expected) in [
-            (SignedDuration::ZERO, "now"),
-            (SECOND, "now"),
+            (SignedDuration::ZERO, "just now"),
+            (SECOND, "just now"),
+            (-SECOND, "now"),
             (90 * SECOND, "90 s ago"),
             (HOUR, "60 min ago"),
             (30 * HOUR, "30 h ago"),

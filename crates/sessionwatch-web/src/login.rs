@@ -127,7 +127,8 @@ fn render_login_page(app: &AppState, form: &LoginForm<'_>) -> Markup {
         }
         p.foot.muted.login-foot {
             "No account, or forgot your password? Ask an admin, or run "
-            code.inline-code { "sessionwatch accounts add NAME" } " on the server. It also sets a new password."
+            code.inline-code { "sessionwatch accounts add NAME" }
+            " on the server: it creates the account, or sets a new password for an existing one."
         }
     };
     render_public_page("Log in", &body)

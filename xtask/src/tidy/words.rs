@@ -14,15 +14,21 @@ const THIS_FILE: &str = "xtask/src/tidy/words.rs";
 
 /// Replaced words in lower case, each with its replacement. Words with a hyphen match only with it: `log-in` is
 /// replaced, the verb `log in` is correct.
-const REPLACED_WORDS: [Replaced; 125] = [
+const REPLACED_WORDS: [Replaced; 131] = [
     Replaced { words: "a look", by: "a check run" },
     Replaced { words: "act role", by: "write role" },
     Replaced { words: "act url", by: "write URL" },
     Replaced { words: "acting connection", by: "write connection" },
     Replaced { words: "acting role", by: "write role" },
     Replaced { words: "acting session", by: "write session" },
+    Replaced { words: "after this page", by: "after reading this page" },
     Replaced { words: "all the same", by: "still, anyway" },
     Replaced { words: "anew", by: "again, new" },
+    Replaced { words: "another database than", by: "a different database than" },
+    Replaced { words: "another one than", by: "a different one than" },
+    Replaced { words: "another table than", by: "a different table than" },
+    Replaced { words: "another unit than", by: "a different unit than" },
+    Replaced { words: "another user than", by: "a different user than, a user other than" },
     Replaced { words: "between looks", by: "between check runs" },
     Replaced { words: "blind", by: "unreachable, failed run" },
     Replaced { words: "brake", by: "safety limit" },

@@ -41,7 +41,7 @@ pub struct DetectedLayout {
     /// Doubt about the choice of the table; `None` if the choice is certain.
     pub doubt: Option<LayoutUncertainty>,
     pub(super) mapping: Mapping,
-    /// `true` if the stored values required another decoder than that of the profile.
+    /// `true` if the stored values required a different decoder than that of the profile.
     pub(super) decoder_replaced: bool,
 }
 

@@ -173,7 +173,7 @@ pub async fn load_target_plan(ops: &TargetOps, id: &str) -> Result<ActionPlan, A
     ops.clone().read_store(move |ops| ops.action_context().load_plan(&id)).await
 }
 
-/// Records the approval of a plan. Only another account than the one that approved it can apply it.
+/// Records the approval of a plan. Only an account other than the one that approved it can apply it.
 ///
 /// # Errors
 ///
@@ -390,7 +390,7 @@ fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> 
         Some(left) => format!(" {left} matching rows remain."),
         None => String::new(),
     };
-    let done = format!("{} done{skipped}.{left}", format_count(applied.done, "row", "rows"));
+    let done = format!("{} processed{skipped}.{left}", format_count(applied.done, "row", "rows"));
     let done = [done].into_iter().chain(applied.describe_dependents(restores)).collect::<Vec<_>>().join(" ");
     match plan.summary.not_ended.as_slice() {
         // A plan that changed nothing left all of them as they were, so the list would mislead.

@@ -121,7 +121,9 @@ async fn query_target(
     let may_be_session = is_name && part.chars().count() >= MIN_PREFIX_CHARS;
     let is_searched = may_be_session && rows <= MAX_SEARCHED_ROWS;
     let gap = if may_be_session && !is_searched {
-        "Token prefixes are not searched in a table of this size. Use the filter of its sessions.".to_owned()
+        "Token prefixes are not searched in a table of this size. \
+         Filter the target's Sessions page by token prefix instead."
+            .to_owned()
     } else {
         String::new()
     };

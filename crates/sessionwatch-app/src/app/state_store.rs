@@ -104,7 +104,7 @@ pub fn set_known_layouts(config: &Config, targets: &mut [Target]) -> Result<(), 
     if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.is_ad_hoc) {
         return Ok(());
     }
-    // Failing to read is an error: the command could otherwise pick another table than the daemon.
+    // Failing to read is an error: the command could otherwise pick a different table than the daemon.
     let found = Store::open_existing(&config.serve.store);
     let Some(store) = found.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))? else {
         return Ok(());

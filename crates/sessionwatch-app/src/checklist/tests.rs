@@ -288,7 +288,7 @@ Checklist items
  passing  Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
  passing  No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  attested
  → duplicate-tokens:
-   revoke the sessions with these tokens, then add a unique constraint to the token column
+   revoke the sessions sharing a token, then add a unique constraint to the token column
  → critical-log-lines:
    search the application logs for `Duplicate session token detected` and `User ID mismatch`
 
@@ -329,13 +329,13 @@ Evidence for standards
           than the limit                 00:00:00 UTC                  OWASP ASVS 5.0.0 7.1.2
  passing  Every session expires          highest: 0                    NIST SP 800-53 r5 AC-12
  → unique-tokens:
-   revoke the sessions with these tokens, then add a unique constraint to the token column
+   revoke the sessions sharing a token, then add a unique constraint to the token column
  → random-tokens:
    verify in the code that tokens come from a cryptographic random generator, at least 128 bits
  → inactivity-timeout:
    leave a session unused for as long as your policy allows, then verify that it has ended
  → deleted-users:
-   delete these rows, then add a foreign key with ON DELETE CASCADE
+   delete the orphaned rows, then add a foreign key with ON DELETE CASCADE
  → aal2-lifetime:
    shorten the lifetime of sessions, if you need this level
 

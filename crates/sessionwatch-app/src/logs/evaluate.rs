@@ -221,7 +221,7 @@ fn downgrade_unconfirmed(
         return Ok(());
     }
     // Confirmed events come first in the evidence.
-    // The summary names the latest event, which may be another one than the confirmed one.
+    // The summary names the latest event, which may be a different one than the confirmed one.
     if !confirmed.iter().any(|one| result.events.first().is_some_and(|first| first.id == one.id)) {
         outcome.outcome.summary.push_str(&format!("; confirmed: {}", summarize_event(&confirmed[0])));
     }

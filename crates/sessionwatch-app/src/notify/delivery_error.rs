@@ -75,7 +75,7 @@ impl DeliveryError {
 pub(super) fn status_hint(status: u16) -> &'static str {
     match status {
         // Following a redirect could hand the secret to another host.
-        300..=399 => ": redirects are not followed, set `url` to the final address",
+        300..=399 => ": redirects are not followed; set `url` to the final address",
         401 | 403 | 407 | 535 => ": check `secret`, or the credentials in `url`",
         404 | 410 => ": check `url`",
         _ => "",
@@ -154,7 +154,7 @@ mod tests {
         for (status, expected) in [
             (
                 301,
-                "the channel returned status 301: redirects are not followed, set `url` to the final address",
+                "the channel returned status 301: redirects are not followed; set `url` to the final address",
             ),
             (401, "the channel returned status 401: check `secret`, or the credentials in `url`"),
             (535, "the channel returned status 535: check `secret`, or the credentials in `url`"),

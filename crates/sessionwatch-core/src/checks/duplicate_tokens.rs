@@ -17,7 +17,7 @@ pub const DUPLICATE_TOKENS_CHECK: Check = Check {
     impact: "Anyone who holds such a token can be logged in as somebody else.",
     summary: "Tokens on more than one row",
     severity: Severity::Critical,
-    action: "revoke the sessions with these tokens, then add a unique constraint to the token column",
+    action: "revoke the sessions sharing a token, then add a unique constraint to the token column",
     evidence: EvidenceKind::Duplicates,
     needs_previous_run: false,
     is_transient: false,

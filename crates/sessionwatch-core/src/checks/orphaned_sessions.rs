@@ -13,7 +13,7 @@ pub const ORPHANED_SESSIONS_CHECK: Check = Check {
     impact: "Logins of deleted users still exist, and some applications still accept them.",
     summary: "Sessions whose user does not exist",
     severity: Severity::High,
-    action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
+    action: "delete the orphaned rows, then add a foreign key with ON DELETE CASCADE",
     evidence: EvidenceKind::Orphans,
     needs_previous_run: false,
     is_transient: false,

@@ -13,7 +13,7 @@ pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     impact: "Users who logged out, or whose sessions were revoked, are logged in again.",
     summary: "Ended sessions that reappeared between two check runs of `serve`",
     severity: Severity::High,
-    action: "find out who restored these rows, and revoke the sessions: logins that had ended work again",
+    action: "find out who restored the rows, and revoke the sessions: logins that had ended work again",
     evidence: EvidenceKind::Reappeared,
     needs_previous_run: true,
     is_transient: true,

@@ -14,7 +14,7 @@ pub const SESSION_LIFETIME_CHECK: Check = Check {
     impact: "A stolen token stays useful for as long as its session.",
     summary: "Sessions that expire too late, never, or at an unreadable time",
     severity: Severity::Medium,
-    action: "find out what writes these expiry times, and revoke the sessions",
+    action: "find out what writes such late expiry times, and revoke the sessions",
     evidence: EvidenceKind::BeyondPolicy,
     needs_previous_run: false,
     is_transient: false,

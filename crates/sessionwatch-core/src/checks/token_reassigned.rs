@@ -10,7 +10,7 @@ pub const TOKEN_REASSIGNED_CHECK: Check = Check {
     impact: "The session of one user became the session of another.",
     summary: "Tokens whose user changed between two check runs of `serve`",
     severity: Severity::Critical,
-    action: "revoke these sessions immediately: one user's login became another user's",
+    action: "revoke the affected sessions immediately: one user's login became another user's",
     evidence: EvidenceKind::Reassigned,
     needs_previous_run: true,
     is_transient: true,

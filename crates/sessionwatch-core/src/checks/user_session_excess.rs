@@ -17,7 +17,7 @@ pub const USER_SESSION_EXCESS_CHECK: Check = Check {
     impact: "An account may be shared, or somebody may be hoarding its sessions.",
     summary: "Users with too many active sessions",
     severity: Severity::Medium,
-    action: "ask the user whether these sessions are theirs; revoke all but the most recent",
+    action: "ask the user whether the sessions are theirs; revoke all but the most recent",
     evidence: EvidenceKind::ActiveUsers,
     needs_previous_run: false,
     is_transient: false,

@@ -209,7 +209,7 @@ fn parse_other_column(
     (if clock.is_wall_clock() { wall } else { clock }, values.iter().map(read).collect())
 }
 
-/// Returns why the expiry and creation columns may be in another time zone than assumed. Samples a bounded
+/// Returns why the expiry and creation columns may be in a different time zone than assumed. Samples a bounded
 /// number of rows if one of the columns stores no zone, and none otherwise.
 ///
 /// # Errors

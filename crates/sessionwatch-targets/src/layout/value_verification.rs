@@ -45,7 +45,7 @@ pub(super) struct ValueSampler<'a> {
 pub(super) struct VerifiedExpiry {
     pub(super) candidate: LayoutCandidate,
     pub(super) clock: ColumnZone,
-    /// `true` if stored values required another decoder than the profile's.
+    /// `true` if stored values required a different decoder than the profile's.
     pub(super) decoder_replaced: bool,
 }
 

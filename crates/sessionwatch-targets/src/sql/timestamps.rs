@@ -240,7 +240,7 @@ impl TimestampExpr {
 }
 
 impl QueryBuilder<'_> {
-    /// Returns the query that counts expiry times in another unit than the rest: seconds among milliseconds,
+    /// Returns the query that counts expiry times in a different unit than the rest: seconds among milliseconds,
     /// or the reverse. `None` if they are not numbers.
     #[must_use]
     pub fn expiries_in_other_unit_query(&self) -> Option<String> {

@@ -30,7 +30,7 @@ fn finish_openapi(mut document: Value) -> Value {
         "token": { "type": "http", "scheme": "bearer", "description": "An API token, created in Settings or with `sessionwatch tokens add`." }
     });
     forbid_extra_fields(&mut document);
-    // From the route table, so that the document cannot promise another scope than the one that is checked.
+    // From the route table, so that the document cannot promise a different scope than the one that is checked.
     for route in api_route_table().iter() {
         let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
         // The route of this document has no handler annotation.

@@ -8,7 +8,7 @@ async fn items_without_a_check_run_are_unknown() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/report").await;
-    assert_eq!(page.select_text("main h1"), "0 of 7 items pass in the last 7 days");
+    assert_eq!(page.select_text("main h1"), "0 of 7 items passed in the last 7 days");
     let bare = viewer.get("/report").await;
     assert_eq!(bare.location.as_deref(), Some("/targets/app/report"), "the first target");
     let groups = ["Operator guide", "OWASP ASVS 5.0.0", "NIST SP 800-63B-4 and 800-53 r5"];
@@ -40,7 +40,7 @@ async fn an_attestation_is_listed_as_text() {
     let page = responder.get("/targets/app/report").await;
     page.assert_shows_hostile_text("main tbody td");
     assert_eq!(page.count_elements("main tbody .pill-passing"), 1);
-    assert_eq!(page.select_text("main h1"), "1 of 7 items passes in the last 7 days");
+    assert_eq!(page.select_text("main h1"), "1 of 7 items passed in the last 7 days");
     assert_eq!(responder.get("/targets/nowhere/report").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -49,7 +49,7 @@ async fn past_weeks_can_be_read_but_not_attested() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let page = responder.get("/targets/app/report?weeks=2").await;
-    assert!(page.select_text("main h1").starts_with("0 of 7 items pass in the week to "));
+    assert!(page.select_text("main h1").starts_with("0 of 7 items passed in the week to "));
     assert_eq!(page.count_elements("main form"), 0);
     let links = page.select_attributes(".actions a", "href");
     let expected =

@@ -64,7 +64,7 @@ pub(super) fn render_outcome(view: &PlanView<'_>) -> Markup {
         (None, PlanPhase::Interrupted(_)) => {
             let text = html! {
                 "Apply the plan again to process the rows that are left. "
-                "Rows that were done are not touched twice."
+                "Rows that were already processed are not touched again."
             };
             callout(Tone::Warn, "Applying this plan was interrupted", text)
         }

@@ -14,7 +14,7 @@ impl IncidentPage<'_> {
         let (label, value, used, class) = match self.clock {
             ContainmentClock::Running { used, is_reopened } => {
                 let again = if is_reopened { " again" } else { "" };
-                let label = if used > given { "Overdue" } else { "Left to contain" };
+                let label = if used > given { "Overdue" } else { "Time left to contain" };
                 (
                     format!("{label}{again} ({target})"),
                     format_span(given - used),

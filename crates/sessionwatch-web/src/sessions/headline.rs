@@ -7,7 +7,7 @@ use sessionwatch_core::plural::{format_count, format_number};
 use super::{SessionPage, filter::SessionFilter};
 use crate::{
     components::{Icon, Menu, MenuItem, PageHeader, render_icon},
-    format::{format_relative_time, render_relative_time},
+    format::render_relative_time,
 };
 
 /// A saved filter.
@@ -163,10 +163,7 @@ fn render_lead(page: &SessionPage<'_>) -> Markup {
     let count = |count: Option<u64>| count.filter(|count| *count > 0);
     html! {
         @if let (Some(sessions), Some(active), Some(at)) = (totals.sessions, totals.active, totals.checked_at) {
-            "The last check run, "
-            @if format_relative_time(at, page.shell.now) == "now" { "just now" } @else {
-                (render_relative_time(at, page.shell.now))
-            }
+            "The last check run, " (render_relative_time(at, page.shell.now))
             ", counted " (format_count(sessions, "session", "sessions")) " on " (target) ", "
             (format_number(active)) " of them active. "
             @if let Some(shared) = count(totals.shared_tokens) {

@@ -211,7 +211,7 @@ pub(crate) fn log_event_entry(event: &LogEventRecord) -> TimelineEntry {
         at: event.at.unwrap_or(event.read_at),
         icon: Icon::ScrollText,
         tone: if is_bad { TimelineTone::Bad } else { TimelineTone::Neutral },
-        text: html! { "Log event " b { (sanitize_text(&event.kind)) } },
+        text: html! { "Log event: " b { (sanitize_text(&event.kind)) } },
         detail: html! { (sanitize_text(&facts.join(", "))) },
         quote: String::new(),
     }

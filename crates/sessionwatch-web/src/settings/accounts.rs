@@ -61,7 +61,10 @@ fn render_deletion(shell: &Shell, account: &AccountRecord, id: &str) -> Markup {
     let body = html! {
         (render_csrf_field(&shell.user))
         input type="hidden" name="name" value=(account.name);
-        p { "All login sessions and API tokens of " b { (account.name) } " end. What they did stays in the audit log." }
+        p {
+            b { (account.name) } " is logged out everywhere, and all of this account's API tokens are revoked. "
+            "Past actions stay in the audit log."
+        }
     };
     Dialog {
         id,

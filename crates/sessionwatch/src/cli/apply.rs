@@ -87,7 +87,7 @@ fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure>
         Some(address) => Some(Target::ad_hoc(address)),
         None => target_args::resolve_targets(&config, None).ok().and_then(|found| found.into_iter().next()),
     };
-    // The name is compared again: DATABASE_URL may be another database than the plan was made for.
+    // The name is compared again: DATABASE_URL may be a different database than the plan was made for.
     found.filter(|target| target.name == record.target).ok_or_else(|| {
         Failure::Usage(format!(
             "plan `{0}` was made for {1}, which no configuration names: give its URL again, as in `sessionwatch apply {0} URL`",

@@ -14,8 +14,8 @@ use sessionwatch_core::{severity::Severity, suggest::did_you_mean};
 use super::{Failure, choices::EngineChoice, target_args::TargetArgs};
 
 /// Unlike other commands, `check` takes all targets by default.
-const TARGET_HELP: &str =
-    "Configured target name, database URL or SQLite file [default: all configured targets]";
+const TARGET_HELP: &str = "Configured target name, database URL or SQLite file \
+    [default: all configured targets, else $DATABASE_URL]";
 
 /// Run all checks once and print a report
 #[derive(Debug, clap::Args)]

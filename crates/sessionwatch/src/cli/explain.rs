@@ -21,7 +21,8 @@ use super::{
 /// Explain a check, or how a target is monitored
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
-    /// Check ID, configured target name or database URL [default: the target]
+    /// Check ID, configured target name, database URL or SQLite file [default: the configured targets, else
+    /// $DATABASE_URL]
     #[arg(value_name = "CHECK|TARGET")]
     url: Option<Secret>,
     #[command(flatten)]

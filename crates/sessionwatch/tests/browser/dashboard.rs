@@ -110,7 +110,7 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         let count = || count_sessions(&scene, "true");
         let before = count();
         browser.press("form[action$='/apply']").await;
-        browser.shows("2 rows done.").await;
+        browser.shows("2 rows processed.").await;
         assert_eq!(count(), before - 2);
 
         // A user's sessions are revoked by mistake, and restored.
@@ -120,7 +120,7 @@ fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
         browser.shows("Apply plan").await;
         browser.press("form[action$='/apply']").await;
         // The number of skipped rows, if any, would precede the period.
-        let all_done = format!("{of_user} rows done.");
+        let all_done = format!("{of_user} rows processed.");
         browser.shows(&all_done).await;
         assert!(of_user > 0 && count() == before - of_user);
         let plan = browser.page.current_url().await.unwrap();
@@ -186,7 +186,7 @@ fn an_incident_leads_from_a_leak_to_its_closing() {
         browser.press(NEXT).await;
         browser.shows("Apply plan").await;
         browser.press("form[action$='/apply']").await;
-        browser.shows("4 rows done.").await;
+        browser.shows("4 rows processed.").await;
         browser.follow("Back to incident").await;
         browser.shows("Contained").await;
         browser.press(NEXT).await;

@@ -173,7 +173,7 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
     assert_eq!(begun.status, 202, "{}", begun.body);
     let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
     testkit::wait_until("the plan is carried out", || outcome().is_string());
-    assert!(outcome().as_str().unwrap().contains(" done."), "{}", outcome());
+    assert!(outcome().as_str().unwrap().contains(" processed."), "{}", outcome());
     bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has already been applied");
 }
 

@@ -104,7 +104,7 @@ fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
         },
         "exp_annotations": {
             "summary": "duplicate-tokens is failing on app",
-            "description": "What to do: revoke the sessions with these tokens, then add a unique constraint to the token column. For details, run: sessionwatch alerts show app duplicate-tokens",
+            "description": "What to do: revoke the sessions sharing a token, then add a unique constraint to the token column. For details, run: sessionwatch alerts show app duplicate-tokens",
             "runbook": "https://docs.example/checks/duplicate-tokens.md",
         },
     }]);

@@ -71,7 +71,7 @@ fn table(layout: &Layout) -> String {
     let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| quote_string(*dialect, value));
     for n in 0..2 * values.len() {
         let (end, created) = (values[n / 2], values[(n * 5) % values.len()]);
-        // Numbers have another order than their texts.
+        // Numbers have a different order than their texts.
         let row = match id.split(' ').next() {
             Some("integer") => format!("{}", n * 7),
             Some("uuid") => format!("'000000{n:02}-0000-4000-8000-00000000000a'"),

@@ -58,7 +58,7 @@ async fn a_plan_changes_nothing_until_it_is_applied_and_is_applied_once() {
     assert_eq!((plan.summary.all_rows, plan.summary.all_active), (10, 10));
     assert_eq!(shop.session_ids(), before);
     let done = apply(&shop, "ada", &plan).await.unwrap();
-    assert_eq!(done, "1 row done. No matching rows remain.");
+    assert_eq!(done, "1 row processed. No matching rows remain.");
     let left: Vec<String> = before.into_iter().filter(|id| id != "s04").collect();
     assert_eq!(shop.session_ids(), left);
     let applied = find_plan(&shop, &plan.record.id).await.unwrap();
@@ -93,7 +93,7 @@ async fn rows_that_changed_since_the_plan_are_skipped() {
     let done = apply(&shop, "ada", &plan).await.unwrap();
     assert_eq!(
         done,
-        "1 row done, 1 skipped because of changes since the plan was created. 1 matching row remains."
+        "1 row processed, 1 skipped because of changes since the plan was created. 1 matching row remains."
     );
     assert!(shop.session_ids().contains(&"s05".to_owned()));
 }
@@ -197,7 +197,7 @@ async fn a_plan_of_an_incident_needs_evidence_or_a_reason_and_contains_it() {
     }
     prepare(&shop, &plan, in_incident(Some("the attacker is active"))).await.unwrap();
     let done = apply_and_describe(&shop.ops("ada"), &plan, &in_incident(None), &JobControl::default()).await;
-    assert_eq!(done.unwrap(), "1 row done. No matching rows remain.");
+    assert_eq!(done.unwrap(), "1 row processed. No matching rows remain.");
     let case = shop.store.read(|db| IncidentWorkflow::load(db, "INC-1")).unwrap().unwrap();
     assert_eq!(case.incident.state, IncidentState::Contained);
     let kinds: Vec<&str> = case.timeline.iter().map(|entry| entry.kind.as_str()).collect();
@@ -243,21 +243,21 @@ fn report(done: u64, skipped: u64, still_matching: Option<u64>) -> ApplyReport {
 async fn the_result_says_what_was_done_and_what_remains() {
     let mut plan = planned(&TestShop::new(""), ids(&["s04"])).await;
     for (applied, text) in [
-        (report(1_200, 0, Some(0)), "1,200 rows done. No matching rows remain."),
-        (report(1, 0, Some(1)), "1 row done. 1 matching row remains."),
+        (report(1_200, 0, Some(0)), "1,200 rows processed. No matching rows remain."),
+        (report(1, 0, Some(1)), "1 row processed. 1 matching row remains."),
         (
             report(0, 2, Some(2)),
-            "0 rows done, 2 skipped because of changes since the plan was created. 2 matching rows remain.",
+            "0 rows processed, 2 skipped because of changes since the plan was created. 2 matching rows remain.",
         ),
         // Unknown is not the same as none.
-        (report(3, 0, None), "3 rows done."),
+        (report(3, 0, None), "3 rows processed."),
     ] {
         assert_eq!(describe_result(&plan, &applied, false), text);
     }
     plan.summary.not_ended = vec!["JWT logins".into(), "cached pages".into()];
     assert_eq!(
         describe_result(&plan, &report(1, 0, Some(0)), false),
-        "1 row done. No matching rows remain. Some logins may stay valid: JWT logins; cached pages."
+        "1 row processed. No matching rows remain. Some logins may stay valid: JWT logins; cached pages."
     );
     assert!(!describe_result(&plan, &report(0, 1, Some(1)), false).contains("logins"));
 }

@@ -56,7 +56,7 @@ impl TargetMonitor {
         monitor_state.fully_checked.clone_from(&due.checks);
         let timing = RunTiming { now: this.state.app.clock.now(), lag: SignedDuration::ZERO };
         let Some((monitor_state, summary)) = this.run_due_checks(&due, timing, monitor_state).await else {
-            return Ok(unknown("recording the results ended in a panic"));
+            return Ok(unknown("an internal error prevented recording the results"));
         };
         let saving = Arc::clone(&this);
         // Saved at once: this process ends, and the next round compares with what it leaves behind.

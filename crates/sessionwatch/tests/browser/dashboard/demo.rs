@@ -42,7 +42,7 @@ fn a_leak_of_the_demo_is_seen_contained_and_a_mistake_is_restored() {
         browser.shows("Apply plan").await;
         browser.picture("film-4").await;
         browser.press("form[action$='/apply']").await;
-        browser.shows("6 rows done.").await;
+        browser.shows("6 rows processed.").await;
         browser.picture("film-5").await;
 
         // A user's sessions are revoked by mistake, and restored.
@@ -52,12 +52,12 @@ fn a_leak_of_the_demo_is_seen_contained_and_a_mistake_is_restored() {
         browser.press("main form[action='/cleanup']:has(input[value=user])").await;
         browser.shows("Apply plan").await;
         browser.press("form[action$='/apply']").await;
-        browser.shows(" rows done.").await;
+        browser.shows(" rows processed.").await;
         browser.picture("film-6").await;
         browser.press("form[action^='/archive/'][action$='/restore']").await;
         browser.shows("Apply plan").await;
         browser.press("form[action$='/apply']").await;
-        browser.shows(" rows done.").await;
+        browser.shows(" rows processed.").await;
         browser.picture("film-7").await;
 
         // The demo monitors its own logins too.

@@ -100,7 +100,7 @@ fn everyday_tasks_take_a_few_clicks_or_keys() {
             person.activate("main form[action='/cleanup']:has(input[value=user]) button").await;
             browser.shows("Apply plan").await;
             person.activate("form[action$='/apply'] button").await;
-            browser.shows(&format!("{before} rows done.")).await;
+            browser.shows(&format!("{before} rows processed.")).await;
             assert!(before > 0 && count_sessions(&scene, &format!("\"userId\" = {user}")) == 0);
             assert!(person.clicks <= 4, "{device:?}");
 
