@@ -35,12 +35,12 @@ impl IncidentPage<'_> {
             section.card aria-labelledby="next" {
                 div.card-head { h2.h2 id="next" { (step.title) } span.muted { (note) } }
                 div.card-body.stack-s {
-                    p.doc { (step_instructions(step)) }
+                    p.doc { (step_instructions(step).unwrap_or(step.instructions)) }
                     (self.render_finding(step)?)
                     @if self.can_work() { (self.render_step_body(step)?) }
                 }
                 @if self.can_work() { (self.render_step_foot(step)?) }
-                @else { div.card-foot { "Working on an incident requires the role responder." } }
+                @else { div.card-foot { "Working on an incident requires the responder role." } }
             }
             @if self.can_work() { (self.render_skip_dialog(step)) }
         })
@@ -126,7 +126,7 @@ impl IncidentPage<'_> {
             form.search-users method="get" action=(base) {
                 label.field { span.label { "Search for other users" }
                     input.input name="find" value=(query.find) required maxlength="200"
-                        placeholder="Part of an ID, name or handle";
+                        placeholder="Part of a name, email, handle or ID";
                 }
                 button.btn { (render_icon(Icon::Search)) "Search users" }
             }
@@ -273,7 +273,7 @@ impl IncidentPage<'_> {
                         div.card-foot { button.btn.btn-primary { "Close incident" } }
                     }
                 } @else {
-                    div.card-foot { "Closing an incident requires the role responder." }
+                    div.card-foot { "Closing an incident requires the responder role." }
                 }
             }
         }
@@ -306,24 +306,24 @@ impl IncidentPage<'_> {
     }
 }
 
-/// Returns the instructions for a step on this page.
-fn step_instructions(step: &IncidentStep) -> &'static str {
-    match step.id {
+/// Returns the instructions for a step on this page; `None` if the page has none of its own.
+fn step_instructions(step: &IncidentStep) -> Option<&'static str> {
+    let text = match step.id {
         "confirm" => {
             "“Check now” runs all checks and reads every row instead of trusting indexes. \
              If they find nothing, describe your other evidence."
         }
         "affected" => {
             "The checks list users who share a token. Search for others by part of their \
-              ID, name or handle, and note who is affected."
+              name, email, handle or ID, and note who is affected."
         }
         "evidence" => {
             "Exports the affected rows, session stats, log events and audit log before anything is changed. \
              The file is encrypted and can be opened only with the archive’s private key."
         }
         "team" => "Notify everyone who needs to know that sessions are about to be revoked.",
-        "way-back" => {
-            "“Check now” tests the privileges of the write role and the key of the archive, \
+        "rollback" => {
+            "“Check now” tests the privileges of the write role and whether the archive can be written, \
              so that revoked sessions can be restored."
         }
         "contain" => {
@@ -349,6 +349,20 @@ fn step_instructions(step: &IncidentStep) -> &'static str {
             "The report below contains everything recorded so far. \
              Complete the other sections, and note where it is stored."
         }
-        _ => step.instructions,
+        _ => return None,
+    };
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_core::incident::INCIDENT_STEPS;
+
+    use super::*;
+
+    #[test]
+    fn every_step_has_instructions_for_this_page() {
+        let without = INCIDENT_STEPS.iter().filter(|step| step_instructions(step).is_none());
+        assert_eq!(without.map(|step| step.id).collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }
