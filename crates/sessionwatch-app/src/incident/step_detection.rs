@@ -84,17 +84,45 @@ pub async fn check_step(
             None => outcome(false, "no sessions have been revoked yet".into()),
         },
         "verify" => verify_containment(context, timeline).await?,
-        "watch" => match incident.contained_at.map(|at| monitoring_hours_left(at, context.clock.now())) {
-            Some(Some(hours)) => outcome(false, format_count(hours, "hour left", "hours left")),
-            Some(None) => outcome(true, "24 hours have passed without a reappeared session".into()),
+        "watch" => match incident.contained_at {
+            Some(contained_at) => detect_monitoring(context, contained_at, timeline).await?,
             None => outcome(false, "no sessions have been revoked yet".into()),
         },
         "root-cause" => match incident.report_field("root-cause").filter(|cause| !cause.trim().is_empty()) {
             Some(cause) => outcome(true, cause),
             None => outcome(false, "no root cause has been recorded yet".into()),
         },
-        _ => outcome(false, "a person marks this step as done".into()),
+        _ => outcome(false, "this step must be marked as done by hand".into()),
     })
+}
+
+/// Detects whether the day after containment is over without a relapse. The revoked sessions are looked up again: time
+/// that passes while nothing is monitored proves nothing.
+async fn detect_monitoring(
+    context: ActionContext<'_>,
+    contained_at: UtcTimestamp,
+    timeline: &[TimelineEntry],
+) -> Result<StepOutcome, ActionError> {
+    let outcome = |is_done, text: String| StepOutcome { is_done, text, detail: json!({}) };
+    if let Some(hours) = monitoring_hours_left(contained_at, context.clock.now()) {
+        return Ok(outcome(false, format_count(hours, "hour left", "hours left")));
+    }
+    Ok(match count_reappeared(context, timeline).await? {
+        0 => outcome(true, "24 hours have passed, and no revoked session is back".into()),
+        back => outcome(false, format_count(back, "reappeared session", "reappeared sessions")),
+    })
+}
+
+/// Counts the sessions revoked in this incident that are in the table again.
+async fn count_reappeared(
+    context: ActionContext<'_>,
+    timeline: &[TimelineEntry],
+) -> Result<u64, ActionError> {
+    let mut back = 0;
+    for plan in containment_plans(timeline)? {
+        back += remediation::count_reappeared(context, &plan).await?;
+    }
+    Ok(back)
 }
 
 /// Returns the hours of close monitoring left, rounded up; `None` once it is over. A clock that was set back does not
@@ -154,10 +182,7 @@ async fn verify_containment(
             }
         }
     }
-    let mut back = 0;
-    for plan in containment_plans(timeline)? {
-        back += remediation::count_reappeared(context, &plan).await?;
-    }
+    let back = count_reappeared(context, timeline).await?;
     record_count(Some(back), ["reappeared session", "reappeared sessions"], &mut right, &mut wrong);
     let idle = describe_idle_sources(context)?;
     if !idle.is_empty() {
@@ -252,8 +277,8 @@ mod tests {
             (HOUR + tick, false, "23 hours left"),
             (23 * HOUR, false, "1 hour left"),
             (DAY - tick, false, "1 hour left"),
-            (DAY, true, "24 hours have passed without a reappeared session"),
-            (2 * DAY, true, "24 hours have passed without a reappeared session"),
+            (DAY, true, "24 hours have passed, and no revoked session is back"),
+            (2 * DAY, true, "24 hours have passed, and no revoked session is back"),
         ] {
             let contained_at = Some(scene.clock.now() - elapsed);
             let incident = IncidentRecord { contained_at, ..scene.load().incident };
