@@ -2,6 +2,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod diagnostics;
 mod incidents;
 mod logs;
@@ -16,8 +17,9 @@ use sessionwatch_store::StoreError;
 use utoipa::ToSchema;
 
 pub use self::{
-    accounts::{AccountDto, AuditEntryDto, TokenDto},
+    accounts::{AccountDto, TokenDto},
     alerts::{AlertDto, EventDto, SilenceDto},
+    audit::AuditEntryDto,
     diagnostics::DoctorFindingDto,
     incidents::{IncidentDto, TimelineEntryDto},
     logs::{LogEventDto, LogSourceDto},

@@ -8,7 +8,7 @@ pub mod actor;
 pub mod alerts;
 pub mod archives;
 pub mod audit;
-pub mod auth;
+pub mod auth_state;
 pub mod background;
 pub mod channels;
 pub mod check_history;

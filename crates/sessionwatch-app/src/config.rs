@@ -6,9 +6,9 @@
 //!
 //! [`config_file`]: crate::config_file
 
-pub mod file;
 pub mod logs;
 pub mod oidc;
+pub mod sections;
 pub mod text_formats;
 
 mod actions;
@@ -51,7 +51,7 @@ pub use self::{
         AddressError, CleanupConfig, EngineKind, SchedulePreset, Target, TargetAddress, TargetSchedule,
     },
 };
-use self::{file::ConfigFile, name_references::ConfigNames, section_reader::SectionReader};
+use self::{name_references::ConfigNames, section_reader::SectionReader, sections::ConfigFile};
 use crate::{
     checks::CheckSettings,
     config_file::{self, ConfigProblem, ProblemCollector, UnresolvedSection, WithSpan},
@@ -267,7 +267,7 @@ impl Config {
     fn read_sections(&mut self, mut document: Spanned<DeTable<'_>>, reader: &mut SectionReader<'_, '_>) {
         config_file::validate_document(
             &mut document,
-            &file::config_schema(),
+            &sections::config_schema(),
             text_formats::TEXT_FORMATS,
             &mut reader.problems,
         );

@@ -100,7 +100,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "affected",
         "Identify affected users",
-        "Users who share a token are listed. Find others by ID, name or handle with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
+        "Users who share a token are listed. Find others by name, email, handle or ID with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
         false,
         IncidentSeverity::P2,
     ),
@@ -121,7 +121,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "rollback",
         "Prepare the rollback",
-        "Checks the privileges of the write role and the recipient of the archive.",
+        "Checks the privileges of the write role, and whether the archive can be written.",
         true,
         IncidentSeverity::P3,
     ),
@@ -244,9 +244,9 @@ pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> 
     let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
     needed
         .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
-            None => Some(format!("`{}` is not marked as done: {}", step.id, step.title)),
+            None => Some(format!("{} (`{}`) is not marked as done", step.title, step.id)),
             Some(StepRecord { skipped: true, .. }) => {
-                Some(format!("`{}` was skipped: {}", step.id, step.title))
+                Some(format!("{} (`{}`) was skipped", step.title, step.id))
             }
             Some(_) => None,
         })
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(next_step(IncidentSeverity::P3, &recorded), None);
         assert_eq!(
             unfinished_steps(IncidentSeverity::P3, &recorded),
-            ["`contain` was skipped: Revoke the sessions"]
+            ["Revoke the sessions (`contain`) was skipped"]
         );
         assert_eq!(unfinished_steps(IncidentSeverity::P3, &recorded[..3]).len(), 2);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The alerts page: firing, acknowledged, silenced and pending alerts, silences, and past notifications.
 
-mod forms;
+mod form_handlers;
 mod history;
 mod silences;
 
@@ -25,7 +25,9 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 
-pub(super) use self::forms::{acknowledge_alert, add_comment, create_silence, expire_silence, resolve_alert};
+pub(super) use self::form_handlers::{
+    acknowledge_alert, add_comment, create_silence, expire_silence, resolve_alert,
+};
 
 use self::{
     history::{HistoryFilter, render_history, render_recently_resolved},

@@ -2,7 +2,7 @@
 
 mod apply;
 mod candidate_cards;
-mod forms;
+mod create_plan;
 mod history;
 mod impact;
 mod phase;
@@ -28,7 +28,7 @@ use sessionwatch_clock as clock;
 
 pub(super) use self::{
     apply::{apply_plan, approve_plan},
-    forms::{create_plan, create_restore_plan},
+    create_plan::{create_plan, create_restore_plan},
     plan_page::show_plan,
 };
 

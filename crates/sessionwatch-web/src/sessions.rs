@@ -2,7 +2,7 @@
 
 mod export;
 mod filter;
-mod headline;
+mod header;
 mod panel;
 mod table;
 
@@ -26,7 +26,7 @@ pub(super) use self::{
     table::{render_expiry, render_status},
 };
 
-use self::{filter::SessionFilter, headline::render_header, panel::SessionPanel, table::render_table};
+use self::{filter::SessionFilter, header::render_header, panel::SessionPanel, table::render_table};
 use super::{
     components::{Callout, Tone},
     csrf::FormFields,
@@ -159,7 +159,7 @@ fn render_unavailable(
         action: html! { a.btn href={ (base) "/doctor" } { "Run doctor" } },
     };
     html! {
-        (headline::render_unavailable_header(totals))
+        (header::render_unavailable_header(totals))
         (filter.render_chips(base))
         (callout.render())
     }

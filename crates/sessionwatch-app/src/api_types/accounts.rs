@@ -1,7 +1,7 @@
-//! JSON types of accounts, API tokens and audit entries.
+//! JSON types of accounts and API tokens.
 
 use serde::Serialize;
-use sessionwatch_store::{accounts, api_tokens, audit};
+use sessionwatch_store::{accounts, api_tokens};
 use utoipa::ToSchema;
 
 use super::Rfc3339;
@@ -58,24 +58,5 @@ impl TokenDto {
             expires_at: Rfc3339(token.expires_at),
             last_used_at: token.last_used_at.map(Rfc3339),
         }
-    }
-}
-
-/// Audit log entry.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AuditEntryDto {
-    at: Rfc3339,
-    actor: String,
-    action: String,
-    /// Details as a string of JSON. The hash chain covers exactly this string.
-    detail: String,
-}
-
-impl AuditEntryDto {
-    /// Creates the JSON type from a stored record.
-    #[must_use]
-    pub fn from_record(entry: &audit::AuditEntry) -> Self {
-        let entry = entry.clone();
-        Self { at: Rfc3339(entry.at), actor: entry.actor, action: entry.action, detail: entry.detail }
     }
 }

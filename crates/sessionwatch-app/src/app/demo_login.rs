@@ -7,7 +7,7 @@ use sessionwatch_store::accounts::{self, AccountRecord, AccountRole};
 use super::{
     AppError, AppState,
     accounts::upsert_account_audited,
-    auth::DemoLinkUse,
+    auth_state::DemoLinkUse,
     login_sessions::{StartedLogin, start_login_session},
     request_client::ClientInfo,
 };

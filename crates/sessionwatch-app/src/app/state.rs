@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::{
     AppError,
-    auth::AuthState,
+    auth_state::AuthState,
     background::BackgroundTasks,
     connection_pool::ConnectionPool,
     leadership::{self, LeaseManager},

@@ -170,7 +170,7 @@ async fn find_user_by_id(
     scope: &QueryScope<'_>,
     search: &UserSearch,
 ) -> Result<UserList, TargetError> {
-    let gap = "No users table is known, so only exact user IDs are found.";
+    let gap = "No users table is known, so you can search only by exact user ID.";
     let sessions = match opened.layout.candidate.mapping.user {
         Some(_) => count_sessions(opened, scope, &search.part).await?,
         None => 0,

@@ -26,7 +26,7 @@ const HOSTILE_VALUES: [&str; 14] = [
 /// Returns the heading and the keys of every section, as the example lists them.
 fn list_sections() -> Vec<(String, Vec<String>)> {
     let mut sections = vec![(String::new(), vec![])];
-    for line in file::render_example().lines() {
+    for line in sections::render_example().lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') && line.ends_with(']') {
             sections.push((line.to_owned(), vec![]));

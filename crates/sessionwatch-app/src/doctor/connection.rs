@@ -59,7 +59,7 @@ pub(super) fn diagnose_pooler(address: &TargetAddress) -> Option<Diagnostic> {
 pub(super) fn diagnose_watch_role(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let role = input.server_info.role.as_ref()?;
     let excess = match (role.can_write, role.can_create) {
-        (true, true) => "can change sessions and create tables and functions in their schema",
+        (true, true) => "can change sessions, and create tables and functions in the schema of the sessions",
         (true, false) => "can change sessions",
         (false, true) => "can create tables and functions in the schema of the sessions",
         (false, false) => "",

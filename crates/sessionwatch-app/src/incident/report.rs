@@ -156,6 +156,7 @@ pub fn describe_entry(entry: &TimelineEntry) -> String {
         ("detected", Some(step)) => format!("{}: {}", step.title, entry.message),
         ("skipped", Some(step)) => format!("{}: skipped. {}", step.title, entry.message),
         ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
+        ("set", _) => format!("Report field set: {}", entry.message),
         (kind, _) => format!("{}: {}", capitalize_first(&kind.replace('-', " ")), entry.message),
     };
     what.trim_end_matches([' ', ':']).to_owned()

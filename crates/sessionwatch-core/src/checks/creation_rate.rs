@@ -10,7 +10,7 @@ use crate::{plural::format_count, session_history::Comparison, severity::Severit
 pub const CREATION_RATE_CHECK: Check = Check {
     id: "creation-rate",
     title: "Unusual number of new sessions",
-    impact: "A burst of logins can be an attack or a retry loop; none at all means that nobody can log in.",
+    impact: "A burst of logins can be an attack or a retry loop; none at all can mean that nobody can log in.",
     summary: "Sessions created per hour outside the configured baseline",
     severity: Severity::Medium,
     action: "check logins and whatever else creates sessions, and adjust the baseline",

@@ -483,7 +483,8 @@ pub fn schema_notes(dialect: Dialect, table: &TableInfo, mapping: &Mapping) -> V
         .is_some_and(|key| table.is_proved_by(key) || !dialect.enforces_foreign_keys());
     if !enforced {
         notes.push(
-            "no validated foreign key to the users: the schema does not prevent orphaned sessions".into(),
+            "no validated foreign key to the users table: the schema does not prevent orphaned sessions"
+                .into(),
         );
     }
     if mapping.created.is_none() {

@@ -47,7 +47,7 @@ pub(super) enum CreatePlanRequest {
     /// All rows that match every given condition; at least one is required.
     Where {
         user: Option<BoundedText<200>>,
-        /// Rows of users whose ID, name or handle contains this text.
+        /// Rows of users whose name, email, handle or ID contains this text.
         user_like: Option<BoundedText<200>>,
         created_after: Option<Rfc3339>,
         created_before: Option<Rfc3339>,

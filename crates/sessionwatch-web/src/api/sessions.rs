@@ -218,12 +218,12 @@ pub(super) struct MatchingUser {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchUsersQuery {
-    /// Part of the ID, name or handle
+    /// Part of the name, email, handle or ID
     #[param(inline)]
     find: BoundedText<200>,
 }
 
-/// Search users by a part of their ID, name or handle (at most 50)
+/// Search users by a part of their name, email, handle or ID (at most 50)
 #[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(TargetPath, SearchUsersQuery), responses((status = 200, description = "The matching users", body = ListPage<MatchingUser>)))]
 pub(super) async fn search_users(
     State(app): State<Arc<AppState>>,

@@ -158,7 +158,7 @@ impl CheckView<'_> {
     }
 }
 
-/// Says how many sessions, users and shared tokens there are: `7 sessions of 7 users on 3 tokens`.
+/// Says how many sessions, users and shared tokens there are: `7 sessions of 7 users sharing 3 tokens`.
 fn count_evidence(rows: &[EvidenceRow], share_tokens: bool) -> String {
     let count = |mut keys: Vec<&str>| {
         keys.sort_unstable();
@@ -176,7 +176,7 @@ fn count_evidence(rows: &[EvidenceRow], share_tokens: bool) -> String {
         text.push_str(&format!(" of {}", format_count(users, "user", "users")));
     }
     if share_tokens {
-        text.push_str(&format!(" on {}", format_count(tokens, "token", "tokens")));
+        text.push_str(&format!(" sharing {}", format_count(tokens, "token", "tokens")));
     }
     text
 }
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn evidence_is_counted_in_words() {
         let rows = [row("a", "1"), row("a", "2"), row("b", "2")];
-        assert_eq!(count_evidence(&rows, true), "3 sessions of 2 users on 2 tokens");
+        assert_eq!(count_evidence(&rows, true), "3 sessions of 2 users sharing 2 tokens");
         // Different tokens can have the same prefix.
         assert_eq!(count_evidence(&rows, false), "3 sessions of 2 users");
         let user = EvidenceRow { token_prefix: None, ..row("", "1") };

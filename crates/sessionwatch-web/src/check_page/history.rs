@@ -62,8 +62,8 @@ impl CheckView<'_> {
 /// Returns the title of the chart of a gauge.
 pub(crate) fn gauge_title(gauge: &str) -> &'static str {
     match gauge {
-        "duplicate_tokens" => "Tokens on more than one session",
-        "reassigned" => "Sessions with another user",
+        "duplicate_tokens" => "Tokens shared by several sessions",
+        "reassigned" => "Tokens that changed users",
         "reappeared" => "Ended sessions that are back",
         "orphaned" => "Orphaned sessions",
         "per_user" => "Active sessions per user",

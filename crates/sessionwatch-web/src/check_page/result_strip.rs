@@ -128,7 +128,7 @@ impl<'a> ResultStrip<'a> {
         if measured * 10 >= self.period.duration() * 9 {
             return "the time".to_owned();
         }
-        format!("the {} with results", format_length(measured))
+        format!("the time, based on {} of results", format_length(measured))
     }
 
     fn text_summary(&self) -> String {

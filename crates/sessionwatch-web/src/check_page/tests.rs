@@ -84,7 +84,10 @@ async fn rows_of_one_token_are_grouped() {
         ["abcdefgh… 2 users", "ijklmnop… 1 session of one user"]
     );
     assert_eq!(page.select_texts(&format!("{card} th")), ["User", "Expires"]);
-    assert_eq!(page.select_text(&format!("{card} .card-head .muted")), "3 sessions of 2 users on 2 tokens");
+    assert_eq!(
+        page.select_text(&format!("{card} .card-head .muted")),
+        "3 sessions of 2 users sharing 2 tokens"
+    );
 
     let all = vec![row("abcdefgh", "1"); 10];
     record.check = "orphaned-sessions".into();

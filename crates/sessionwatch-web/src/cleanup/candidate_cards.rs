@@ -111,8 +111,8 @@ fn kind_note(candidate: &CleanupCandidate, shell: &Shell) -> String {
     }
     let is_one = candidate.count == Some(1);
     let noun = match (candidate.kind, candidate.user_limit) {
-        (CleanupKind::Duplicates, _) if is_one => "token on several sessions".to_owned(),
-        (CleanupKind::Duplicates, _) => "tokens on several sessions".to_owned(),
+        (CleanupKind::Duplicates, _) if is_one => "token shared by several sessions".to_owned(),
+        (CleanupKind::Duplicates, _) => "tokens shared by several sessions".to_owned(),
         (CleanupKind::Expired, _) => {
             if is_one { "session still stored" } else { "sessions still stored" }.to_owned()
         }

@@ -52,7 +52,7 @@ pub(super) fn render_impact(plan: &ActionPlan) -> Markup {
         (0, _) if plan.selection != Selection::Orphaned => "Own these sessions".to_owned(),
         _ if matches!(plan.selection, Selection::Excess { .. }) => "Keep other sessions".to_owned(),
         _ if plan.selection == Selection::Orphaned => "No longer exist".to_owned(),
-        _ => "Have to log in again".to_owned(),
+        _ => "Must log in again".to_owned(),
     };
     let table_note = if is_restore { String::new() } else { share(rows, summary.all_rows, "rows") };
     let tiles = [
@@ -96,7 +96,8 @@ pub(super) fn render_warnings(view: &PlanView<'_>) -> Markup {
             (callout(Tone::Warn, "The incident’s evidence is incomplete", html! { (sanitize_text(why)) }))
         }
         @for effect in &view.plan.summary.side_effects { (render_side_effect(effect)) }
-        @if !view.plan.summary.not_ended.is_empty() {
+        // Once the plan is applied, its result says so.
+        @if is_open && !view.plan.summary.not_ended.is_empty() {
             @let text = html! {
                 @for line in &view.plan.summary.not_ended {
                     (render_sentence(&capitalize_first(&sanitize_text(line)))) ". "

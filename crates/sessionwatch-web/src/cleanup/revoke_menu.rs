@@ -7,7 +7,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_core::plural::format_count;
 
-use super::forms::DEFAULT_GRACE_HOURS;
+use super::create_plan::DEFAULT_GRACE_HOURS;
 use crate::{
     components::{Dialog, Icon, Menu, MenuItem, render_icon},
     shell::render_csrf_field,
@@ -124,7 +124,7 @@ fn render_session_field() -> Markup {
 fn render_age_field() -> Markup {
     PlanField {
         name: "hours",
-        label: "Hours since expiry, at least",
+        label: "Minimum hours since expiry",
         hint: "Sessions that expired more recently are kept.",
         kind: "number",
         number: Some((DEFAULT_GRACE_HOURS.into(), 8_760)),
@@ -151,7 +151,7 @@ fn render_filter_fields() -> Markup {
         |name, label| PlanField { name, label, kind: "datetime-local", ..PlanField::default() }.render();
     html! {
         p.muted { "A session must match every condition that you fill in. The plan lists the matching sessions." }
-        (text("user_like", "User ID, name or handle contains"))
+        (text("user_like", "User name, email, handle or ID contains"))
         (time("created_after", "Created after (UTC)"))
         (time("created_before", "Created before (UTC)"))
         (time("expires_before", "Expires before (UTC)"))

@@ -164,7 +164,7 @@ pub(super) fn describe_filter(filter: &RowFilter) -> Vec<String> {
     let time = |label: &str, value: Option<i64>| value.map(|value| format!("{label} {}", at(value)));
     [
         text("user", &filter.user),
-        text("user ID, name or handle contains", &filter.user_like),
+        text("user name, email, handle or ID contains", &filter.user_like),
         time("created after", filter.created_after),
         time("created before", filter.created_before),
         time("expires after", filter.expires_after),

@@ -18,7 +18,7 @@ impl IncidentPage<'_> {
         let sessions = &self.affected.sessions;
         let note = match (sessions.len(), self.affected.is_cut) {
             (0, _) => String::new(),
-            (count, true) => format!("at least {count}"),
+            (count, true) => format!("{count} listed"),
             (count, false) => count.to_string(),
         };
         let (shown, rest) = sessions.split_at(sessions.len().min(MAX_SHOWN_SESSIONS));
@@ -35,7 +35,7 @@ impl IncidentPage<'_> {
                     }
                 }
                 @if self.affected.is_cut {
-                    p.hint { "The check run lists only the first sessions. The evidence contains all of them." }
+                    p.hint { "The check run lists only the first sessions. An evidence export includes all of them." }
                 }
             }
         };

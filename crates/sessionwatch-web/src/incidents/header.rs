@@ -25,9 +25,9 @@ impl IncidentPage<'_> {
         let incident = &self.case.incident;
         let headline = incident_headline(incident);
         let (users, sessions) = (self.affected.user_ids().len() as u64, self.affected.sessions.len() as u64);
-        let at_least = if self.affected.is_cut { "At least " } else { "" };
+        let listed = if self.affected.is_cut { " listed" } else { "" };
         let meta = html! {
-            span { (render_icon(Icon::User)) "Led by " (sanitize_text(&incident.opened_by)) }
+            span { (render_icon(Icon::User)) "Opened by " (sanitize_text(&incident.opened_by)) }
             span { (render_icon(Icon::Clock)) "Opened " (render_relative_time(incident.opened_at, self.shell.now)) }
             span {
                 (render_icon(Icon::Database))
@@ -35,8 +35,8 @@ impl IncidentPage<'_> {
             }
             @if sessions > 0 {
                 span {
-                    (render_icon(Icon::Users)) (at_least) (format_count(users, "user", "users")) " and "
-                    (format_count(sessions, "session", "sessions"))
+                    (render_icon(Icon::Users)) (format_count(users, "user", "users")) " and "
+                    (format_count(sessions, "session", "sessions")) (listed)
                 }
             }
         };

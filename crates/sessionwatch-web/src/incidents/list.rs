@@ -148,7 +148,7 @@ fn render_open_incident(open: &OpenIncident, shell: &Shell, is_first: bool) -> M
                         Some(step) => { b { (step.title) } ", step " (progress.number) " of " (progress.count) ". " },
                         None => { b { "All steps completed" } ", ready to close. " },
                     }
-                    "On " (sanitize_text(&incident.target)) ", led by " (sanitize_text(&incident.opened_by)) ". "
+                    "On " (sanitize_text(&incident.target)) ", opened by " (sanitize_text(&incident.opened_by)) ". "
                     span.mono { (incident.id) }
                 }
             }

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct IncidentQuery {
-    /// Part of the ID, name or handle of a user to search for; may be empty.
+    /// Part of the name, email, handle or ID of a user to search for; may be empty.
     pub(super) find: String,
     /// The document to show: `message` for the message to users, otherwise the report.
     pub(super) document: String,

@@ -70,14 +70,16 @@ impl AttentionList<'_> {
                 }
                 div.attn-main {
                     a.attn-title href=(path) { (text.title) }
-                    p.attn-text { b { (render_sentence(&alert.summary)) } " on " (alert.target) ". " (text.impact) }
+                    p.attn-text { b { (alert.target) ": " (render_sentence(&alert.summary)) } ". " (text.impact) }
                 }
                 div.attn-when {
                     @if let Some(since) = since { b { (render_relative_time(since, self.shell.now)) } }
                     span.owner {
                         @match &alert.acknowledged_by {
                             Some(owner) => { "by " (sanitize_text(owner)) },
-                            None => "Not acknowledged",
+                            None if is_open => "Not acknowledged",
+                            // The pill says that the alert is silenced.
+                            None => "",
                         }
                     }
                 }

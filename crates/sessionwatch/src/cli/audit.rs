@@ -117,25 +117,25 @@ fn verify_chain(config: &ConfigArgs, head: Option<&String>) -> Result<ExitCode, 
         super::block_on(async { Ok(audit::verify_audit_chain(&app, head.cloned()).await?) })?;
     let problem = match (chain, contains_head) {
         (ChainStatus::Broken(entry), _) => {
-            format!("Audit log broken at entry {entry}: this entry, or one before it, was changed or removed.\n")
+            format!(
+                "Audit log broken at entry {entry}: this entry, or one before it, was changed or removed.\n"
+            )
         }
-        (ChainStatus::Intact(_), Some(false)) => {
-            "Audit log incomplete: no entry has that hash. Entries were cut off its end, or this is another log.\n"
-                .into()
-        }
+        (ChainStatus::Intact(_), Some(false)) => "Audit log incomplete: no entry has that hash. \
+             Either the last entries were removed, or this is a different log.\n"
+            .into(),
         // Not a pass: an empty log may be the wrong file.
         (ChainStatus::Intact(0), _) => {
             super::print_error(
                 "the audit log is empty: nothing was verified",
-                Some("if this is not the store of the daemon, pass the configuration of the daemon with --config"),
+                Some(
+                    "if this is not the store of the daemon, pass the configuration of the daemon with --config",
+                ),
             );
             return Ok(ExitCode::from(3));
         }
         (ChainStatus::Intact(entries), _) => {
-            super::print_text(&format!(
-                "Audit log intact: {}\n",
-                format_count(entries, "entry", "entries")
-            ))?;
+            super::print_text(&format!("Audit log intact: {}\n", format_count(entries, "entry", "entries")))?;
             return Ok(ExitCode::SUCCESS);
         }
     };

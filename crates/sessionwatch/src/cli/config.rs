@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use sessionwatch_app::{
     app::targets,
     config::{
-        Config, Target, file,
+        Config, Target,
         logs::{LogSourceConfig, LogSourceKind},
+        sections,
     },
     preflight,
     sanitize::sanitize_text,
@@ -70,9 +71,9 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
                 DocumentFormat::Table => render_config(&document),
             })?;
         }
-        ConfigCommand::Example => super::print_text(&file::render_example())?,
-        ConfigCommand::Schema => super::print_text(&format!("{:#}\n", file::config_schema()))?,
-        ConfigCommand::Reference => super::print_text(&file::render_reference())?,
+        ConfigCommand::Example => super::print_text(&sections::render_example())?,
+        ConfigCommand::Schema => super::print_text(&format!("{:#}\n", sections::config_schema()))?,
+        ConfigCommand::Reference => super::print_text(&sections::render_reference())?,
     }
     Ok(ExitCode::SUCCESS)
 }

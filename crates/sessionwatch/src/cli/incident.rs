@@ -83,8 +83,8 @@ pub(super) enum IncidentCommand {
         /// Sessions to revoke
         #[arg(value_enum, value_name = "SCOPE")]
         scope: ContainmentScope,
-        /// User whose sessions to revoke; repeatable
-        #[arg(long = "user", value_name = "USER")]
+        /// ID of a user whose sessions to revoke; repeatable
+        #[arg(long = "user", value_name = "ID")]
         users: Vec<String>,
         /// Reason for proceeding without complete evidence
         #[arg(long, value_name = "REASON", requires = "apply")]

@@ -11,7 +11,7 @@ use super::{
     values::parse_instant,
 };
 
-/// Plan the revocation of sessions as your framework does it
+/// Plan to revoke sessions the way your framework does
 ///
 /// Dry run: the plan changes nothing until you pass --apply or run `sessionwatch apply`.
 #[derive(Debug, clap::Subcommand)]
@@ -53,19 +53,19 @@ pub(super) struct WhereArgs {
     /// Part of a user ID, name, handle or email address
     #[arg(long, value_name = "PART")]
     user_like: Option<String>,
-    /// Created after this date
+    /// Created after this time (UTC; a date means 00:00)
     #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     created_after: Option<UtcTimestamp>,
-    /// Created before this date
+    /// Created before this time (UTC; a date means 00:00)
     #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     created_before: Option<UtcTimestamp>,
-    /// Expiring after this date
+    /// Expiring after this time (UTC; a date means 00:00)
     #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     expires_after: Option<UtcTimestamp>,
-    /// Expiring before this date
+    /// Expiring before this time (UTC; a date means 00:00)
     #[arg(long, value_parser = parse_instant, value_name = "DATE")]
     expires_before: Option<UtcTimestamp>,
-    /// Stored IP address
+    /// Only sessions with this IP address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
     /// Part of the user agent

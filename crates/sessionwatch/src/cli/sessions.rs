@@ -38,8 +38,8 @@ pub(super) enum SessionsCommand {
 /// List sessions, latest expiry first
 #[derive(Debug, clap::Args)]
 pub(super) struct SessionListArgs {
-    /// Only sessions of this user
-    #[arg(long, value_name = "USER")]
+    /// Only sessions of the user with this ID
+    #[arg(long, value_name = "ID")]
     user: Option<String>,
     /// Only users whose ID, name, handle or email contains TEXT
     #[arg(long, value_name = "TEXT")]

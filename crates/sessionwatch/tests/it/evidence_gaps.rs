@@ -379,6 +379,6 @@ fn api_clients_and_pages_are_told_about_missing_evidence() {
     testkit::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
     let course = bot.get(&base).body;
     assert!(course["timeline"].to_string().contains("the users are being robbed"), "{course}");
-    assert!(course["open_points"].to_string().contains("`evidence` was skipped"), "{course}");
+    assert!(course["open_points"].to_string().contains("(`evidence`) was skipped"), "{course}");
     assert_eq!(scene.watch.stop(), Some(0));
 }

@@ -49,7 +49,7 @@ async fn without_a_users_table_only_exact_ids_are_found() {
     for (part, users) in [("u1", vec![("u1", Some(3))]), ("u", vec![]), ("U1", vec![]), ("Name", vec![])] {
         let list = found(&shop, part, 5).await;
         assert_eq!(counts(&list), users, "{part}");
-        assert_eq!(list.gap, "No users table is known, so only exact user IDs are found.");
+        assert_eq!(list.gap, "No users table is known, so you can search only by exact user ID.");
     }
 }
 

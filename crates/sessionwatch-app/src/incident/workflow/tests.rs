@@ -219,7 +219,10 @@ fn an_incident_with_open_points_is_closed_only_with_a_recorded_reason() {
     assert_eq!(closed.incident.state, IncidentState::Closed);
     assert_eq!(closed.incident.closed_at, Some(scene.clock.now()));
     let message = &closed.timeline.last().unwrap().message;
-    assert!(message.starts_with("overridden despite open points (`contain` was skipped"), "{message}");
+    assert!(
+        message.starts_with("overridden despite open points (Revoke the sessions (`contain`) was skipped"),
+        "{message}"
+    );
     assert!(message.ends_with("): a false alarm"), "{message}");
     let again = closed.close(scene.context(), Some("again"));
     assert!(matches!(again, Err(ActionError::Closed(id)) if id == ID));

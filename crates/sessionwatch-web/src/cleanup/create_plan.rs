@@ -41,7 +41,7 @@ fn parse_selection(fields: &FormFields, user_limit: u64) -> Result<Selection, Ap
             Selection::Expired { grace: SignedDuration::from_hours(DEFAULT_GRACE_HOURS.into()) }
         }
         "expired" => Selection::Expired {
-            grace: SignedDuration::from_hours(number("hours", "Hours since expiry, at least", 8_760)?),
+            grace: SignedDuration::from_hours(number("hours", "Minimum hours since expiry", 8_760)?),
         },
         "duplicates" => Selection::Duplicates,
         "orphaned" => Selection::Orphaned,
