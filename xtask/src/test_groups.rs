@@ -11,7 +11,7 @@ const BROWSER_TESTS: &str = "browser";
 
 /// Tests that `cargo xtask test --fast` skips: modules of `crates/sessionwatch/tests/it`, or prefixes of single tests.
 /// They kill processes, flood, cut connections, wait for time to pass, or run on every version of a server.
-const SLOW_TESTS: [&str; 48] = [
+const SLOW_TESTS: [&str; 49] = [
     "api::paging::queries_take_turns",
     "api::schemathesis",
     "attack",
@@ -52,6 +52,7 @@ const SLOW_TESTS: [&str; 48] = [
     "replica::if_the_replica_is_down",
     "several_daemons::a_new_leader",
     "shadows::no_shadow_is_executed",
+    "single_rounds",
     "soak",
     "soft_delete::on_a_server",
     "systemd::a_valid_change",

@@ -303,6 +303,16 @@ pub fn last_event_at(db: Tx<'_>, kind: &str) -> Result<Option<UtcTimestamp>, Sto
         .map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
+/// Returns the time of the oldest event.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn first_event_at(db: Tx<'_>) -> Result<Option<UtcTimestamp>, StoreError> {
+    let row = db.query_row("SELECT MIN(at) FROM events", &[])?;
+    row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
+}
+
 /// Deletes events before an instant.
 ///
 /// # Errors

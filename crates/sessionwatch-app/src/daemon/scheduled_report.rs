@@ -72,6 +72,34 @@ pub(super) async fn run(weekly: ReportSender) {
     }
 }
 
+/// Queues the report if it is due, for a round after which the process ends. Without an earlier report, the schedule
+/// counts from the oldest event: counted from the start of each round, the first report would never be due.
+///
+/// # Errors
+///
+/// If the store cannot be used.
+pub(super) async fn enqueue_if_due(
+    state: &Arc<DaemonState>,
+    config: &Arc<Config>,
+    epoch: i64,
+) -> Result<(), StoreError> {
+    let Some(report) = config.serve.scheduled_report.clone() else { return Ok(()) };
+    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch);
+    let (config, now) = (Arc::clone(config), state.app.clock.now());
+    blocking::write_store(&store, move |db| {
+        let last = match history_events::last_event_at(db, REPORT_EVENT_KIND)? {
+            Some(last) => Some(last),
+            None => history_events::first_event_at(db)?,
+        };
+        let last = report.schedule.clamp_last_run(last.unwrap_or(now), now);
+        if report.schedule.next_after(last).is_some_and(|due| due <= now) {
+            enqueue_reports(db, &config, &report, now)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Queues the checklist of each target, and records that it was sent.
 fn enqueue_reports(
     db: Tx<'_>,

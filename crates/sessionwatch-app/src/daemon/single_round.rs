@@ -7,7 +7,7 @@ use sessionwatch_store::{StoreError, outbox};
 use tokio::sync::Notify;
 
 use super::{
-    DaemonError, DaemonState, delivery, retention, run_lease_renewal, sync_with_config,
+    DaemonError, DaemonState, delivery, retention, run_lease_renewal, scheduled_report, sync_with_config,
     target_monitor::{RoundResult, TargetMonitor},
     tasks::TaskGroup,
 };
@@ -57,6 +57,10 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
             stop: tasks.stop_token(),
         };
         results.push(monitor.run_single_round(LEASE_TIMEOUT).await?);
+    }
+    // Another instance that leads the delivery sends the report too.
+    if let Some(epoch) = state.app.lease_manager.epoch(DELIVERY_LEASE) {
+        scheduled_report::enqueue_if_due(&state, &config, epoch).await?;
     }
     // After the runs, whose notifications it delivers; before them, it would only poll.
     tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));

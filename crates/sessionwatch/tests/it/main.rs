@@ -71,6 +71,7 @@ mod replica;
 mod several_daemons;
 mod shadows;
 mod short_tokens;
+mod single_rounds;
 mod slow_bodies;
 mod snapshot;
 mod soak;
