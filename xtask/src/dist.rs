@@ -67,10 +67,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = DistOptions::parse(arguments)?;
     std::env::set_current_dir(tidy::REPOSITORY_ROOT)
         .with_context(|| format!("{} does not exist", tidy::REPOSITORY_ROOT))?;
-    if options.output.exists() {
-        std::fs::remove_dir_all(&options.output)?;
-    }
-    std::fs::create_dir_all(&options.output)?;
+    prepare_output(&options.output)?;
     let version = read_version()?;
     if let Some(program) = &options.program {
         let platform = platform::this_machine()?;
@@ -93,6 +90,20 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     write_checksums(&options.output)?;
     super::print_message(&format!("wrote {}", options.output.display()));
     Ok(())
+}
+
+/// Creates the folder of the artifacts. An earlier result, known by its checksums, is replaced. Any other folder has to
+/// be empty, or a mistyped argument would delete it.
+fn prepare_output(output: &Path) -> Result<()> {
+    if output.exists() && !list_names(output)?.is_empty() {
+        if !output.join(CHECKSUMS_FILE).is_file() {
+            bail!("{} holds something other than artifacts: choose an empty folder", output.display());
+        }
+        std::fs::remove_dir_all(output)?;
+    }
+    std::fs::create_dir_all(output)?;
+    // Written first, so that the folder is recognized even if a later step fails.
+    Ok(std::fs::write(output.join(CHECKSUMS_FILE), "")?)
 }
 
 /// Writes the artifacts of one platform.
@@ -131,6 +142,7 @@ fn read_version() -> Result<String> {
 /// Writes the SHA-256 of every artifact, in the format of `sha256sum --check`.
 fn write_checksums(output: &Path) -> Result<()> {
     let mut names = list_names(output)?;
+    names.retain(|name| name != CHECKSUMS_FILE);
     names.sort();
     let sums = Command::new("sha256sum").args(&names).current_dir(output).output();
     let sums = sums.context("cannot run sha256sum: install coreutils")?;
@@ -176,6 +188,20 @@ mod tests {
         assert!(!options.builds_arm && parse(&["--arm"]).unwrap().builds_arm);
         assert_eq!(parse(&["--program"]).unwrap_err().to_string(), "--program needs a value");
         assert!(parse(&["--wheel"]).unwrap_err().to_string().starts_with("unknown argument `--wheel`"));
+    }
+
+    #[test]
+    fn only_artifacts_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("letter"), "").unwrap();
+        let error = prepare_output(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("holds something other than artifacts: choose an empty folder"), "{error}");
+        assert!(folder.path().join("letter").exists());
+        std::fs::remove_file(folder.path().join("letter")).unwrap();
+        prepare_output(folder.path()).unwrap();
+        std::fs::write(folder.path().join("sessionwatch.tgz"), "").unwrap();
+        prepare_output(folder.path()).unwrap();
+        assert_eq!(list_names(folder.path()).unwrap(), [CHECKSUMS_FILE]);
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "rollback",
         "Prepare the rollback",
-        "Checks the privileges of the write role, and whether the archive can be written.",
+        "Checks the privileges of the write role, and that there is room for the archive.",
         true,
         IncidentSeverity::P3,
     ),

@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 /// Files of the repository that every artifact holds.
 const PACKAGED_DOCUMENTS: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "example.toml"];
 
+/// Programs above this size still have symbols.
+const MAX_STRIPPED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A folder with the files to package. It is removed with the value.
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -42,21 +45,21 @@ impl Staging {
         let staging = Self { folder: tempfile::tempdir()? };
         let copied = staging.program();
         std::fs::copy(program, &copied).with_context(|| format!("cannot copy {}", program.display()))?;
-        // Release builds are stripped already.
-        if std::fs::metadata(&copied)?.len() > STRIPPED_SIZE {
+        // Release builds are stripped already, and `strip` knows no other processors.
+        if std::fs::metadata(&copied)?.len() > MAX_STRIPPED_BYTES {
             super::run_step(Command::new("strip").arg(&copied))?;
         }
         let man = staging.man_folder();
         std::fs::create_dir_all(&man)?;
         super::run_step(Command::new(printing).args(["man", "--output"]).arg(&man))?;
         for shell in COMPLETED_SHELLS {
-            let folder = staging.completions(shell);
-            std::fs::create_dir_all(folder.parent().context("completions have a folder")?)?;
+            let file = staging.completions(shell);
+            std::fs::create_dir_all(file.parent().context("completions have a folder")?)?;
             let output = Command::new(printing).args(["completions", shell.name]).output()?;
             if !output.status.success() {
                 bail!("the program prints no completions for {}", shell.name);
             }
-            std::fs::write(folder, output.stdout)?;
+            std::fs::write(file, output.stdout)?;
         }
         for name in PACKAGED_DOCUMENTS {
             std::fs::copy(name, staging.folder.path().join(name))
@@ -86,6 +89,3 @@ impl Staging {
         self.folder.path()
     }
 }
-
-/// Programs above this size in bytes still have debug information.
-const STRIPPED_SIZE: u64 = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The tarball: program, manual pages, completions and licenses. `cargo binstall` installs from it.
+//! The tarball: program, manual pages, completions and licenses.
 
 use std::{path::Path, process::Command};
 

@@ -88,10 +88,10 @@ pub(super) async fn enqueue_if_due(
     let (config, now) = (Arc::clone(config), state.app.clock.now());
     blocking::write_store(&store, move |db| {
         let last = match history_events::last_event_at(db, REPORT_EVENT_KIND)? {
-            Some(last) => Some(last),
-            None => history_events::first_event_at(db)?,
+            Some(last) => last,
+            None => history_events::first_event_at(db)?.unwrap_or(now),
         };
-        let last = report.schedule.clamp_last_run(last.unwrap_or(now), now);
+        let last = report.schedule.clamp_last_run(last, now);
         if report.schedule.next_after(last).is_some_and(|due| due <= now) {
             enqueue_reports(db, &config, &report, now)?;
         }

@@ -323,7 +323,7 @@ fn step_instructions(step: &IncidentStep) -> Option<&'static str> {
         }
         "team" => "Notify everyone who needs to know that sessions are about to be revoked.",
         "rollback" => {
-            "“Check now” tests the privileges of the write role and whether the archive can be written, \
+            "“Check now” tests the privileges of the write role and the room for the archive, \
              so that revoked sessions can be restored."
         }
         "contain" => {

@@ -42,8 +42,8 @@ fn open(folder: &Path) -> Store {
     Store::open(&config.serve.store).unwrap()
 }
 
-/// History of alerts in order: check and notice.
-fn happened(store: &Store) -> Vec<(String, String)> {
+/// Firing, reminded and resolved alerts of the history, oldest first.
+pub(crate) fn alert_events(store: &Store) -> Vec<history_events::EventRecord> {
     let search = history_events::EventSearch {
         from: UtcTimestamp::MIN,
         to: UtcTimestamp::MAX,
@@ -54,8 +54,12 @@ fn happened(store: &Store) -> Vec<(String, String)> {
         before_id: None,
         limit: 1_000_000,
     };
-    let found = store.read(|db| history_events::search_events(db, &search)).unwrap();
-    found.into_iter().map(|event| (event.check, event.kind)).collect()
+    store.read(|db| history_events::search_events(db, &search)).unwrap()
+}
+
+/// History of alerts in order: check and notice.
+fn happened(store: &Store) -> Vec<(String, String)> {
+    alert_events(store).into_iter().map(|event| (event.check, event.kind)).collect()
 }
 
 /// Messages by key, with the `possible_duplicate` flag of each delivery.

@@ -23,7 +23,7 @@ fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String
 }
 
 /// Notifications: check and notice.
-fn told(sink: &HttpSink) -> Vec<String> {
+pub(crate) fn told(sink: &HttpSink) -> Vec<String> {
     let line = |body: String| {
         let message: Value = serde_json::from_str(&body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())

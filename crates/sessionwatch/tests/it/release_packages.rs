@@ -12,19 +12,20 @@ use testkit::Database;
 /// Commands of the system, and nothing of Rust.
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Returns the folder of the artifacts, which the first call builds with the program of the tests.
+/// Returns the folder of the artifacts, which the first call builds with the program of the tests. Each run replaces
+/// it: nothing would remove a temporary folder after the last test.
 fn artifacts() -> &'static Path {
-    static ARTIFACTS: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = ARTIFACTS.get_or_init(|| {
-        let (folder, program) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_BIN_EXE_sessionwatch")));
+    static ARTIFACTS: OnceLock<PathBuf> = OnceLock::new();
+    ARTIFACTS.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artifacts");
+        let program = Path::new(env!("CARGO_BIN_EXE_sessionwatch"));
         // `cargo xtask test` builds it. It is no dependency of this package, so cargo names no path of it.
         let xtask = program.with_file_name("xtask");
         let mut dist = Command::new(xtask);
-        dist.args(["dist", "--program"]).arg(program).arg("--output").arg(folder.path());
+        dist.args(["dist", "--program"]).arg(program).arg("--output").arg(&folder);
         succeed(dist.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")));
         folder
-    });
-    folder.path()
+    })
 }
 
 /// Returns the only artifact whose name has this beginning and end.

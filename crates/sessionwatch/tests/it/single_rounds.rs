@@ -8,15 +8,14 @@ use sessionwatch_core::{
     duration::{DAY, MINUTE},
     timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{
-    Store, StoreLocation,
-    history_events::{EventSearch, search_events},
-};
+use sessionwatch_store::{Store, StoreLocation};
 use testkit::{Database, HttpSink};
 
 use crate::{
     channels::{channel, configuration, leak, target},
+    crash_recovery_daemon::alert_events,
     fastforward::{Watch, monday},
+    lifecycle::told,
 };
 
 /// Number of rounds.
@@ -46,29 +45,10 @@ fn configured(database: &Database<'_>, sink: &HttpSink) -> String {
 
 /// Returns what happened to alerts, oldest first: minute, check and kind.
 fn list_alert_events(store: &Store) -> Vec<String> {
-    let search = EventSearch {
-        from: UtcTimestamp::UNIX_EPOCH,
-        to: UtcTimestamp::MAX,
-        target: None,
-        check: None,
-        text: None,
-        alerts_only: true,
-        before_id: None,
-        limit: 1_000,
-    };
-    let events = store.read(|db| search_events(db, &search)).unwrap();
     let minute = |at: UtcTimestamp| at.duration_since(monday()).as_mins();
-    events.iter().map(|event| format!("{} {} {}", minute(event.at), event.check, event.kind)).collect()
-}
-
-/// Returns the notifications, in the order in which they arrived.
-fn list_notifications(sink: &HttpSink) -> Vec<String> {
-    let requests = sink.received_requests();
-    let messages = requests.iter().map(crate::channels::body);
-    messages
-        .map(|message| {
-            format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
-        })
+    alert_events(store)
+        .iter()
+        .map(|event| format!("{} {} {}", minute(event.at), event.check, event.kind))
         .collect()
 }
 
@@ -117,7 +97,7 @@ fn a_hundred_rounds_alert_as_a_daemon_does() {
     let events = list_alert_events(&store);
     assert!(events.len() > 20, "{events:?}");
     assert_eq!(events, expected);
-    let [of_daemon, of_rounds] = sinks.each_ref().map(list_notifications);
+    let [of_daemon, of_rounds] = sinks.each_ref().map(told);
     assert_eq!(of_rounds, of_daemon);
 }
 
@@ -126,7 +106,7 @@ fn a_report_that_became_due_between_rounds_is_sent_once() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = format!("{}[report]\nchannels = [\"hook\"]\n", configured(&database, &sink));
-    let reports = || list_notifications(&sink).iter().filter(|line| line.ends_with(" report")).count();
+    let reports = || told(&sink).iter().filter(|line| line.ends_with(" report")).count();
     for (days, sent) in [(0, 0), (1, 1), (6, 1), (8, 2), (30, 3)] {
         run_round(folder.path(), &text, monday() + days * DAY);
         assert_eq!(reports(), sent, "after {days} days");
