@@ -23,7 +23,7 @@ fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String
 }
 
 /// Notifications: check and notice.
-pub(crate) fn told(sink: &HttpSink) -> Vec<String> {
+pub(crate) fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |body: String| {
         let message: Value = serde_json::from_str(&body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
@@ -81,11 +81,11 @@ fn a_silence_for_a_user_does_not_cover_findings_about_others() {
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 1..=3);
     watch.delivered();
-    assert!(told(&sink).is_empty(), "{:?}", told(&sink));
+    assert!(list_notifications(&sink).is_empty(), "{:?}", list_notifications(&sink));
     leak(&database, "'s1', 's2', 's3'", "same-token");
     minutes(&mut watch, 4..=4);
     watch.delivered();
-    assert_eq!(told(&sink), ["duplicate-tokens firing"]);
+    assert_eq!(list_notifications(&sink), ["duplicate-tokens firing"]);
     assert!(watch.stop());
 }
 
@@ -99,14 +99,14 @@ fn alerts_still_firing_after_a_silence_or_maintenance_are_notified_then() {
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 2..=4);
     watch.delivered();
-    assert!(told(&sink).is_empty(), "in maintenance: {:?}", told(&sink));
+    assert!(list_notifications(&sink).is_empty(), "in maintenance: {:?}", list_notifications(&sink));
     minutes(&mut watch, 7..=7);
     watch.delivered();
-    assert_eq!(told(&sink), ["duplicate-tokens firing"]);
+    assert_eq!(list_notifications(&sink), ["duplicate-tokens firing"]);
     leak(&database, "'s1', 's2'", "new-");
     minutes(&mut watch, 8..=9);
     watch.delivered();
-    assert_eq!(told(&sink).last().map(String::as_str), Some("duplicate-tokens resolved"));
+    assert_eq!(list_notifications(&sink).last().map(String::as_str), Some("duplicate-tokens resolved"));
     watch
         .shared
         .app
@@ -121,11 +121,11 @@ fn alerts_still_firing_after_a_silence_or_maintenance_are_notified_then() {
     leak(&database, "'s1', 's2'", "newer-");
     minutes(&mut watch, 13..=15);
     watch.delivered();
-    assert_eq!(told(&sink).len(), 2, "{:?}", told(&sink));
+    assert_eq!(list_notifications(&sink).len(), 2, "{:?}", list_notifications(&sink));
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 16..=20);
     watch.delivered();
-    assert_eq!(told(&sink).len(), 3, "{:?}", told(&sink));
+    assert_eq!(list_notifications(&sink).len(), 3, "{:?}", list_notifications(&sink));
     assert!(watch.stop());
 }
 
@@ -140,7 +140,7 @@ fn an_unreachable_database_silences_everything_but_itself() {
     database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     minutes(&mut watch, 2..=4);
     watch.delivered();
-    assert_eq!(told(&sink), ["duplicate-tokens firing", "target-unreachable firing"]);
+    assert_eq!(list_notifications(&sink), ["duplicate-tokens firing", "target-unreachable firing"]);
     let kept =
         watch.shared.app.store.read(|db| alerts::find_alert(db, "app", "duplicate-tokens")).unwrap().unwrap();
     assert!(kept.alert.is_stale && matches!(kept.alert.state, AlertState::Firing { .. }), "{kept:?}");
@@ -149,7 +149,7 @@ fn an_unreachable_database_silences_everything_but_itself() {
     leak(&database, "'s1', 's2'", "new-");
     minutes(&mut watch, 7..=8);
     watch.delivered();
-    assert_eq!(told(&sink)[2..], ["target-unreachable resolved", "duplicate-tokens resolved"]);
+    assert_eq!(list_notifications(&sink)[2..], ["target-unreachable resolved", "duplicate-tokens resolved"]);
     assert!(watch.stop());
 }
 
@@ -170,7 +170,7 @@ fn a_restart_still_sees_changes_that_happened_while_stopped() {
         .unwrap();
     let mut watch = Watch::start(folder.path(), &text, monday() + 90 * MINUTE);
     watch.delivered();
-    let mut heard = told(&sink);
+    let mut heard = list_notifications(&sink);
     heard.sort();
     assert_eq!(heard, ["reappeared-sessions firing", "token-reassigned firing"]);
     assert!(watch.stop());
@@ -204,7 +204,7 @@ fn a_day_without_logins_is_detected() {
         watch.to(monday() + hour * HOUR);
     }
     watch.delivered();
-    assert_eq!(told(&sink), ["creation-rate firing"]);
+    assert_eq!(list_notifications(&sink), ["creation-rate firing"]);
     let message: Value = serde_json::from_str(&sink.received_requests()[0].body).unwrap();
     let expected = "at most 0 sessions created in any hour of the last day (baseline: 10 to 50)";
     assert_eq!(message["summary"], expected);
@@ -225,7 +225,7 @@ fn the_checklist_is_sent_each_week() {
     }
     let received = sink.wait_for_requests(2);
     watch.delivered();
-    assert_eq!(told(&sink), ["checklist report", "checklist report"]);
+    assert_eq!(list_notifications(&sink), ["checklist report", "checklist report"]);
     let message: Value = serde_json::from_str(&received[1].body).unwrap();
     assert!(message["summary"].as_str().unwrap().contains("app"), "{message}");
     let text = message["text"].as_str().unwrap();

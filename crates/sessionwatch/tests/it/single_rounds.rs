@@ -15,7 +15,7 @@ use crate::{
     channels::{channel, configuration, leak, target},
     crash_recovery_daemon::alert_events,
     fastforward::{Watch, monday},
-    lifecycle::told,
+    lifecycle::list_notifications,
 };
 
 /// Number of rounds.
@@ -97,7 +97,7 @@ fn a_hundred_rounds_alert_as_a_daemon_does() {
     let events = list_alert_events(&store);
     assert!(events.len() > 20, "{events:?}");
     assert_eq!(events, expected);
-    let [of_daemon, of_rounds] = sinks.each_ref().map(told);
+    let [of_daemon, of_rounds] = sinks.each_ref().map(list_notifications);
     assert_eq!(of_rounds, of_daemon);
 }
 
@@ -106,7 +106,7 @@ fn a_report_that_became_due_between_rounds_is_sent_once() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = format!("{}[report]\nchannels = [\"hook\"]\n", configured(&database, &sink));
-    let reports = || told(&sink).iter().filter(|line| line.ends_with(" report")).count();
+    let reports = || list_notifications(&sink).iter().filter(|line| line.ends_with(" report")).count();
     for (days, sent) in [(0, 0), (1, 1), (6, 1), (8, 2), (30, 3)] {
         run_round(folder.path(), &text, monday() + days * DAY);
         assert_eq!(reports(), sent, "after {days} days");
