@@ -72,6 +72,8 @@ pub struct CheckResult {
     pub outcome: CheckOutcome,
     /// Rows or users that prove a failure.
     pub evidence: Vec<EvidenceRow>,
+    /// The finding is accepted: an earlier report, given as the baseline report, has it too.
+    pub is_accepted: bool,
 }
 
 /// The facts of a target at the time of a run.
@@ -296,6 +298,7 @@ fn all_unknown(request: CheckRunRequest<'_>, reason: &str) -> Vec<CheckResult> {
         action: check.action.into(),
         outcome: CheckOutcome::not_run(reason),
         evidence: vec![],
+        is_accepted: false,
     });
     let custom = request.custom_checks().map(|custom| custom_result(custom, CheckOutcome::not_run(reason)));
     builtin.chain(custom).collect()
@@ -385,7 +388,7 @@ async fn build_result(
     };
     let CheckDecision { check, outcome } = decision;
     let (id, severity) = (check.id.to_owned(), request.settings.table_check_severity(&check));
-    Ok(CheckResult { id, severity, action: check.action.into(), outcome, evidence })
+    Ok(CheckResult { id, severity, action: check.action.into(), outcome, evidence, is_accepted: false })
 }
 
 fn build_completed_run(
@@ -443,7 +446,7 @@ fn build_observation(
 
 fn custom_result(custom: &CustomCheck, outcome: CheckOutcome) -> CheckResult {
     let (id, action) = (custom.id.clone(), custom.action.clone());
-    CheckResult { id, severity: custom.severity, action, outcome, evidence: vec![] }
+    CheckResult { id, severity: custom.severity, action, outcome, evidence: vec![], is_accepted: false }
 }
 
 /// Runs a custom check. A query that fails makes this check unknown, and no other.

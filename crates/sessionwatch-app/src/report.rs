@@ -1,5 +1,6 @@
 //! Check reports, for people and for programs. The JSON shape is a public contract: `docs/json.md`.
 
+mod accepted_findings;
 mod evidence;
 mod format;
 mod headline;
@@ -17,7 +18,10 @@ use sessionwatch_targets::{
 };
 
 use self::evidence::EvidenceWords;
-pub use self::format::ReportFormat;
+pub use self::{
+    accepted_findings::{AcceptedFindings, BaselineFileError},
+    format::ReportFormat,
+};
 pub use crate::check_fixes as fix;
 use crate::{
     check_run::{CheckReport, CheckResult, RunObservation},
@@ -29,7 +33,7 @@ impl CheckReport {
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         combine_verdicts(self.results.iter().map(|result| SingleVerdict {
-            name: verdict_name(&result.outcome.verdict),
+            name: if result.is_accepted { "accepted" } else { verdict_name(&result.outcome.verdict) },
             is_informational: result.outcome.is_informational,
         }))
     }
@@ -218,7 +222,8 @@ fn result_json(result: &CheckResult, target: &str) -> Value {
     json!({
         "id": result.id, "severity": result.severity.name(), "result": verdict_name(&finding.verdict),
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
-        "proof": finding.proving_constraint, "action": result.action, "fix": fix, "decides": !finding.is_informational,
+        "proof": finding.proving_constraint, "action": result.action, "fix": fix,
+        "decides": !finding.is_informational && !result.is_accepted, "accepted": result.is_accepted,
         "evidence": result.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
         "evidence_total": finding.evidence_total, "user_limit": finding.user_limit,
     })

@@ -186,7 +186,14 @@ fn build_result(
     events: Vec<LogEventRecord>,
 ) -> LogCheckResult {
     let evidence = events.iter().map(event_evidence).collect();
-    let outcome = CheckResult { id: id.into(), severity, action: action.into(), outcome: finding, evidence };
+    let outcome = CheckResult {
+        id: id.into(),
+        severity,
+        action: action.into(),
+        outcome: finding,
+        evidence,
+        is_accepted: false,
+    };
     LogCheckResult { outcome, events }
 }
 

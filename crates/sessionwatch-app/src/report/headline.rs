@@ -16,6 +16,8 @@ pub(super) enum ResultGroup {
     Failing,
     /// The check could not be decided, and that counts.
     Unknown,
+    /// The check failed, as in the baseline report.
+    Accepted,
     /// The check failed, but it is only about the check run.
     Notice,
     /// The check cannot be decided here, which says nothing about the sessions.
@@ -30,6 +32,7 @@ impl ResultGroup {
         match self {
             Self::Failing => "failing",
             Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
             Self::Notice => "notice",
             Self::Skipped => "skipped",
             Self::Passing => "passing",
@@ -44,6 +47,7 @@ impl CheckReport {
         let counts = !result.outcome.is_informational || self.is_only_informational();
         match (&result.outcome.verdict, counts) {
             (CheckVerdict::Passing, _) => ResultGroup::Passing,
+            (CheckVerdict::Failing, true) if result.is_accepted => ResultGroup::Accepted,
             (CheckVerdict::Failing, true) => ResultGroup::Failing,
             (CheckVerdict::Failing, false) => ResultGroup::Notice,
             (CheckVerdict::Unknown(_), true) => ResultGroup::Unknown,
@@ -82,7 +86,8 @@ impl CheckReport {
         let failing = self.in_group(ResultGroup::Failing);
         let unknown = count_of(self.in_group(ResultGroup::Unknown).len());
         let passing = count_of(self.in_group(ResultGroup::Passing).len());
-        let decided = count_of(failing.len()) + unknown + passing;
+        let accepted = count_of(self.in_group(ResultGroup::Accepted).len());
+        let decided = count_of(failing.len()) + accepted + unknown + passing;
         let checks = format_count(decided, "check", "checks");
         let mut line = if !failing.is_empty() {
             let mut line =
@@ -95,8 +100,13 @@ impl CheckReport {
         } else if self.has_unknown() {
             format!("unknown: {} of {checks} on {target}", format_number(unknown))
         } else {
-            format!("passing: {checks} on {target}")
+            let passing =
+                if accepted > 0 { format!("{} of ", format_number(passing)) } else { String::new() };
+            format!("passing: {passing}{checks} on {target}")
         };
+        if accepted > 0 {
+            line.push_str(&format!(", {} accepted", format_number(accepted)));
+        }
         let skipped = count_of(self.in_group(ResultGroup::Skipped).len());
         if skipped > 0 {
             line.push_str(&format!(", {} skipped", format_number(skipped)));

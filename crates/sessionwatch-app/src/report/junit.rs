@@ -29,7 +29,7 @@ impl SuiteCounts {
             tests: count_of(report.results.len()),
             failures: count(ResultGroup::Failing),
             errors: count(ResultGroup::Unknown),
-            skipped: count(ResultGroup::Skipped),
+            skipped: count(ResultGroup::Skipped) + count(ResultGroup::Accepted),
         }
     }
 
@@ -95,6 +95,9 @@ fn render_case(report: &CheckReport, result: &CheckResult, suite: &str) -> Strin
         ),
         ResultGroup::Unknown => {
             format!("{head}>\n      <error message=\"{found}\" type=\"unknown\"/>\n    </testcase>\n")
+        }
+        ResultGroup::Accepted => {
+            format!("{head}>\n      <skipped message=\"accepted: {found}\"/>\n    </testcase>\n")
         }
         ResultGroup::Skipped => format!("{head}>\n      <skipped message=\"{found}\"/>\n    </testcase>\n"),
         // A slow check run is no failure of the table.

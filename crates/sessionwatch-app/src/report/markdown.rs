@@ -8,7 +8,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use super::{
     evidence::EvidenceWords,
     fix,
-    headline::ResultGroup::{Failing, Notice, Passing, Skipped, Unknown},
+    headline::ResultGroup::{Accepted, Failing, Notice, Passing, Skipped, Unknown},
     text::describe_result,
     truncation_note,
 };
@@ -73,7 +73,7 @@ impl CheckReport {
 
     fn render_markdown_table(&self) -> String {
         let mut text = String::new();
-        for group in [Unknown, Notice, Skipped, Passing] {
+        for group in [Unknown, Accepted, Notice, Skipped, Passing] {
             for result in self.in_group(group) {
                 if text.is_empty() {
                     text.push_str("\n### Other checks\n\n| | Check | Severity | Result | Fails if |\n");

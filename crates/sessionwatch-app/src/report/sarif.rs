@@ -53,12 +53,12 @@ fn run_json(report: &CheckReport) -> Value {
 fn results_json(report: &CheckReport, target: &str) -> Vec<Value> {
     let result = |(index, result): (usize, &CheckResult)| {
         let (kind, level) = match report.group_of(result) {
-            ResultGroup::Failing => ("fail", sarif_level(result.severity)),
+            ResultGroup::Failing | ResultGroup::Accepted => ("fail", sarif_level(result.severity)),
             // The standard's word for a rule that lacked the information to decide. Its level must be "none".
             ResultGroup::Unknown => ("open", "none"),
             ResultGroup::Notice | ResultGroup::Skipped | ResultGroup::Passing => return None,
         };
-        Some(json!({
+        let mut entry = json!({
             "ruleId": result.id,
             "ruleIndex": index,
             "kind": kind,
@@ -66,7 +66,14 @@ fn results_json(report: &CheckReport, target: &str) -> Vec<Value> {
             "message": message_json(&describe_finding(report, result)),
             "locations": [location_json(report, target)],
             "partialFingerprints": { "targetAndCheck/v1": format!("{target}/{}", result.id) },
-        }))
+        });
+        if result.is_accepted {
+            entry["baselineState"] = "unchanged".into();
+            // Services that show SARIF close suppressed results, and ignore the state.
+            entry["suppressions"] =
+                json!([{ "kind": "external", "justification": "the baseline report has this finding too" }]);
+        }
+        Some(entry)
     };
     report.results.iter().enumerate().filter_map(result).collect()
 }

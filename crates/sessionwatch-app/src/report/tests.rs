@@ -22,6 +22,7 @@ fn outcome(verdict: CheckVerdict, is_informational: bool) -> CheckResult {
         action: "look".into(),
         outcome: finding,
         evidence: vec![],
+        is_accepted: false,
     }
 }
 

@@ -10,7 +10,7 @@ use sessionwatch_core::{checks::CheckVerdict, plural::format_count, timestamp::U
 use super::{
     evidence::EvidenceWords,
     fix,
-    headline::ResultGroup::{self, Failing, Notice, Passing, Skipped, Unknown},
+    headline::ResultGroup::{self, Accepted, Failing, Notice, Passing, Skipped, Unknown},
     truncation_note,
 };
 use crate::{
@@ -37,7 +37,7 @@ impl CheckReport {
             text.push_str(&self.render_finding(result, checked_at, columns));
         }
         let others: Vec<_> =
-            [Unknown, Notice, Skipped, Passing].map(|group| (group, self.in_group(group))).into();
+            [Unknown, Accepted, Notice, Skipped, Passing].map(|group| (group, self.in_group(group))).into();
         if others.iter().any(|(_, results)| !results.is_empty()) {
             let _ = writeln!(text, "\n{}", render_table(&others, columns));
         }

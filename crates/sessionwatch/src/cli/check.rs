@@ -1,13 +1,13 @@
 //! `check`: one run of all checks, and its report.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use sessionwatch_app::{
     app::error::TargetError,
     check_run::{self, CheckReport, CheckRunRequest},
     checks::{self, CheckSettings},
     output,
-    report::{self, ReportFormat},
+    report::{self, AcceptedFindings, ReportFormat},
 };
 use sessionwatch_core::{severity::Severity, suggest::did_you_mean};
 
@@ -33,6 +33,9 @@ pub(super) struct CheckArgs {
     /// Fail only at this severity or above
     #[arg(long, value_name = "SEVERITY", default_value = "low", hide_default_value = true, value_parser = parse_severity())]
     fail_on: Severity,
+    /// Report of an earlier `check --format json`: only findings that are not in it fail
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: ReportFormat,
@@ -64,13 +67,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     if args.summary && args.format != ReportFormat::Table {
         return Err(Failure::Usage("--summary works with `--format table` only".into()));
     }
+    let accepted = args.baseline.as_deref().map(AcceptedFindings::read_file).transpose();
+    let accepted = accepted.map_err(|error| Failure::Usage(error.to_string()))?;
     // The layout that the daemon has recorded, so that both check the same table.
     let (mut config, mut targets) = args.target.choose_located()?;
     let only = select_checks(args, &mut config.checks)?;
     for target in &mut targets {
         target.engine = args.engine.map_or(target.engine, Into::into);
     }
-    let reports = super::block_on(async {
+    let mut reports = super::block_on(async {
         let mut reports = Vec::new();
         // One after the other: each run already uses the database as much as it should.
         for target in &targets {
@@ -87,6 +92,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         }
         Ok(reports)
     })?;
+    if let Some(accepted) = accepted {
+        accepted.apply(&mut reports);
+    }
     print_reports(args, &reports)?;
     Ok(ExitCode::from(exit_code(&reports, args.fail_on)))
 }

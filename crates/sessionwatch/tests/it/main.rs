@@ -11,6 +11,7 @@ mod backends;
 mod backup;
 mod cases;
 mod channels;
+mod check_baseline;
 mod check_formats;
 mod checks;
 mod clocks;

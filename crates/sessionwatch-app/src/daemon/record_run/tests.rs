@@ -36,7 +36,14 @@ fn result(id: &str, severity: Severity, verdict: CheckVerdict) -> CheckResult {
         evidence_total: None,
         is_informational: false,
     };
-    CheckResult { id: id.into(), severity, action: "look".into(), outcome, evidence: vec![] }
+    CheckResult {
+        id: id.into(),
+        severity,
+        action: "look".into(),
+        outcome,
+        evidence: vec![],
+        is_accepted: false,
+    }
 }
 
 /// Row of evidence about a user.

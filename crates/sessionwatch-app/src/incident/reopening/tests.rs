@@ -162,7 +162,7 @@ fn result(id: &str, severity: Severity, verdict: CheckVerdict) -> Checked {
         evidence_total: None,
         is_informational: false,
     };
-    Checked { id: id.into(), severity, action: String::new(), outcome, evidence: vec![] }
+    Checked { id: id.into(), severity, action: String::new(), outcome, evidence: vec![], is_accepted: false }
 }
 
 #[test]
