@@ -12,6 +12,7 @@ pub mod auth_state;
 pub mod background;
 pub mod channels;
 pub mod check_history;
+pub mod check_runs;
 pub mod checklists;
 pub mod cleanup;
 pub mod demo_login;

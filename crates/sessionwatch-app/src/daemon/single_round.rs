@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use sessionwatch_clock::Clock;
-use sessionwatch_store::{StoreError, outbox};
 use tokio::sync::Notify;
 
 use super::{
@@ -12,7 +11,10 @@ use super::{
     tasks::TaskGroup,
 };
 use crate::{
-    app::leadership::{self, DELIVERY_LEASE},
+    app::{
+        check_runs,
+        leadership::{self, DELIVERY_LEASE},
+    },
     blocking,
     config::Config,
 };
@@ -21,8 +23,6 @@ use crate::{
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait until another instance gives up a target.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The interval at which the outbox is polled.
-const OUTBOX_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest wait until the tasks of a round stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -64,7 +64,7 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     }
     // After the runs, whose notifications it delivers; before them, it would only poll.
     tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));
-    let waited = tokio::time::timeout(DELIVERY_TIMEOUT, wait_for_deliveries(&state, &config)).await;
+    let waited = tokio::time::timeout(DELIVERY_TIMEOUT, check_runs::wait_for_deliveries(&state.app)).await;
     if waited.is_err() {
         tracing::warn!("some notifications are not delivered yet: the next round tries again");
     }
@@ -77,27 +77,4 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     // Only now, so that the tasks have stopped and the leases are given back in any case.
     waited.unwrap_or(Ok(()))?;
     Ok(results)
-}
-
-/// Waits until no message of a configured channel is due. One that failed is due later, and not waited for.
-async fn wait_for_deliveries(state: &Arc<DaemonState>, config: &Config) -> Result<(), StoreError> {
-    let channels: Vec<String> = config.serve.channels.iter().map(|channel| channel.name.clone()).collect();
-    loop {
-        let (channels, now) = (channels.clone(), state.app.clock.now());
-        let is_busy = blocking::read_store(&state.app.store, move |db| {
-            for channel in &channels {
-                // A message being sent is not due, but its outcome must be recorded before the process ends.
-                if outbox::has_sending_message(db, channel)?
-                    || !outbox::list_due_messages(db, channel, now, 1)?.is_empty()
-                {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        });
-        if !is_busy.await? {
-            return Ok(());
-        }
-        sessionwatch_clock::sleep(OUTBOX_POLL_INTERVAL).await;
-    }
 }

@@ -73,6 +73,7 @@ fn declare_routes() -> Vec<ApiRoute> {
         api_route(READ_ACCESS, "", routes!(account::get_caller)),
         api_route(READ_ACCESS, "", routes!(targets::list_targets)),
         api_route(READ_ACCESS, "", routes!(targets::get_target)),
+        api_route(ALERTS_ACCESS, "", routes!(targets::request_runs)),
         api_route(READ_ACCESS, "", routes!(targets::get_session_stats)),
         api_route(READ_ACCESS, "", routes!(targets::get_check)),
         api_route(READ_ACCESS, "", routes!(targets::get_check_query)),

@@ -11,6 +11,7 @@ use sessionwatch_app::{
     app::{
         AppState, Period,
         alerts::AlertRef,
+        check_runs,
         checklists::{self, NewAttestation},
         targets::{self, CheckDetails, Sample, TargetStatus},
     },
@@ -116,6 +117,53 @@ pub(super) async fn list_targets(
     let standing =
         config.targets.iter().zip(&known).map(|(target, known)| TargetSummary::from_status(target, known));
     Ok(Json(ListPage::from_all(standing.collect())))
+}
+
+/// A request for check runs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestRunsRequest {
+    /// The target to check; all targets without it.
+    target: Option<BoundedText<200>>,
+}
+
+/// A target whose checks were requested to run.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RequestedRunDto {
+    target: String,
+    /// `passing`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
+    state: &'static str,
+    checked_at: Option<Rfc3339>,
+    /// Whether the run has finished. If not, it goes on, or another instance monitors the target.
+    finished: bool,
+}
+
+/// Run checks now, and wait up to 25 seconds for their results and notifications
+#[utoipa::path(
+    post,
+    path = "/api/v1/runs",
+    tag = "targets",
+    request_body = RequestRunsRequest,
+    responses(
+        (status = 200, description = "Every run has finished", body = ListPage<RequestedRunDto>),
+        (status = 202, description = "Some runs have not finished yet", body = ListPage<RequestedRunDto>)
+    )
+)]
+pub(super) async fn request_runs(
+    State(app): State<Arc<AppState>>,
+    JsonBody(wanted): JsonBody<RequestRunsRequest>,
+) -> Result<(StatusCode, Json<ListPage<RequestedRunDto>>), ProblemDetails> {
+    let requested =
+        check_runs::request_check_runs(&app, wanted.target.as_deref().map(String::as_str)).await?;
+    let all_finished = requested.iter().all(|run| run.is_finished);
+    let status = if all_finished { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let items = requested.iter().map(|run| RequestedRunDto {
+        target: run.target.clone(),
+        state: run.status.state(),
+        checked_at: run.status.report.as_ref().map(|report| Rfc3339(report.at)),
+        finished: run.is_finished,
+    });
+    Ok((status, Json(ListPage::from_all(items.collect()))))
 }
 
 /// Get a target, its checks and its latest report

@@ -178,6 +178,24 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
 }
 
 #[test]
+fn a_requested_run_that_cannot_start_soon_is_answered_at_once() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,alerts");
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    let run = bot.post("/runs", &json!({ "target": "app" }));
+    let of = &run.body["items"][0];
+    assert_eq!(
+        (run.status, &of["target"], &of["finished"]),
+        (202, &json!("app"), &json!(false)),
+        "{}",
+        run.body
+    );
+    assert_eq!((&of["state"], of["checked_at"].is_string()), (&json!("failing"), true));
+    bot.post("/runs", &json!({ "target": "nowhere" })).is_problem(404, "“nowhere” not found");
+    assert_eq!(scene.program("vera", "read").post("/runs", &json!({})).status, 403);
+}
+
+#[test]
 fn a_token_grants_its_scope_while_it_and_its_account_are_valid() {
     let scene = Scene::new();
     let (all, reads) =

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch_app::app::LiveEvent;
+use sessionwatch_app::app::{LiveEvent, check_runs};
 use sessionwatch_core::duration::{DAY, HOUR, SECOND};
 use sessionwatch_store::silences::{self, SilenceRecord};
 use testkit::{FaultProxy, HttpSink, NetworkFault};
@@ -222,6 +222,34 @@ fn a_suspending_database_is_checked_rarely_and_while_it_is_awake() {
         .collect();
     assert_eq!(looks, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
     assert_costs(folder.path(), &text);
+}
+
+#[test]
+fn a_requested_run_is_answered_when_its_notifications_are_sent() {
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let text = target("app", &database.url("postgres"), "interval = \"1d\"")
+        + &target("gone", "postgres://nobody@127.0.0.1:1/none", "interval = \"1d\"")
+        + &common(&sink, "\"duplicate-tokens\"");
+    let watch = Watch::start(folder.path(), &text, monday());
+    database
+        .psql(r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#)
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let request_runs = |only: Option<&str>| {
+        let runs = runtime.block_on(check_runs::request_check_runs(&watch.shared.app, only)).unwrap();
+        runs.iter().map(|run| (run.target.clone(), run.status.state(), run.is_finished)).collect::<Vec<_>>()
+    };
+    watch.set(monday() + 5 * MINUTE);
+    assert_eq!(request_runs(Some("app")), [("app".to_owned(), "failing", true)]);
+    assert_eq!(told(&sink), ["app duplicate-tokens firing"]);
+    // Never within a minute of the last run, which is not waited for.
+    watch.set(monday() + 5 * MINUTE + SECOND);
+    assert_eq!(request_runs(Some("app")), [("app".to_owned(), "failing", false)]);
+    watch.set(monday() + 10 * MINUTE);
+    let both = [("app".to_owned(), "failing", true), ("gone".to_owned(), "failing", true)];
+    assert_eq!(request_runs(None), both);
+    assert!(watch.stop());
 }
 
 /// Asserts the monthly cost of the presets.
