@@ -5,6 +5,7 @@ mod collect;
 mod connection;
 mod constraints;
 mod row_ids;
+mod schema_tool;
 mod users;
 mod values;
 
@@ -22,6 +23,7 @@ use sessionwatch_targets::{
 };
 
 pub use self::collect::examine_target;
+use self::schema_tool::{SchemaChange, SchemaTool};
 use crate::{
     api_types::DoctorFindingDto,
     clock_difference::ClockDifference,
@@ -61,6 +63,8 @@ pub struct Diagnostic {
     pub summary: String,
     /// Fix, as SQL or as text.
     pub fix: Option<String>,
+    /// The same fix for the tool that manages the schema, where there is one.
+    pub schema_fix: Option<String>,
 }
 
 impl From<&Diagnostic> for DoctorFindingDto {
@@ -70,6 +74,7 @@ impl From<&Diagnostic> for DoctorFindingDto {
             level: finding.level.name(),
             summary: finding.summary.clone(),
             fix: finding.fix.clone(),
+            schema_fix: finding.schema_fix.clone(),
         }
     }
 }
@@ -131,6 +136,13 @@ impl<'a> DoctorInput<'a> {
         DoctorFixes::new(&self.connected.layout)
     }
 
+    /// Adds to a finding how the tool that manages the schema makes a change.
+    fn with_schema_fix(&self, finding: Diagnostic, change: SchemaChange<'_>) -> Diagnostic {
+        let sessions = &self.connected.layout.candidate.mapping.sessions.name;
+        let tool = SchemaTool::detect(&self.connected.layout.schema);
+        Diagnostic { schema_fix: tool.map(|tool| tool.describe_change(sessions, change)), ..finding }
+    }
+
     /// Returns the name of the watch role.
     fn role_name(&self) -> Option<&'a str> {
         self.server_info.role.as_ref().map(|role| role.name.as_str())
@@ -146,11 +158,17 @@ impl DiagnosticLevel {
 }
 
 fn diagnostic_pass(id: &'static str, summary: impl Into<String>) -> Diagnostic {
-    Diagnostic { id, level: DiagnosticLevel::Pass, summary: summary.into(), fix: None }
+    Diagnostic { id, level: DiagnosticLevel::Pass, summary: summary.into(), fix: None, schema_fix: None }
 }
 
 fn diagnostic_warn(id: &'static str, summary: impl Into<String>, fix: impl Into<String>) -> Diagnostic {
-    Diagnostic { id, level: DiagnosticLevel::Warn, summary: summary.into(), fix: Some(fix.into()) }
+    Diagnostic {
+        id,
+        level: DiagnosticLevel::Warn,
+        summary: summary.into(),
+        fix: Some(fix.into()),
+        schema_fix: None,
+    }
 }
 
 fn diagnostic_fail(id: &'static str, summary: impl Into<String>, fix: impl Into<String>) -> Diagnostic {

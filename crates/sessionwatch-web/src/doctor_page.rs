@@ -79,6 +79,9 @@ fn render_finding(finding: &Diagnostic) -> Markup {
             div.stack-s {
                 p { (render_sentence(&capitalize_first(&finding.summary))) " " code.mono.muted { (finding.id) } }
                 @if let Some(fix) = &finding.fix { (render_code_block("fix", &sanitize_lines(fix))) }
+                @if let Some(fix) = &finding.schema_fix {
+                    p.muted { (render_sentence(&capitalize_first(fix))) }
+                }
             }
         }
     }
@@ -92,7 +95,13 @@ mod tests {
     use crate::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
     fn finding(level: DiagnosticLevel) -> Diagnostic {
-        Diagnostic { id: "token-index", level, summary: HOSTILE_TEXT.into(), fix: Some(HOSTILE_TEXT.into()) }
+        Diagnostic {
+            id: "token-index",
+            level,
+            summary: HOSTILE_TEXT.into(),
+            fix: Some(HOSTILE_TEXT.into()),
+            schema_fix: Some(HOSTILE_TEXT.into()),
+        }
     }
 
     #[test]

@@ -12,4 +12,6 @@ pub struct DoctorFindingDto {
     pub(crate) summary: String,
     /// Fix, as SQL or as instructions.
     pub(crate) fix: Option<String>,
+    /// The same fix for Prisma or Drizzle, where one of them manages the schema.
+    pub(crate) schema_fix: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use sessionwatch_targets::sql::table_info::{ForeignKey, IndexInfo, TableInfo};
 
-use super::{Diagnostic, DoctorInput, diagnostic_fail, diagnostic_pass, diagnostic_warn};
+use super::{Diagnostic, DoctorInput, SchemaChange, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 
 pub(super) fn diagnose_visibility(input: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
     if table.has_hidden_rows {
@@ -92,7 +92,12 @@ pub(super) fn diagnose_token_uniqueness(input: DoctorInput<'_>, table: &TableInf
                 )
             };
             let summary = format!("{column} has no unique constraint: two users could share a token");
-            diagnostic_fail("token-unique", summary, fix)
+            let finding = diagnostic_fail("token-unique", summary, fix);
+            if table.is_one_heap() {
+                input.with_schema_fix(finding, SchemaChange::Unique { column: &mapping.token })
+            } else {
+                finding
+            }
         }
     }
 }
@@ -119,6 +124,7 @@ pub(super) fn diagnose_user_foreign_key(input: DoctorInput<'_>, table: &TableInf
     let remedies = input.remedies();
     let enforced = input.connected.layout.schema.dialect.enforces_foreign_keys();
     let key = table.foreign_key_on(user);
+    let cascade = SchemaChange::CascadeDelete { column: user, users: &users.table.name };
     // Before the rules for deletion: a key that is not enforced deletes nothing.
     if let Some(finding) = key.and_then(|key| diagnose_unenforced_key(input, table, key)) {
         return finding;
@@ -132,24 +138,21 @@ pub(super) fn diagnose_user_foreign_key(input: DoctorInput<'_>, table: &TableInf
             ),
             remedies.enforce_foreign_keys(),
         ),
-        Some(key) if key.on_delete != "CASCADE" => diagnostic_warn(
-            "user-exists",
-            format!(
+        Some(key) if key.on_delete != "CASCADE" => {
+            let summary = format!(
                 "the foreign key `{}` does not delete the sessions of a deleted user ({})",
                 key.name, key.on_delete
-            ),
-            remedies.set_cascade_delete(&key.name, user, users),
-        ),
+            );
+            let fix = remedies.set_cascade_delete(&key.name, user, users);
+            input.with_schema_fix(diagnostic_warn("user-exists", summary, fix), cascade)
+        }
         Some(key) => {
             diagnostic_pass("user-exists", format!("`{}` deletes the sessions of a deleted user", key.name))
         }
         None => {
             let fix = remedies.add_foreign_key(user, users);
-            diagnostic_warn(
-                "user-exists",
-                "no foreign key to the users table: sessions outlive their users",
-                fix,
-            )
+            let summary = "no foreign key to the users table: sessions outlive their users";
+            input.with_schema_fix(diagnostic_warn("user-exists", summary, fix), cascade)
         }
     }
 }
@@ -205,11 +208,11 @@ pub(super) fn diagnose_indexes(input: DoctorInput<'_>, table: &TableInfo) -> Vec
         let column = column?;
         Some(match table.index_starting_with(column) {
             Some(index) => diagnostic_pass(id, format!("`{}` speeds up {what}", index.name)),
-            None => diagnostic_warn(
-                id,
-                format!("no index starts with `{column}`: {what} reads the whole table"),
-                input.remedies().create_index(false, column),
-            ),
+            None => {
+                let summary = format!("no index starts with `{column}`: {what} reads the whole table");
+                let finding = diagnostic_warn(id, summary, input.remedies().create_index(false, column));
+                input.with_schema_fix(finding, SchemaChange::Index { column })
+            }
         })
     };
     wanted.into_iter().filter_map(finding).collect()

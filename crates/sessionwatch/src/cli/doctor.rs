@@ -45,7 +45,7 @@ fn render_text(target: &str, findings: &[Diagnostic]) -> String {
         // Writing to a String cannot fail, here and below.
         let _ =
             writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, sanitize_text(&finding.summary));
-        for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
+        for line in finding.fix.iter().chain(&finding.schema_fix).flat_map(|fix| fix.lines()) {
             let _ = writeln!(text, "        → {}", sanitize_text(line));
         }
     }

@@ -69,6 +69,27 @@ fn doctor_prints_sql_that_fixes_its_findings() {
     for id in ["role", "user-exists", "index-user", "index-expires", "creation"] {
         assert_eq!(level(&sick, id), "warn", "{id}: {sick:#}");
     }
+    // Tools that manage the schema would undo a change that only SQL makes.
+    for (tool, unique, cascade) in [
+        ("_prisma_migrations", "add `@unique` to the field `sessionToken`", "onDelete: Cascade"),
+        (
+            "__drizzle_migrations",
+            "append `.unique()` to the column `sessionToken`",
+            "{ onDelete: \"cascade\" }",
+        ),
+    ] {
+        database.psql(&format!("CREATE TABLE {tool} (id text)")).unwrap();
+        let managed = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
+        let schema_fix = |id: &str| {
+            let findings = managed["findings"].as_array().unwrap();
+            let found = findings.iter().find(|finding| finding["id"] == id).unwrap();
+            found["schema_fix"].as_str().unwrap().to_owned()
+        };
+        assert!(schema_fix("token-unique").contains(unique), "{managed:#}");
+        assert!(schema_fix("user-exists").contains(cascade), "{managed:#}");
+        assert!(schema_fix("index-expires").contains("expires"), "{managed:#}");
+        database.psql(&format!("DROP TABLE {tool}")).unwrap();
+    }
     for id in ["token-unique", "user-exists", "index-user", "index-expires"] {
         let findings = sick["findings"].as_array().unwrap();
         let fix = findings.iter().find(|finding| finding["id"] == id).unwrap()["fix"].as_str().unwrap();
