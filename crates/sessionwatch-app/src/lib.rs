@@ -27,6 +27,7 @@ pub mod incident;
 pub mod integrations;
 pub mod logs;
 pub mod metric_names;
+pub mod notification_preview;
 pub mod notify;
 pub mod oidc;
 pub mod output;

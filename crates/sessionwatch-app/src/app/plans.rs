@@ -18,7 +18,9 @@ use crate::{
     },
 };
 
-pub use crate::remediation::{ActionPlan, RowPreview, Selection, plan_notes::list_further_notes};
+pub use crate::remediation::{
+    ActionPlan, RowPreview, Selection, plan_notes::list_further_notes, planner::is_plan_id,
+};
 pub use sessionwatch_store::{
     archive_batches::ArchiveSummary,
     plans::{PlanRecord, PlanState},

@@ -189,6 +189,14 @@ pub(super) fn new_plan_id() -> String {
     format!("p-{:010x}", rand::random::<u64>() >> 24)
 }
 
+/// Returns `true` for a text of the form of a plan id.
+#[must_use]
+pub fn is_plan_id(text: &str) -> bool {
+    let is_digits =
+        |digits: &str| digits.len() == 10 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    text.strip_prefix("p-").is_some_and(is_digits)
+}
+
 /// Rejects views and foreign tables, and a table that may be the wrong one.
 fn require_ordinary_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
     planning_session::require_certain_table(opened)?;

@@ -1,11 +1,11 @@
-//! `explain`: the documentation of a check, or how a target is monitored.
+//! `explain`: the documentation of a check, how a target is monitored, or what a plan does.
 
 use std::{fmt::Write as _, process::ExitCode};
 
 use credentials::Secret;
 use serde_json::Value;
 use sessionwatch_app::{
-    app::{layouts::DetectedLayout, target_reader::TargetReader, targets},
+    app::{AppError, layouts::DetectedLayout, plans, target_reader::TargetReader, targets},
     checks::{self, LOG_CHECKS, TABLE_CHECKS},
     config::{Config, EngineKind, Target},
     preflight,
@@ -15,15 +15,18 @@ use sessionwatch_core::suggest::did_you_mean;
 
 use super::{
     Failure,
+    apply::unknown_plan,
+    opening::open_existing_app,
+    plans::render_stored_plan,
     target_args::{self, ConfigArgs, LimitArgs},
 };
 
-/// Explain a check, or how a target is monitored
+/// Explain a check, a plan, or how a target is monitored
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
-    /// Check ID, configured target name, database URL or SQLite file [default: the configured targets, else
-    /// $DATABASE_URL]
-    #[arg(value_name = "CHECK|TARGET")]
+    /// Check ID, plan ID, configured target name, database URL or SQLite file [default: the configured targets,
+    /// else $DATABASE_URL]
+    #[arg(value_name = "CHECK|PLAN|TARGET")]
     url: Option<Secret>,
     #[command(flatten)]
     config: ConfigArgs,
@@ -38,6 +41,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let text = match given.filter(|_| !is_target) {
         Some(name) => match explain_check(&config, name) {
             Some(page) => page,
+            None if plans::is_plan_id(name) => explain_plan(&args.config, name)?,
             None => explain_targets(args, &config).map_err(|error| unknown_subject(&config, name, error))?,
         },
         None => explain_targets(args, &config)?,
@@ -73,9 +77,17 @@ fn unknown_subject(config: &Config, name: &str, error: Failure) -> Failure {
         ids.chain(custom).chain(config.targets.iter().map(|target| target.name.as_str())).collect();
     let hint = did_you_mean(name, names.iter().copied());
     Failure::Usage(format!(
-        "there is no check or target `{name}`{hint}; the checks and targets are {}",
+        "there is no check, plan or target `{name}`{hint}; the checks and targets are {}",
         names.join(", ")
     ))
+}
+
+fn explain_plan(args: &ConfigArgs, id: &str) -> Result<String, Failure> {
+    let app = open_existing_app(args)?;
+    match super::block_on(async { Ok(plans::find_plan(&app, id).await) })? {
+        Err(AppError::NotFound(_)) => Err(unknown_plan(id)),
+        found => Ok(render_stored_plan(&app.config(), &found?)),
+    }
 }
 
 fn explain_targets(args: &ExplainArgs, config: &Config) -> Result<String, Failure> {

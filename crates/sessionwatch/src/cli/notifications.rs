@@ -1,4 +1,4 @@
-//! `notifications`: test channels; list and retry failed messages.
+//! `notifications`: test channels; show who is notified of what; list and retry failed messages.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use serde_json::json;
 use sessionwatch_app::{
     app::channels::{self, FailedMessage, NotificationChannel},
     config::Config,
+    notification_preview::{NotificationPreview, preview_notifications},
     output::{OutputFormat, table::OutputTable},
     preflight,
 };
@@ -18,12 +19,12 @@ use sessionwatch_core::{
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::{RAISE_LIMIT, cut_list, note_if_cut, render_list},
+    lists::{RAISE_LIMIT, cut_list, filtered_noun, note_if_cut, render_list},
     opening,
-    target_args::ConfigArgs,
+    target_args::{ConfigArgs, require_known_filter},
 };
 
-/// Test channels; list and retry failed notifications
+/// Test channels, preview who is notified, and retry failed messages
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum NotificationsCommand {
     /// Send a test message to a channel
@@ -31,6 +32,20 @@ pub(super) enum NotificationsCommand {
         /// Configured channel name
         #[arg(value_name = "CHANNEL")]
         channel: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Show which channels each failing check would notify
+    Preview {
+        /// Only this target
+        #[arg(long, value_name = "TARGET")]
+        target: Option<String>,
+        /// Only this check
+        #[arg(long, value_name = "ID")]
+        check: Option<String>,
+        /// Output format
+        #[arg(long, value_enum, default_value = "table")]
+        format: OutputFormat,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -60,6 +75,15 @@ pub(super) enum NotificationsCommand {
 pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
         NotificationsCommand::Test { channel, config } => send_test_message(channel, config)?,
+        NotificationsCommand::Preview { target, check, format, config } => {
+            let config = preflight::load_config(config.config.as_deref())?;
+            let mut previews = preview_notifications(&config, clock::now());
+            previews.retain(|one| target.as_ref().is_none_or(|name| one.target == *name));
+            require_known_filter(&config, target.as_deref(), previews.is_empty())?;
+            previews.retain(|one| check.as_ref().is_none_or(|id| one.check == *id));
+            let noun = filtered_noun("checks", target.is_some() || check.is_some());
+            render_list(&build_preview_table(&previews), *format, &noun)
+        }
         NotificationsCommand::Failed { limit, config, format } => {
             let app = opening::open_existing_app(config)?;
             // One more than shown, to learn whether the list is cut.
@@ -112,6 +136,32 @@ fn send_test_message(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     }
     let problems = problems.join("; ");
     Err(Failure::Delivery(format!("cannot send the test message to channel `{name}`: {problems}")))
+}
+
+fn build_preview_table(previews: &[NotificationPreview]) -> OutputTable {
+    let row = |one: &NotificationPreview| {
+        let channels = if one.channels.is_empty() { "nobody".to_owned() } else { one.channels.join(", ") };
+        let held_back = if one.is_in_maintenance { "until the maintenance window ends" } else { "" };
+        vec![
+            one.target.clone(),
+            one.check.clone(),
+            one.severity.name().to_owned(),
+            channels,
+            held_back.to_owned(),
+        ]
+    };
+    let document = |one: &NotificationPreview| {
+        json!({
+            "target": one.target, "check": one.check, "severity": one.severity.name(), "channels": one.channels,
+            "in_maintenance": one.is_in_maintenance,
+        })
+    };
+    OutputTable {
+        json_key: "notifications",
+        header: ["target", "check", "severity", "notifies", "held back"].map(str::to_owned).to_vec(),
+        rows: previews.iter().map(row).collect(),
+        json_rows: previews.iter().map(document).collect(),
+    }
 }
 
 fn build_message_table(failed: &[FailedMessage]) -> OutputTable {

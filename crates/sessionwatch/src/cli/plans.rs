@@ -78,10 +78,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             match format {
                 DocumentFormat::Json => format!("{:#}\n", remediation::plan_to_json(&config, &plan)?),
                 DocumentFormat::Table => {
-                    let limit = plan.confirmation_reasons(config.actions.safety_limit());
-                    let name = quote_for_shell(plan.confirmation_name());
-                    let confirm = limit.map(|_| format!(" --confirm {name}")).unwrap_or_default();
-                    let text = remediation::render_plan(&config, &plan, &confirm);
+                    let text = render_stored_plan(&config, &plan);
                     return super::print_readable(&text).map(|()| ExitCode::SUCCESS);
                 }
             }
@@ -89,6 +86,14 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
     };
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Renders a stored plan, with the command that applies it.
+pub(super) fn render_stored_plan(config: &Config, plan: &ActionPlan) -> String {
+    let limit = plan.confirmation_reasons(config.actions.safety_limit());
+    let name = quote_for_shell(plan.confirmation_name());
+    let confirm = limit.map(|_| format!(" --confirm {name}")).unwrap_or_default();
+    remediation::render_plan(config, plan, &confirm)
 }
 
 fn build_plan_table(

@@ -151,7 +151,10 @@ fn plan_ids_have_one_form_and_do_not_repeat() {
     let ids: BTreeSet<String> = (0..1_000).map(|_| new_plan_id()).collect();
     assert_eq!(ids.len(), 1_000);
     for id in ids {
-        let digits = id.strip_prefix("p-").unwrap();
-        assert!(digits.len() == 10 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
+        assert!(is_plan_id(&id), "{id}");
+    }
+    for other in ["", "p-", "p-123456789", "p-12345678901", "p-123456789x", "1234567890", "p-öööööabcde"]
+    {
+        assert!(!is_plan_id(other), "{other}");
     }
 }
