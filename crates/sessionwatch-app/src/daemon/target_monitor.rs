@@ -59,7 +59,7 @@ pub(super) struct TargetMonitor {
     pub(super) target: Target,
     /// Index of the target, and number of targets.
     pub(super) position: (usize, usize),
-    /// Signaled by `POST /awake/…` and by requests for a run.
+    /// Signaled by `POST /targets/…/wake` and by requests for a run.
     pub(super) wake: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }

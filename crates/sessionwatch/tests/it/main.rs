@@ -25,6 +25,7 @@ mod dashboard_access;
 mod decoding;
 mod deliveries;
 mod disk_full;
+mod doc_addresses;
 mod doc_examples;
 mod doc_messages;
 mod doctor_users;
