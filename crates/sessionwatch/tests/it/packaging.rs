@@ -129,6 +129,26 @@ fn the_container_runs_a_valid_command_as_an_unprivileged_user() {
 }
 
 #[test]
+fn the_container_serves_an_address_without_a_configuration_file() {
+    let file = std::fs::read_to_string(root().join("packaging/docker/Dockerfile")).unwrap();
+    let line = |directive: &str| file.lines().rev().find_map(|line| line.strip_prefix(directive)).unwrap();
+    assert_eq!(line("WORKDIR "), line("VOLUME "), "the state store outlives the container");
+    let arguments: Vec<String> = serde_json::from_str(line("CMD ")).unwrap();
+    // Another port, since others may use that one.
+    let arguments: Vec<String> =
+        arguments.iter().map(|argument| argument.replace("0.0.0.0:9797", "127.0.0.1:0")).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (volume, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
+    let mut command = testkit::program_command(&arguments);
+    command.current_dir(volume.path()).env("DATABASE_URL", database.url("postgres"));
+    let daemon = testkit::DaemonProcess::start_with_command(&mut command);
+    testkit::wait_until("the first run", || daemon.get("/readyz").status == 200);
+    assert!(volume.path().join("sessionwatch-state.db").exists());
+    testkit::create_account(volume.path(), "ada", "admin");
+    assert!(daemon.get("/login").body.contains("Password"), "the dashboard is open");
+}
+
+#[test]
 fn packaging_files_and_documents_match_the_program() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let bodies = read("docs/api.md");
