@@ -1,5 +1,7 @@
 //! `cargo xtask docs`: builds the documentation as a book, with the help of every command, and checks its links.
 
+mod llms_index;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -48,6 +50,7 @@ pub(crate) fn build_book() -> Result<()> {
     if !built.success() {
         bail!("mdBook failed");
     }
+    llms_index::write_llms_index(&Path::new(SOURCE_FOLDER).join("docs"), Path::new(BOOK_FOLDER))?;
     check_book(Path::new(BOOK_FOLDER))?;
     super::print_message(&format!("built {BOOK_FOLDER}/index.html"));
     Ok(())

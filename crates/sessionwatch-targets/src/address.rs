@@ -103,4 +103,26 @@ mod tests {
             assert!(!message.contains("hunter2"), "{message}");
         }
     }
+
+    #[test]
+    fn every_address_in_the_documentation_is_understood() {
+        let pages = [
+            include_str!("../../../docs/addresses.md"),
+            include_str!("../../../docs/hosting/supabase.md"),
+            include_str!("../../../docs/hosting/vercel-neon.md"),
+        ];
+        let is_example = |text: &&str| text.starts_with("postgres://") && !text.contains('…');
+        let addresses: Vec<&str> = pages
+            .iter()
+            .flat_map(|page| page.split(['`', '\n']))
+            .filter(is_example)
+            // The pattern itself, with words in capitals.
+            .filter(|text| !text.contains(":PORT/"))
+            .collect();
+        assert!(addresses.len() > 14, "{addresses:?}");
+        for address in addresses {
+            let parsed = TargetAddress::parse(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            assert!(!parsed.to_string().contains("PASSWORD"), "{parsed}");
+        }
+    }
 }
