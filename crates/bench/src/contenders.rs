@@ -15,7 +15,7 @@ const GUIDE_QUERIES: &str = include_str!("guide.sql");
 const BINARY_COPY_SQL: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires FROM sessions AS s) TO STDOUT (FORMAT binary)"#;
 const PROGRAM_PATH: &str = "target/release/sessionwatch";
 
-// Names that the budgets in `report` refer to.
+// Names that the budgets in `race_report` refer to.
 pub(crate) const CHECK_SCAN: &str = "check --engine scan";
 pub(crate) const CHECK_PUSHDOWN: &str = "check --engine pushdown";
 pub(crate) const BARE_TABLE_SCAN: &str = "bare table: check --engine scan";

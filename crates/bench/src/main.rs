@@ -8,7 +8,7 @@ mod dashboard_pages;
 mod ingest;
 mod logs;
 mod many_targets;
-mod report;
+mod race_report;
 mod run_cost;
 mod sql_exporter;
 
@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::Parser;
 use testkit::{Database, PostgresServer};
 
-use crate::{contenders::BenchCandidate, report::RoundReport};
+use crate::{contenders::BenchCandidate, race_report::RoundReport};
 
 /// Time sessionwatch against psql on a private PostgreSQL
 #[derive(Debug, Parser)]
@@ -101,7 +101,7 @@ fn main() -> Result<()> {
             "skipped: prometheus-sql-exporter is not installed (Debian: `apt-get install prometheus-sql-exporter`)",
         );
     }
-    let budgets = report::print_budgets(&rounds);
+    let budgets = race_report::print_budgets(&rounds);
     if let Some(path) = &args.json {
         let rounds: Vec<_> = rounds.iter().map(RoundReport::to_json).collect();
         let document = serde_json::json!({ "rounds": rounds, "budgets": budgets });

@@ -4,7 +4,6 @@
 //! decides which notifications to send; [`daemon`] does both on a schedule; [`app`] holds the use cases shared by the
 //! command line, the dashboard and the API. Terminal output and HTML are deliberately in other crates.
 
-pub mod access_names;
 pub mod alerts;
 pub mod api_types;
 pub mod app;
@@ -35,6 +34,7 @@ pub mod preflight;
 pub mod progress;
 pub mod remediation;
 pub mod report;
+pub mod roles_and_scopes;
 pub mod sanitize;
 pub mod schedule;
 pub mod target_history;

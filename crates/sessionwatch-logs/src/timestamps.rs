@@ -250,4 +250,4 @@ mod tests {
 }
 
 #[cfg(test)]
-mod hostile_tests;
+mod property_tests;

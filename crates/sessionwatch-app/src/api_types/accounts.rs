@@ -5,7 +5,7 @@ use sessionwatch_store::{accounts, api_tokens};
 use utoipa::ToSchema;
 
 use super::Rfc3339;
-use crate::access_names::{RoleName, ScopeName};
+use crate::roles_and_scopes::{RoleName, ScopeName};
 
 /// Dashboard account.
 #[derive(Clone, Debug, Serialize, ToSchema)]

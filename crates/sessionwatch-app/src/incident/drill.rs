@@ -15,9 +15,9 @@ use sessionwatch_store::{Store, StoreLocation};
 use sessionwatch_targets::{
     address::TargetAddress,
     connect::ConnectedTarget,
+    drill_database::{self, SampleScript, ScratchLocation, SessionSample},
     layout::storage_setting::ProfileSource,
     mapping::Mapping,
-    scratch_database::{self, SampleScript, ScratchLocation, SessionSample},
     sql::SessionListQuery,
 };
 
@@ -247,12 +247,12 @@ pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<
 
 async fn remove_leftover_databases(admin: &TargetAddress, server: String) -> Vec<String> {
     let mut lines = Vec::new();
-    for database in scratch_database::list_databases(admin, leftovers::DRILL_NAME_PREFIX).await {
+    for database in drill_database::list_databases(admin, leftovers::DRILL_NAME_PREFIX).await {
         let left = LeftoverDatabase::parse(&database.name, database.comment.as_deref());
         let Some(left) = left.filter(|left| left.state != leftovers::DrillState::Running) else { continue };
         let what = left.describe();
         if left.state == leftovers::DrillState::Abandoned
-            && scratch_database::drop_unused_database(admin, &left.name).await
+            && drill_database::drop_unused_database(admin, &left.name).await
         {
             lines.push(format!("removed {what}, left by a killed drill"));
         } else {

@@ -4,9 +4,9 @@ use sessionwatch_archive::SealError;
 use sessionwatch_core::{local_time::TimeZoneDoubts, plural::format_count, safety_limit::LimitExceeded};
 use sessionwatch_store::StoreError;
 use sessionwatch_targets::{
+    drill_database::ScratchError,
     error::TargetError,
     layout::{self, uncertainty::LayoutUncertainty},
-    scratch_database::ScratchError,
 };
 
 use super::RowPreview;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use sessionwatch_app::{
-    access_names::{RoleName, ScopeName},
     api_types::{AccountDto, AuditEntryDto, Rfc3339, TokenDto},
     app::{
         AppError, AppState, MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH,
@@ -14,6 +13,7 @@ use sessionwatch_app::{
         login_sessions::{self, LoginSession as StoredLogin},
         tokens::{self as app_tokens, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, TokenOwner, TokenScope},
     },
+    roles_and_scopes::{RoleName, ScopeName},
 };
 use utoipa::{
     IntoParams, ToSchema,

@@ -7,7 +7,6 @@ use std::{
 
 use credentials::Secret;
 use sessionwatch_app::{
-    access_names::RoleName,
     api_types,
     app::{
         AppError,
@@ -17,6 +16,7 @@ use sessionwatch_app::{
     },
     output::{OutputFormat, table::OutputTable},
     preflight,
+    roles_and_scopes::RoleName,
 };
 use sessionwatch_clock as clock;
 use zeroize::Zeroizing;

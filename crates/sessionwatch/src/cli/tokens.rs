@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use jiff::SignedDuration;
 use sessionwatch_app::{
-    access_names::ScopeName,
     api_types,
     app::{
         AppError,
@@ -16,6 +15,7 @@ use sessionwatch_app::{
         },
     },
     output::{OutputFormat, table::OutputTable},
+    roles_and_scopes::ScopeName,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::duration::{DAY, from_days};

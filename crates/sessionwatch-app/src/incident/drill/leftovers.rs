@@ -10,7 +10,7 @@ use std::{
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::timestamp::UtcTimestamp;
-use sessionwatch_targets::scratch_database::drop_statement;
+use sessionwatch_targets::drill_database::drop_statement;
 
 /// Prefix of the names of databases and files of drills.
 pub const DRILL_NAME_PREFIX: &str = "sessionwatch_drill_";
