@@ -104,7 +104,7 @@ pub const STORE_SIZE: MetricDesc = new_gauge("sessionwatch_store_size_bytes", "S
 /// `sessionwatch_store_memory_fallback`
 pub const STORE_MEMORY_FALLBACK: MetricDesc = new_gauge(
     "sessionwatch_store_memory_fallback",
-    "1 if the disk is full, so that new data is in memory only",
+    "1 if the disk is full and new data is kept in memory only",
 );
 /// `sessionwatch_log_lines_total`
 pub const LOG_LINES: MetricDesc = new_counter("sessionwatch_log_lines_total", "Log lines read, by source");

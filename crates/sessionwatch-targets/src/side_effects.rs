@@ -199,10 +199,10 @@ impl SideEffect {
             SideEffectKind::SetNull => format!("foreign key `{name}` of {table} (ON DELETE SET NULL)"),
             SideEffectKind::SetDefault => format!("foreign key `{name}` of {table} (ON DELETE SET DEFAULT)"),
             SideEffectKind::Restrict => format!("foreign key `{name}` of {table}"),
-            SideEffectKind::TriggerBefore => format!("trigger `{name}` of {table} (BEFORE each row)"),
-            SideEffectKind::Trigger => format!("trigger `{name}` of {table}"),
-            SideEffectKind::Rule => format!("rule `{name}` of {table}"),
-            SideEffectKind::RuleInstead => format!("rule `{name}` of {table} (DO INSTEAD)"),
+            SideEffectKind::TriggerBefore => format!("trigger `{name}` on {table} (BEFORE each row)"),
+            SideEffectKind::Trigger => format!("trigger `{name}` on {table}"),
+            SideEffectKind::Rule => format!("rule `{name}` on {table}"),
+            SideEffectKind::RuleInstead => format!("rule `{name}` on {table} (DO INSTEAD)"),
         }
     }
 }

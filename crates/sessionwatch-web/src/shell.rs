@@ -208,8 +208,8 @@ impl Shell {
         html! {
             div.rail-foot {
                 @if self.is_memory_fallback {
-                    span.row title="New results are kept in memory until the state store can be written again." {
-                        span.dot.dot-bad {} "State store is read-only"
+                    span.row title="New results are kept in memory until there is disk space again." {
+                        span.dot.dot-bad {} "Disk full: state store in memory"
                     }
                 } @else {
                     span.row { span.dot.dot-ok {} "sessionwatch is healthy" }

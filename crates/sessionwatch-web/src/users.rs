@@ -169,7 +169,7 @@ fn render_table(target: &str, find: &str, list: &UserList) -> Markup {
             div.card-foot {
                 (format_number(list.users.len() as u64)) " shown"
                 @if list.has_more && find.is_empty() { ". The search finds the others" }
-                @if list.has_more && !find.is_empty() { ", more match. Enter more of the name" }
+                @if list.has_more && !find.is_empty() { "; more users match. Narrow the search" }
             }
         }
     }

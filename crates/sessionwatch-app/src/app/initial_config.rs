@@ -89,19 +89,17 @@ pub fn render_config_to_fill_in(
     failure: &DetectionFailure,
 ) -> Result<String, UnwritableConfigError> {
     let mut text = render_head(name, target)?;
-    let _ = writeln!(
-        text,
-        "\n# No session table was detected. Replace the names in capitals, and remove what your table lacks."
-    );
+    let lines = failure.config_lines.join("\n");
+    let (instruction, lines) = if lines.is_empty() {
+        ("Replace the names in capitals, and remove what your table lacks.", MAPPING_TO_FILL_IN)
+    } else {
+        ("The lines below are a guess from the closest table: check each of them.", lines.as_str())
+    };
+    let _ = writeln!(text, "\n# No session table was detected. {instruction}");
     for candidate in &failure.near_misses {
         // Table names come from the database and could contain line breaks, which would end the comment.
         let _ = writeln!(text, "# Candidate: {}", sanitize_text(candidate));
     }
-    let lines = if failure.config_lines.is_empty() {
-        MAPPING_TO_FILL_IN.to_owned()
-    } else {
-        failure.config_lines.join("\n")
-    };
     let _ = writeln!(text, "{lines}");
     Ok(text + NEXT_STEPS)
 }

@@ -220,7 +220,8 @@ fn account_from_claims(
     let name = name.ok_or_else(|| {
         let claim = &settings.name_claim;
         AppError::Invalid(format!(
-            "The claim `{claim}` is not a valid account name (1 to 64 letters, digits and . _ @ + -)."
+            "The claim `{claim}` is missing, or is not a valid account name \
+             (1 to 64 ASCII letters, digits and . _ @ + -)."
         ))
     })?;
     // With an unverified address, anyone could claim the account name of somebody else.

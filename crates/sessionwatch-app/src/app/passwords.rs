@@ -124,7 +124,7 @@ fn start_workers() -> SyncSender<HashJob> {
         let jobs = Arc::clone(&jobs);
         let started = std::thread::Builder::new().name("password".into()).spawn(move || run_worker(&jobs));
         if let Err(error) = started {
-            tracing::error!("cannot start a password thread: {error}");
+            tracing::error!("cannot start a password-hashing thread: {error}");
         }
     }
     sender
@@ -153,7 +153,7 @@ pub fn hash_password(password: &str) -> Result<Secret, String> {
     }
     // A random salt and the crate's current parameters; both are stored within the hash.
     let hashed = Argon2::default().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|_| "The password cannot be hashed.".to_owned())?.to_string().into())
+    Ok(hashed.map_err(|_| "The password could not be hashed. Try again.".to_owned())?.to_string().into())
 }
 
 /// Returns `true` if the password matches the hash. Takes the same time for an empty hash, which matches no password.

@@ -384,7 +384,7 @@ async fn apply_and_describe(
 fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> String {
     let skipped = match applied.skipped {
         0 => String::new(),
-        skipped => format!(", {skipped} skipped because of changes since the plan was created"),
+        skipped => format!(", {skipped} skipped{}", describe_skip_reasons(applied)),
     };
     let left = match applied.still_matching {
         Some(0) => " No matching rows remain.".to_owned(),
@@ -401,6 +401,21 @@ fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> 
         }
         _ => done,
     }
+}
+
+/// Returns the distinct reasons of the listed skipped rows, in parentheses.
+fn describe_skip_reasons(applied: &ApplyReport) -> String {
+    let mut reasons: Vec<&str> = Vec::new();
+    for (_, why) in &applied.skipped_rows {
+        let reason = why.describe();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let listed = applied.skipped_rows.len() as u64;
+    // Of the further rows, the reasons are not known.
+    let scope = if listed < applied.skipped { format!("the first {listed}: ") } else { String::new() };
+    if reasons.is_empty() { String::new() } else { format!(" ({scope}{})", reasons.join("; ")) }
 }
 
 fn record_on_incident(

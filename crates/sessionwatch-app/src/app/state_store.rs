@@ -43,7 +43,7 @@ pub enum OpenStoreError {
     /// The file is empty.
     #[error(
         "store {} is empty: restore a backup, or remove the file and run `sessionwatch serve` to create a new \
-         store; pass another configuration with --config",
+         store; or pass another configuration with --config",
         .0.display()
     )]
     Empty(PathBuf),

@@ -233,7 +233,7 @@ fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
         source: "operator guide, checklist",
         title: "No user reports of session issues",
         inspected: "attestation by a person",
-        remedy: "answer these users, and open an incident if a report is confirmed",
+        remedy: "reply to these users, and open an incident if a report is confirmed",
         investigation: "ask your support team, then record the answer with `sessionwatch report attest`",
     };
     let verdict = rules::check_attestation(attestation.map(|attestation| attestation.holds));

@@ -214,7 +214,7 @@ fn invalid_toml_is_reported_with_its_place() {
     let found = problems("[[target]]\nname = \"x\nurl = 3\n");
     assert!(found[0].starts_with("2:") && found[0].contains("invalid TOML"), "{found:?}");
     assert!(problems("target = 3")[0].contains("write [[target]] for each entry"));
-    assert!(problems("checks = 3")[0].contains("contains only sections"));
+    assert!(problems("checks = 3")[0].contains("must contain only sections"));
     assert!(
         problems("[[checks.active-sessions]]\nmax = 1")[0].contains("write [checks.active-sessions], once")
     );

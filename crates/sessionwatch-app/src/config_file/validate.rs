@@ -103,7 +103,7 @@ impl SchemaValidator<'_, '_> {
             let message = match schema["properties"].as_object().filter(|properties| is_group(properties)) {
                 Some(properties) => {
                     let name = properties.keys().min().map(String::as_str).unwrap_or_default();
-                    format!("`{path}` contains only sections, such as [{path}.{name}]")
+                    format!("`{path}` must contain only sections, such as [{path}.{name}]")
                 }
                 None => format!("must be a section: write [{path}], once"),
             };

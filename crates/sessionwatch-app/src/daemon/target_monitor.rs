@@ -511,7 +511,8 @@ impl TargetMonitor {
         {
             tracing::warn!(
                 target = name,
-                "cannot save the session snapshot, the next start compares with an older one: {error}"
+                "cannot save the session snapshot, so the first check run after a restart will compare with an \
+                 older one: {error}"
             );
         }
     }

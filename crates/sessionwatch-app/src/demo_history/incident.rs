@@ -66,7 +66,7 @@ impl PastScene<'_> {
     pub(super) async fn resolve_incident(&self) -> Result<String, DemoHistoryError> {
         let (clock, _) = Clock::manual(self.milestones.opened);
         let context = self.context(&clock)?;
-        let summary = "Customers see the account of somebody else";
+        let summary = "Customers see other customers' accounts";
         let (incident, _) = incident::open_incident(context, IncidentSeverity::P1, summary).await?;
         let mut case = self.load(&incident.id)?;
         clock.adjust(MINUTE * 2);

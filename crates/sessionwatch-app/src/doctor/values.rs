@@ -2,6 +2,7 @@
 
 use sessionwatch_clock as calendar;
 use sessionwatch_core::{
+    checks::{TABLE_CHECKS, orphaned_sessions::ORPHANED_SESSIONS_CHECK},
     local_time::{ColumnZone, TimeZoneDoubt},
     plural::format_count,
     timestamp_decoder::Decoder,
@@ -149,7 +150,7 @@ pub(super) fn diagnose_creation(input: DoctorInput<'_>) -> Diagnostic {
     if mapping.user.is_none() {
         return diagnostic_warn(
             "user",
-            "no user column: orphaned sessions, sessions per user and rapid creation are not checked",
+            format!("no user column, so these checks cannot run: {}", list_checks_of_users()),
             "set `user` in [target.mapping]; if the user is inside JSON, a view can \
              extract it (docs/profiles.md)",
         );
@@ -164,6 +165,14 @@ pub(super) fn diagnose_creation(input: DoctorInput<'_>) -> Diagnostic {
             creation_remedy(input),
         ),
     }
+}
+
+/// Lists the checks that need a user column.
+fn list_checks_of_users() -> String {
+    let checks = TABLE_CHECKS.into_iter();
+    // Orphaned sessions are not counted per user, but need the column too.
+    let of_users = checks.filter(|check| check.is_per_user || check.id == ORPHANED_SESSIONS_CHECK.id);
+    of_users.map(|check| check.id).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the fix that stores the creation time, in the naming style of the other columns.

@@ -183,7 +183,7 @@ fn overview_panels() -> Vec<Panel> {
         ),
         stat_panel(
             "Stores in memory",
-            "Daemons whose disk is full, so that new data is kept in memory only",
+            "Daemons whose disk is full and that keep new data in memory only",
             sum(STORE_MEMORY_FALLBACK.name.to_owned()),
         ),
     ]

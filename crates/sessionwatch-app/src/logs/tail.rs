@@ -315,7 +315,7 @@ impl<'g> FileTailer<'g> {
 pub fn describe_read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "permission denied: the user that runs sessionwatch needs access to the file and its directory"
+            "permission denied: the user that runs sessionwatch must be able to read the file and enter its directory"
                 .into()
         }
         io::ErrorKind::IsADirectory => "the path is a directory".into(),

@@ -45,20 +45,22 @@ impl SkipReason {
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Changed => "changed or extended since the plan",
+            Self::Changed => "changed or extended since the plan was created",
             Self::Gone => "no longer in the table",
-            Self::ChangedOrGone => "changed or extended since the plan, or no longer in the table",
+            Self::ChangedOrGone => {
+                "changed or extended since the plan was created, or no longer in the table"
+            }
             Self::Unidentified => "has neither an ID nor a token to find its row by",
             Self::Busy => "locked by another transaction",
             Self::DependentsKept => {
                 "dependent rows of other tables were changed in the meantime, or a trigger keeps them"
             }
-            Self::Vetoed => "kept by a BEFORE trigger of the table",
+            Self::Vetoed => "kept by a BEFORE trigger on the table",
             Self::IdTaken => "its ID is in the table again",
             Self::TokenTaken => "its token is in the table again",
             Self::UserGone => "its user no longer exists",
             Self::UserHidden => "its user may be hidden: row-level security hides users from the write role",
-            Self::Refused => "rejected by a constraint, rule or trigger of the table",
+            Self::Refused => "rejected by a constraint, rule or trigger on the table",
             Self::Purged => "no longer in the archive",
         }
     }

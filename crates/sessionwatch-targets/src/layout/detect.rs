@@ -469,18 +469,16 @@ pub fn schema_notes(dialect: Dialect, table: &TableInfo, mapping: &Mapping) -> V
         notes.push(format!("tokens are compared {how}, like the column `{}` itself", mapping.token));
     }
     // Without a user column, every further note would repeat this one.
-    if mapping.user.is_none() {
+    let Some(user) = mapping.user.as_deref() else {
         notes.push(
-            "no user column is mapped: orphaned sessions, sessions per user and rapid creation are not checked (set `user` under [target.mapping])"
+            "no user column is mapped, so these checks cannot run: token-reassigned, orphaned-sessions, \
+             sessions-per-user, user-session-excess, rapid-creation (set `user` under [target.mapping])"
                 .into(),
         );
         return notes;
-    }
-    let enforced = mapping
-        .user
-        .as_deref()
-        .and_then(|user| table.foreign_key_on(user))
-        .is_some_and(|key| table.is_proved_by(key) || !dialect.enforces_foreign_keys());
+    };
+    let key = table.foreign_key_on(user);
+    let enforced = key.is_some_and(|key| table.is_proved_by(key) || !dialect.enforces_foreign_keys());
     if !enforced {
         notes.push(
             "no validated foreign key to the users table: the schema does not prevent orphaned sessions"

@@ -129,7 +129,7 @@ fn render_side_effect(effect: &SideEffect) -> Markup {
         SideEffectKind::Cascade if effect.archived => (
             Tone::Info,
             format!("{rows} of {table} {is_deleted} with them"),
-            format!("{by}. They are archived and restored together."),
+            format!("{by}. Archived and restored together with the sessions."),
         ),
         SideEffectKind::Cascade => (
             Tone::Warn,
@@ -148,12 +148,12 @@ fn render_side_effect(effect: &SideEffect) -> Markup {
         ),
         SideEffectKind::TriggerBefore => (
             Tone::Warn,
-            format!("A trigger of {table} runs first"),
-            format!("{by}. It can keep rows, or change others. A restore does not undo that."),
+            format!("A trigger on {table} runs first"),
+            format!("{by}. It can keep rows as they are, or change others. A restore does not undo that."),
         ),
         SideEffectKind::Trigger | SideEffectKind::Rule | SideEffectKind::RuleInstead => (
             Tone::Warn,
-            format!("A trigger or rule of {table} runs"),
+            format!("A trigger or rule on {table} runs"),
             format!("{by}. It can change other rows. A restore does not undo that."),
         ),
     };
@@ -198,7 +198,7 @@ pub(super) fn render_undo(view: &PlanView<'_>) -> Markup {
         (PlanPhase::Ready(_) | PlanPhase::Interrupted(_), _) => {
             let text = html! {
                 "The rows are encrypted into the archive first." (method)
-                " Rows that change before you apply the plan are skipped and listed."
+                " Rows that change before you apply the plan are skipped."
             };
             callout(&format!("Can be undone for {}", view.retention), text)
         }

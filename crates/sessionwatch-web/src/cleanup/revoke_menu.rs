@@ -45,7 +45,7 @@ pub(super) fn render_revoke_menu() -> Markup {
         item("revoke-where", Icon::ListFilter, "Matching sessions…"),
         MenuItem::Separator,
         item("cleanup-expired", Icon::Clock, "Expired sessions by age…"),
-        item("cleanup-excess", Icon::Users, "Excess sessions by limit…"),
+        item("cleanup-excess", Icon::Users, "Sessions above a limit per user…"),
         MenuItem::Separator,
         item("revoke-all", Icon::OctagonAlert, "Revoke everyone…"),
     ];
@@ -75,7 +75,7 @@ pub(super) fn render_revoke_dialogs(
         (dialog("revoke-session", "session", "Revoke one session", render_session_field()))
         (dialog("revoke-where", "where", "Revoke matching sessions", render_filter_fields()))
         (dialog("cleanup-expired", "expired", "Delete expired sessions by age", render_age_field()))
-        (dialog("cleanup-excess", "excess", "Revoke excess sessions by limit", render_limit_field(keep)))
+        (dialog("cleanup-excess", "excess", "Revoke sessions above a limit per user", render_limit_field(keep)))
         (dialog("revoke-all", "all", "Revoke everyone", render_everyone_fields(target, overview)))
     }
 }

@@ -106,18 +106,15 @@ pub(super) fn plan_sentence(plan: &ActionPlan) -> String {
         let done = plan.summary.done.unwrap_or(rows);
         let skipped = match rows.saturating_sub(done) {
             0 => String::new(),
-            left => format!(
-                " {} skipped, because the rows had changed since the plan was created.",
-                format_count(left, "row was", "rows were")
-            ),
+            left => format!(" {} skipped.", format_count(left, "row was", "rows were")),
         };
         return format!("{past} {} of {}.{skipped}", format_number(done), format_count(rows, "row", "rows"));
     }
     if matches!(plan.selection, Selection::Restore { .. }) {
         let again = match active {
-            0 => "None of them is active, so nobody is logged in again.".to_owned(),
-            1 => "1 of them is active again.".to_owned(),
-            active => format!("{} of them are active again.", format_number(active)),
+            0 => "None of them would be active, so nobody would be logged in again.".to_owned(),
+            1 => "1 of them would be active again.".to_owned(),
+            active => format!("{} of them would be active again.", format_number(active)),
         };
         return format!("{verb} {} from the archive. {again}", format_count(rows, "session", "sessions"));
     }

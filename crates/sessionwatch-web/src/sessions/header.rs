@@ -135,9 +135,9 @@ fn describe_list(page: &SessionPage<'_>) -> String {
         _ => "",
     };
     let period = match filter.created.as_str() {
-        "hour" => " from the last hour",
-        "day" => " from the last day",
-        "week" => " from the last week",
+        "hour" => " created in the last hour",
+        "day" => " created in the last 24 hours",
+        "week" => " created in the last 7 days",
         _ => "",
     };
     let (is, are) = match filter.problem.as_str() {

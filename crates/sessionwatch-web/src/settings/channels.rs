@@ -156,12 +156,12 @@ pub(super) fn render_test_result(shell: &Shell, channel: &str, problems: &[Strin
         @if !is_accepted {
             (Card {
                 id: "reply",
-                title: "What the channel replied",
+                title: "Why it failed",
                 note: "",
                 end: html! {},
                 body: html! {
                     div.stack-s {
-                        (render_code_block("Reply of the channel", &sanitize_lines(&problems.join("\n"))))
+                        (render_code_block("Error", &sanitize_lines(&problems.join("\n"))))
                         p.muted {
                             "Check the address and the credentials in the " code { "[[channel]]" }
                             " section, and whether this machine can reach the service."

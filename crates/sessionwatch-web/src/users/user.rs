@@ -212,7 +212,7 @@ impl UserPage<'_> {
             }
             @if marked(SessionProblem::Orphaned) {
                 (callout(
-                    "This user does not exist, and has sessions",
+                    "This user does not exist but still has sessions",
                     "They belong to a deleted account, and should have been deleted with it.",
                     "orphaned-sessions",
                 ))
@@ -440,7 +440,7 @@ impl UserPage<'_> {
             input type="hidden" name="subject" value=(self.id);
             input type="hidden" name="back" value=(user_path(self.target, self.id));
             p.muted {
-                "Alerts about only this user send no notifications during this time. Checks keep running."
+                "Alerts that concern only this user send no notifications during this time. Checks keep running."
             }
             label.field {
                 span.label { "Minutes" }

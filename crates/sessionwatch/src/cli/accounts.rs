@@ -50,7 +50,7 @@ pub(super) enum AccountsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Delete an account and its login sessions
+    /// Delete an account, its login sessions and its API tokens
     Remove {
         /// Account name
         #[arg(value_name = "NAME")]
@@ -88,9 +88,7 @@ pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
             let deleted =
                 super::block_on(async { Ok(accounts::delete_account(&app, &actor, name.clone()).await) })?;
             match deleted {
-                Err(AppError::NotFound(_)) => {
-                    return Err(Failure::Usage(format!("there is no account `{name}`")));
-                }
+                Err(AppError::NotFound(_)) => return Err(unknown_account(name)),
                 deleted => deleted?,
             }
             format!("Account {name} removed.\n")
@@ -98,6 +96,14 @@ pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
     };
     super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the error for an account that does not exist.
+pub(super) fn unknown_account(name: &str) -> Failure {
+    Failure::UsageWithHint {
+        message: format!("there is no account `{name}`"),
+        hint: "`sessionwatch accounts list` shows all accounts".into(),
+    }
 }
 
 /// Reads the password: prompts twice without echo, or reads a line of stdin if that is no terminal.

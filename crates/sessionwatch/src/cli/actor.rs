@@ -40,7 +40,7 @@ impl ActorArgs {
 }
 
 /// Returns the name of the account that this process runs as; its number if it has no name.
-fn system_account() -> String {
+pub(super) fn system_account() -> String {
     let name = whoami::username().ok().filter(|name| !name.trim().is_empty());
     name.unwrap_or_else(|| format!("uid {}", rustix::process::geteuid().as_raw()))
 }

@@ -204,8 +204,8 @@ fn purge_rows(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     // A daemon confirms its clock each minute.
     if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > MAX_UNCONFIRMED_CLOCK_LEAD {
         let warning = format!(
-            "kept {} past the retention by this machine's clock ({}): `serve` last confirmed the time as {}",
-            format_count(unconfirmed_rows, "row that is", "rows that are"),
+            "kept {} whose retention has ended by this machine's clock ({}): `serve` last confirmed the time as {}",
+            format_count(unconfirmed_rows, "row", "rows"),
             clock::format_utc(now),
             clock::format_utc(confirmed_at)
         );

@@ -18,6 +18,8 @@ use super::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CleanupCommand {
     /// Delete sessions that expired a while ago
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Expired {
         /// Minimum time since expiry [at least 14h if the expiry column has no time zone]
         #[arg(long, default_value = "24h", value_parser = duration_between(SignedDuration::ZERO, from_days(3_650)), value_name = "DURATION")]
@@ -26,18 +28,25 @@ pub(super) enum CleanupCommand {
         act: RemediationArgs,
     },
     /// Delete sessions of users who do not exist
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Orphaned {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Delete sessions that share a token
+    /// Revoke sessions that share a token
     ///
-    /// If several users share a token, deletes all its sessions. If they belong to one user, keeps the newest.
+    /// If several users share a token, or only some of its sessions have a user, all of them are revoked. Otherwise,
+    /// the newest is kept.
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Duplicates {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Delete excess active sessions of each user
+    /// Revoke excess active sessions of each user
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Excess {
         /// Sessions to keep for each user: those that expire last
         #[arg(long, value_name = "N")]

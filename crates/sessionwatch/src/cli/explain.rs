@@ -86,7 +86,7 @@ fn explain_plan(args: &ConfigArgs, id: &str) -> Result<String, Failure> {
     let app = open_existing_app(args)?;
     match super::block_on(async { Ok(plans::find_plan(&app, id).await) })? {
         Err(AppError::NotFound(_)) => Err(unknown_plan(id)),
-        found => Ok(render_stored_plan(&app.config(), &found?)),
+        found => Ok(render_stored_plan(&app, &found?)),
     }
 }
 

@@ -27,7 +27,7 @@ use sessionwatch_core::{
 
 use super::{
     Failure,
-    actor::ActorArgs,
+    actor::{self, ActorArgs},
     lists::{cut_list, filtered_noun, note_if_cut, render_list},
     opening,
     remediation::{self, ApplyOptions, RemediationArgs},
@@ -92,9 +92,10 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Export the evidence to an encrypted file
-    #[command(long_about = "Export the evidence to an encrypted file\n\n\
-        The file is named after the incident unless you pass --output.")]
+    /// Export the leaked rows, log events and audit entries to an encrypted file
+    ///
+    /// The file is named after the incident unless you pass --output. `sessionwatch incident verify` decrypts it and
+    /// checks every part.
     Evidence {
         #[command(flatten)]
         incident: IncidentArgs,
@@ -135,7 +136,8 @@ pub(super) enum IncidentCommand {
     },
     /// Draft the message to affected users
     Message {
-        /// Template file; fields: application, date, whose, summary, id, severity
+        /// Template file with fields such as {{ date }}: application, date, whose ("your" or "everybody's"), summary,
+        /// id, severity
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
         #[command(flatten)]
@@ -149,7 +151,7 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         incident: IncidentArgs,
     },
-    /// Practice on a scratch copy with a planted leak
+    /// Practice incident response on a scratch copy with a planted leak
     Drill(drill::DrillArgs),
 }
 
@@ -232,7 +234,7 @@ pub(super) struct LatestIncidentArgs {
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
-    responder: ResponderArgs,
+    target: TargetArgs,
 }
 
 /// The target of an incident, and the person who works on it.
@@ -250,17 +252,12 @@ fn parse_severity(text: &str) -> Result<IncidentSeverity, String> {
 
 impl ResponderArgs {
     fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        self.open_ops(&self.actor.actor(), need)
+        open_ops(&self.target, &self.actor.actor(), need)
     }
 
     /// Same, for a command that only reads and records nothing.
     fn read_only_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        self.open_ops(&Actor::from_command_line(self.actor.name_unrecorded()), need)
-    }
-
-    fn open_ops(&self, actor: &Actor, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        let (config, target) = self.target.choose_one()?;
-        Ok(TargetOps::new(&opening::open_app(config, need)?, target, actor))
+        open_ops(&self.target, &Actor::from_command_line(self.actor.name_unrecorded()), need)
     }
 }
 
@@ -275,9 +272,16 @@ impl IncidentArgs {
 impl LatestIncidentArgs {
     /// Returns the incident to read: by its ID, or the latest of the target, open or closed.
     fn latest_case(&self) -> Result<IncidentOps, Failure> {
-        let ops = self.responder.read_only_ops(StoreRequirement::Existing)?;
+        // Reading records nothing, so the name does not matter.
+        let reader = Actor::from_command_line(actor::system_account());
+        let ops = open_ops(&self.target, &reader, StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Latest, IncidentSelector::Id))
     }
+}
+
+fn open_ops(target: &TargetArgs, actor: &Actor, need: StoreRequirement) -> Result<TargetOps, Failure> {
+    let (config, target) = target.choose_one()?;
+    Ok(TargetOps::new(&opening::open_app(config, need)?, target, actor))
 }
 
 fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Failure> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use sessionwatch_app::{
     api_types,
     app::{
-        AppError,
+        AppError, AppState,
         plans::{self, ActionPlan, PlanState},
     },
     config::Config,
@@ -78,7 +78,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             match format {
                 DocumentFormat::Json => format!("{:#}\n", remediation::plan_to_json(&config, &plan)?),
                 DocumentFormat::Table => {
-                    let text = render_stored_plan(&config, &plan);
+                    let text = render_stored_plan(&app, &plan);
                     return super::print_readable(&text).map(|()| ExitCode::SUCCESS);
                 }
             }
@@ -89,11 +89,12 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
 }
 
 /// Renders a stored plan, with the command that applies it.
-pub(super) fn render_stored_plan(config: &Config, plan: &ActionPlan) -> String {
+pub(super) fn render_stored_plan(app: &AppState, plan: &ActionPlan) -> String {
+    let config = app.config();
     let limit = plan.confirmation_reasons(config.actions.safety_limit());
     let name = quote_for_shell(plan.confirmation_name());
     let confirm = limit.map(|_| format!(" --confirm {name}")).unwrap_or_default();
-    remediation::render_plan(config, plan, &confirm)
+    remediation::render_plan(&config, plan, app.clock.now(), &confirm)
 }
 
 fn build_plan_table(

@@ -48,7 +48,7 @@ pub(super) struct RemediationArgs {
 /// The credentials and the person behind a change.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfirmationArgs {
-    /// Target name, to confirm a plan above the safety limit
+    /// Target name, to confirm a plan above the safety limit or with side effects
     #[arg(long, value_name = "NAME")]
     pub(super) confirm: Option<String>,
     #[command(flatten)]
@@ -137,7 +137,7 @@ pub(super) fn print_or_apply(
     match args.format {
         DocumentFormat::Table => {
             let more = apply_arguments(ops, plan, args, options);
-            super::print_readable(&text::render_plan(&ops.config, plan, &more))?;
+            super::print_readable(&text::render_plan(&ops.config, plan, ops.app.clock.now(), &more))?;
         }
         DocumentFormat::Json => {
             super::print_text(&format!("{:#}\n", text::plan_to_json(&ops.config, plan)?))?
@@ -353,11 +353,11 @@ fn print_outcome(
     )
 }
 
-/// Prints a plan for a person.
+/// Prints a plan that was just created, for a person.
 ///
 /// # Errors
 ///
 /// Returns an error if it cannot be written.
 pub(super) fn print_plan_text(config: &Config, plan: &ActionPlan) -> Result<(), Failure> {
-    super::print_readable(&text::render_plan(config, plan, ""))
+    super::print_readable(&text::render_plan(config, plan, plan.record.updated_at, ""))
 }

@@ -17,6 +17,8 @@ use super::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RevokeCommand {
     /// Revoke every session of a user
+    ///
+    /// Prints a plan; nothing changes without --apply.
     User {
         /// User ID
         #[arg(value_name = "USER")]
@@ -25,6 +27,8 @@ pub(super) enum RevokeCommand {
         act: RemediationArgs,
     },
     /// Revoke one session
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Session {
         /// Row ID or token prefix
         #[arg(value_name = "ID|PREFIX")]
@@ -33,11 +37,15 @@ pub(super) enum RevokeCommand {
         act: RemediationArgs,
     },
     /// Revoke every session of every user
+    ///
+    /// Prints a plan; nothing changes without --apply.
     All {
         #[command(flatten)]
         act: RemediationArgs,
     },
     /// Revoke sessions that match every condition
+    ///
+    /// Prints a plan; nothing changes without --apply.
     Where(WhereArgs),
 }
 

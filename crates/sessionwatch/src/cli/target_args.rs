@@ -49,13 +49,13 @@ pub(super) struct ConfigArgs {
 /// Time limits of a database.
 #[derive(Clone, Debug, Args)]
 pub(super) struct LimitArgs {
-    /// Time limit for a check or a query [default: 30s]
+    /// Time limit for a check run or a query [default: `timeout` of the target, else 30s]
     #[arg(
         long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 902,
         value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"
     )]
     timeout: Option<SignedDuration>,
-    /// Time limit for a database lock [default: 2s]
+    /// Time limit for a database lock [default: `lock_timeout` of the target, else 2s]
     #[arg(
         long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 903,
         value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"

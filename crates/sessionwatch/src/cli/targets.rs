@@ -33,7 +33,7 @@ pub(super) enum TargetsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Accept that another table or other columns hold the sessions
+    /// Confirm a changed session table, if checks report "the session table changed"
     Confirm {
         #[command(flatten)]
         target: TargetArgs,

@@ -22,6 +22,7 @@ use sessionwatch_core::duration::{DAY, from_days};
 
 use super::{
     Failure,
+    accounts::unknown_account,
     actor::ActorArgs,
     lists::render_list,
     opening::open_existing_app,
@@ -93,9 +94,7 @@ pub(super) fn run(args: &TokensCommand) -> Result<ExitCode, Failure> {
             let created = super::block_on(async { Ok(tokens::create_token(&app, &actor, new).await) })?;
             match created {
                 Ok(created) => format!("{}\n", created.secret.expose()),
-                Err(CreateTokenError::NoAccount) => {
-                    return Err(Failure::Usage(format!("there is no account `{account}`")));
-                }
+                Err(CreateTokenError::NoAccount) => return Err(unknown_account(account)),
                 Err(CreateTokenError::BeyondRole { role, scope }) => {
                     return Err(beyond_role(account, role, scope));
                 }

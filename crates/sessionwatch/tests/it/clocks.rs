@@ -389,7 +389,7 @@ fn the_archive_is_purged_by_a_confirmed_or_trusted_clock() {
     let kept = purge(&[]);
     assert_eq!((kept.exit_code, kept.stdout.as_str()), (0, "Purged 0 archived rows.\n"));
     assert!(
-        kept.stderr.contains("warning: kept 1 row that is past the retention by this machine's clock"),
+        kept.stderr.contains("warning: kept 1 row whose retention has ended by this machine's clock"),
         "{}",
         kept.stderr
     );

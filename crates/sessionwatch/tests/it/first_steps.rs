@@ -226,15 +226,14 @@ fn without_a_user_column_the_skipped_checks_are_named() {
     app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
     let check = run_program_in(folder.path(), &[], &["check"]);
-    let said =
-        "no user column is mapped: orphaned sessions, sessions per user and rapid creation are not checked";
-    assert!(check.exit_code == 3 && check.stdout.contains(said), "{}", check.stdout);
+    let skipped =
+        "token-reassigned, orphaned-sessions, sessions-per-user, user-session-excess, rapid-creation";
+    let said = format!("no user column is mapped, so these checks cannot run: {skipped}");
+    assert!(check.exit_code == 3 && check.stdout.contains(&said), "{}", check.stdout);
     assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
     let doctor = run_program_in(folder.path(), &[], &["doctor"]).stdout;
-    assert!(
-        doctor.contains("warn  user: no user column: orphaned sessions") && !doctor.contains("ADD COLUMN"),
-        "{doctor}"
-    );
+    let said = format!("warn  user: no user column, so these checks cannot run: {skipped}");
+    assert!(doctor.contains(&said) && !doctor.contains("ADD COLUMN"), "{doctor}");
 }
 
 /// Observed with the Prisma adapter: an old cookie uses up the link of an email.

@@ -220,6 +220,17 @@ fn names_from_the_database_cannot_end_a_comment() {
 }
 
 #[test]
+fn the_lines_of_a_near_miss_are_called_a_guess() {
+    let config_lines = MAPPING.lines().map(str::to_owned).collect();
+    let failure = DetectionFailure { config_lines, ..DetectionFailure::default() };
+    let text = render_config_to_fill_in("main", &target(SQLITE), &failure).unwrap();
+    assert!(text.contains("are a guess from the closest table") && !text.contains("in capitals"), "{text}");
+    assert_eq!(mapping_of(&parse(&text)).sessions.name, "s");
+    let text = render_config_to_fill_in("main", &target(SQLITE), &DetectionFailure::default()).unwrap();
+    assert!(text.contains("in capitals") && !text.contains("a guess"), "{text}");
+}
+
+#[test]
 fn a_new_archive_key_is_added_to_a_file_that_stays_valid() {
     let recipient = "age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l";
     let bare = mapping_of(&parse(&format!("{SQLITE}{MAPPING}")));

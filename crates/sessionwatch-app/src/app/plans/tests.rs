@@ -5,7 +5,7 @@ use sessionwatch_core::{incident::IncidentSeverity, timestamp::UtcTimestamp};
 use sessionwatch_store::incidents::{self, IncidentRecord, IncidentState};
 
 use super::*;
-use crate::app::shop_tests::TestShop;
+use crate::{app::shop_tests::TestShop, remediation::SkipReason};
 
 fn ids(names: &[&str]) -> Selection {
     Selection::Sessions(names.iter().map(|name| (*name).to_owned()).collect())
@@ -93,7 +93,7 @@ async fn rows_that_changed_since_the_plan_are_skipped() {
     let done = apply(&shop, "ada", &plan).await.unwrap();
     assert_eq!(
         done,
-        "1 row processed, 1 skipped because of changes since the plan was created. 1 matching row remains."
+        "1 row processed, 1 skipped (changed or extended since the plan was created). 1 matching row remains."
     );
     assert!(shop.session_ids().contains(&"s05".to_owned()));
 }
@@ -245,13 +245,20 @@ async fn the_result_says_what_was_done_and_what_remains() {
     for (applied, text) in [
         (report(1_200, 0, Some(0)), "1,200 rows processed. No matching rows remain."),
         (report(1, 0, Some(1)), "1 row processed. 1 matching row remains."),
-        (
-            report(0, 2, Some(2)),
-            "0 rows processed, 2 skipped because of changes since the plan was created. 2 matching rows remain.",
-        ),
+        (report(0, 2, Some(2)), "0 rows processed, 2 skipped. 2 matching rows remain."),
         // Unknown is not the same as none.
         (report(3, 0, None), "3 rows processed."),
     ] {
+        assert_eq!(describe_result(&plan, &applied, false), text);
+    }
+    let skipped_rows = [SkipReason::Busy, SkipReason::Vetoed, SkipReason::Busy];
+    let skipped_rows = skipped_rows.map(|why| (RowPreview::default(), why)).to_vec();
+    for (skipped, reasons) in [
+        (3, "locked by another transaction; kept by a BEFORE trigger on the table"),
+        (4, "the first 3: locked by another transaction; kept by a BEFORE trigger on the table"),
+    ] {
+        let applied = ApplyReport { skipped_rows: skipped_rows.clone(), ..report(0, skipped, None) };
+        let text = format!("0 rows processed, {skipped} skipped ({reasons}).");
         assert_eq!(describe_result(&plan, &applied, false), text);
     }
     plan.summary.not_ended = vec!["JWT logins".into(), "cached pages".into()];

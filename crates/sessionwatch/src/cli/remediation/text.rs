@@ -16,18 +16,18 @@ use sessionwatch_core::{
     timestamp::UtcTimestamp,
 };
 
-/// Returns the minutes for which a new plan is valid.
-fn plan_ttl_minutes(config: &Config) -> u64 {
-    config.actions.plan_ttl.as_mins().unsigned_abs()
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a percentage with one digit")]
 fn percentage_of(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
 /// Renders a plan for a person. `arguments` are what `sessionwatch apply PLAN` needs besides the plan.
-pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments: &str) -> String {
+pub(in crate::cli) fn render_plan(
+    config: &Config,
+    plan: &ActionPlan,
+    now: UtcTimestamp,
+    arguments: &str,
+) -> String {
     let (record, summary) = (&plan.record, &plan.summary);
     let mut text = format!("Plan for {}: ", sanitize_text(&record.target));
     let (rows, active) = (record.row_count, record.active_sessions);
@@ -74,20 +74,21 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
         text.push_str("\nNothing to do: no row matches.\n");
         return text;
     }
-    match record.state {
-        PlanState::Done => text.push_str("\nThis plan has been applied.\n"),
-        PlanState::Making | PlanState::Planned | PlanState::Begun => {
-            let changed =
-                if record.state == PlanState::Begun { "interrupted" } else { "nothing was changed" };
-            let _ = writeln!(
-                text,
-                "\nDry run: {changed}. To apply (valid for {}):\n  sessionwatch apply {}{arguments}",
-                format_count(plan_ttl_minutes(config), "minute", "minutes"),
-                record.id
-            );
-        }
-    }
+    let _ = writeln!(text, "\n{}", describe_next_step(config, plan, now, arguments));
     text
+}
+
+/// Returns what became of a plan, or how to apply it and until when.
+fn describe_next_step(config: &Config, plan: &ActionPlan, now: UtcTimestamp, arguments: &str) -> String {
+    let (record, plan_ttl) = (&plan.record, config.actions.plan_ttl);
+    let lead = match record.state {
+        PlanState::Done => return "This plan has been applied.".to_owned(),
+        _ if plan.is_stale(plan_ttl, now) => return "This plan has expired. Create a new plan.".to_owned(),
+        PlanState::Begun => "Applying this plan was interrupted. To continue",
+        PlanState::Making | PlanState::Planned => "Dry run: nothing was changed. To apply",
+    };
+    let until = clock::format_utc(record.updated_at + plan_ttl);
+    format!("{lead}, before {until}:\n  sessionwatch apply {}{arguments}", record.id)
 }
 
 /// Renders a row for a person.

@@ -147,7 +147,7 @@ fn triggers_and_rules_that_prevent_a_deletion_are_named() {
     let said = apply(folder.path(), &kept, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
-    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table");
+    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger on the table");
     database
         .psql("DROP TRIGGER keeps ON sessions; CREATE RULE stays AS ON DELETE TO sessions DO INSTEAD NOTHING")
         .unwrap();
@@ -212,7 +212,7 @@ fn dependent_rows_in_a_file_are_counted_too() {
     );
     let said = apply(folder.path(), &plan(folder.path(), &["revoke", "session", "b"]), true);
     let done = document(&said)["applied"].clone();
-    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table", "{done:#}");
+    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger on the table", "{done:#}");
 }
 
 #[test]
