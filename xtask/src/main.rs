@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 mod dist;
 mod doc_images;
 mod docs;
+mod memory_folder;
 mod postgresql;
 mod python_tools;
 mod spelling;

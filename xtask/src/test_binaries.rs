@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -69,24 +69,36 @@ fn parse_artifact(line: &str) -> Option<TestBinary> {
     })
 }
 
-/// Runs all tests of some binaries, one binary after the other, `threads` tests at a time unless `RUST_TEST_THREADS`
-/// is set, without those whose names contain a part of `skipped`.
+/// How to run test binaries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TestRunOptions<'a> {
+    /// Tests whose names contain one of these are not run.
+    pub(crate) skipped: &'a [&'a str],
+    /// Number of tests that run at a time, unless `RUST_TEST_THREADS` is set.
+    pub(crate) threads: usize,
+    /// Folder for temporary files, instead of that of the system.
+    pub(crate) temporary_folder: Option<&'a Path>,
+}
+
+/// Runs the tests of some binaries, one binary after the other.
 ///
 /// # Errors
 ///
 /// Fails if a test fails, after all binaries have run.
 pub(crate) fn run_test_binaries<'a>(
     binaries: impl Iterator<Item = &'a TestBinary>,
-    skipped: &[&str],
-    threads: usize,
+    options: TestRunOptions<'_>,
 ) -> Result<()> {
     let mut failed = vec![];
     for binary in binaries {
         super::print_message(&format!("==> {}", binary.executable.display()));
         let mut command = Command::new(&binary.executable);
-        command.current_dir(&binary.package).args(skipped.iter().flat_map(|test| ["--skip", test]));
+        command.current_dir(&binary.package).args(options.skipped.iter().flat_map(|test| ["--skip", test]));
+        if let Some(folder) = options.temporary_folder {
+            command.env("TMPDIR", folder);
+        }
         if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
-            command.env(TEST_THREADS_VARIABLE, threads.to_string());
+            command.env(TEST_THREADS_VARIABLE, options.threads.to_string());
         }
         let status = command.status().with_context(|| format!("cannot run the tests of {}", binary.name))?;
         if !status.success() {
@@ -133,8 +145,9 @@ mod tests {
             package: "/".into(),
         };
         let all = [binary("false"), binary("true"), binary("false")];
-        let failure = run_test_binaries(all.iter(), &[], 1).unwrap_err();
+        let failure = run_test_binaries(all.iter(), TestRunOptions::default()).unwrap_err();
         assert_eq!(failure.to_string(), "tests failed in false, false");
-        assert!(run_test_binaries([binary("true")].iter(), &["slow"], 1).is_ok());
+        let skipping = TestRunOptions { skipped: &["slow"], ..TestRunOptions::default() };
+        assert!(run_test_binaries([binary("true")].iter(), skipping).is_ok());
     }
 }

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, anyhow};
 
-use super::test_binaries::{build_test_binaries, count_test_threads, run_test_binaries};
+use super::{
+    memory_folder::MemoryFolder,
+    test_binaries::{TestRunOptions, build_test_binaries, count_test_threads, run_test_binaries},
+};
 
 /// The tests that run the program against real servers.
 const INTEGRATION_TESTS: &str = "it";
@@ -75,15 +78,23 @@ pub(crate) fn test_all() -> Result<()> {
     };
     // Doc tests are left out: there are none, and searching for them takes a minute.
     let binaries = run_both(prepare, build_test_binaries)?;
-    let threads = count_test_threads();
+    let memory = MemoryFolder::create();
+    let options = TestRunOptions {
+        threads: count_test_threads(),
+        temporary_folder: memory.as_ref().map(MemoryFolder::path),
+        ..TestRunOptions::default()
+    };
     // Nearly all tests wait most of the time, so two groups at once hardly slow each other down.
     let (integration, others): (Vec<_>, Vec<_>) =
         binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
     run_both(
-        || run_test_binaries(integration.iter().copied(), &[], threads),
+        || run_test_binaries(integration.iter().copied(), options),
         // Browsers need the CPU, and a page that takes a minute is taken for one that never comes. This group is the
         // shorter one anyway.
-        || run_test_binaries(others.iter().copied(), &[], (threads / 2).max(1)),
+        || {
+            let threads = (options.threads / 2).max(1);
+            run_test_binaries(others.iter().copied(), TestRunOptions { threads, ..options })
+        },
     )
 }
 
@@ -106,12 +117,18 @@ fn run_both<T>(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<T
 ///
 /// Fails if a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
-    let (binaries, threads) = (build_test_binaries()?, count_test_threads());
+    let binaries = build_test_binaries()?;
+    let memory = MemoryFolder::create();
+    let options = TestRunOptions {
+        threads: count_test_threads(),
+        temporary_folder: memory.as_ref().map(MemoryFolder::path),
+        ..TestRunOptions::default()
+    };
     let (integration, others): (Vec<_>, Vec<_>) =
         binaries.iter().partition(|binary| binary.name == INTEGRATION_TESTS);
     // Browser tests need Chromium, which `--fast` does without.
-    run_test_binaries(others.into_iter().filter(|binary| binary.name != BROWSER_TESTS), &[], threads)?;
-    run_test_binaries(integration.into_iter(), &SLOW_TESTS, threads)
+    run_test_binaries(others.into_iter().filter(|binary| binary.name != BROWSER_TESTS), options)?;
+    run_test_binaries(integration.into_iter(), TestRunOptions { skipped: &SLOW_TESTS, ..options })
 }
 
 #[cfg(test)]
