@@ -2,6 +2,7 @@
 //!
 //! Every artifact holds the same program. Nothing is compiled twice, and installing one needs no Rust.
 
+mod container;
 mod debian_package;
 mod npm_packages;
 mod platform;
@@ -111,7 +112,8 @@ fn package_platform(staging: &Staging, platform: &Platform, version: &str, outpu
     tarball::write_tarball(staging, platform, version, output)?;
     npm_packages::pack_platform(staging, platform, version, output)?;
     wheel::build_wheel(staging, platform, version, output)?;
-    debian_package::build_package(staging, platform, version, output)
+    debian_package::build_package(staging, platform, version, output)?;
+    container::write_build_context(staging, platform, version, output)
 }
 
 /// Builds the release program for a platform, for the oldest C library that its packages promise.

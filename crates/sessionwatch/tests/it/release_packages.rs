@@ -74,12 +74,42 @@ fn assert_checks(mut command: impl FnMut() -> Command) {
 }
 
 #[test]
+fn the_container_context_has_what_its_dockerfile_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = artifact("sessionwatch-", "-container-amd64.tar.gz");
+    succeed(system_command("tar", folder.path()).arg("-xzf").arg(&context));
+    let file = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let release = file(&folder.path().join("Dockerfile"));
+    let copied = release.lines().find_map(|line| line.strip_prefix("COPY ")).unwrap();
+    let [_, source, target] = copied.split(' ').collect::<Vec<_>>()[..] else { panic!("{copied}") };
+    assert_checks(|| system_command(folder.path().join(source), folder.path()));
+    // Both images run the same command, as the same user, in the same folder.
+    let compiled = file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/docker/Dockerfile"));
+    for directive in ["USER ", "WORKDIR ", "VOLUME ", "EXPOSE ", "STOPSIGNAL ", "ENTRYPOINT ", "CMD "] {
+        let of =
+            |text: &str| text.lines().rev().find_map(|line| Some(line.strip_prefix(directive)?.to_owned()));
+        assert!(of(&release).is_some() && of(&release) == of(&compiled), "{directive}");
+    }
+    assert!(release.contains(&format!("ENTRYPOINT [\"{target}\"]")), "{target}");
+}
+
+#[test]
 fn the_tarball_has_the_program_its_pages_and_completions() {
     let folder = tempfile::tempdir().unwrap();
     let tarball = artifact("sessionwatch-", "-linux-gnu.tar.gz");
     succeed(system_command("tar", folder.path()).arg("-xzf").arg(&tarball));
     let name = tarball.file_name().unwrap().to_string_lossy().replace(".tar.gz", "");
-    let unpacked = folder.path().join(name);
+    let unpacked = folder.path().join(&name);
+    // `cargo binstall` derives both names from a template.
+    let manifest = include_str!("../../Cargo.toml");
+    let template = |key: &str| {
+        let line = manifest.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
+        let text = line.unwrap().trim_end_matches('"').replace("{ version }", env!("CARGO_PKG_VERSION"));
+        let text = text.replace("{ target }", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
+        text.replace("{ bin }", "sessionwatch").replace("{ binary-ext }", "")
+    };
+    assert!(template("pkg-url").ends_with(&format!("/v{}/{name}.tar.gz", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(folder.path().join(template("bin-dir")), unpacked.join("sessionwatch"));
     for file in [
         "LICENSE-MIT",
         "README.md",
@@ -225,7 +255,7 @@ fn the_action_installs_a_release_and_reports_every_result() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, tampered.path().join(path.file_name().unwrap())).unwrap();
     }
-    let tarball = artifact("sessionwatch-", ".tar.gz");
+    let tarball = artifact("sessionwatch-", "-linux-gnu.tar.gz");
     std::fs::write(tampered.path().join(tarball.file_name().unwrap()), "other").unwrap();
     let (code, said) = install("v0.1.0", &format!("file://{}", tampered.path().display()));
     assert!(code == Some(2) && said.contains("does not match its checksum"), "{said}");
