@@ -76,6 +76,19 @@ pub struct CheckResult {
     pub is_accepted: bool,
 }
 
+impl CheckResult {
+    /// Creates a result that is not accepted.
+    pub(crate) fn new(
+        id: &str,
+        severity: Severity,
+        action: &str,
+        outcome: CheckOutcome,
+        evidence: Vec<EvidenceRow>,
+    ) -> Self {
+        Self { id: id.into(), severity, action: action.into(), outcome, evidence, is_accepted: false }
+    }
+}
+
 /// The facts of a target at the time of a run.
 #[derive(Clone, Debug)]
 pub struct RunObservation {

@@ -4,9 +4,9 @@ use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result};
 
-const INDEX_HEAD: &str = "# sessionwatch\n\n> Monitors the login sessions that a web application keeps in its database, \
-    from outside and read-only: it finds shared, leaked, orphaned and hoarded sessions, alerts, and removes them with an \
-    undo.\n\n";
+const INDEX_HEAD: &str = "# sessionwatch\n\n> Monitors the login sessions that a web application keeps in its \
+    database, from outside and read-only: it finds shared, leaked, orphaned and hoarded sessions, alerts, and removes \
+    them with an undo.\n\n";
 
 /// Writes the index beside the pages of the book.
 ///

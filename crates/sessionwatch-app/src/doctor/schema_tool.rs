@@ -61,8 +61,8 @@ impl SchemaTool {
                     ),
                 };
                 format!(
-                    "with Prisma, not by SQL: in schema.prisma, in the model of `{table}`, {edit}; then run `npx prisma \
-                     migrate dev`"
+                    "with Prisma, not by SQL: in schema.prisma, in the model of `{table}`, {edit}; then run \
+                     `npx prisma migrate dev`"
                 )
             }
             Self::Drizzle => {

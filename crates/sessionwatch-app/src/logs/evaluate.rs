@@ -186,14 +186,7 @@ fn build_result(
     events: Vec<LogEventRecord>,
 ) -> LogCheckResult {
     let evidence = events.iter().map(event_evidence).collect();
-    let outcome = CheckResult {
-        id: id.into(),
-        severity,
-        action: action.into(),
-        outcome: finding,
-        evidence,
-        is_accepted: false,
-    };
+    let outcome = CheckResult::new(id, severity, action, finding, evidence);
     LogCheckResult { outcome, events }
 }
 

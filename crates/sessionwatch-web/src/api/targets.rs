@@ -30,7 +30,8 @@ use super::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct TargetSummary {
     name: String,
-    /// `passing`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
+    /// `passing`, `pending` (failing, but not long enough to notify), `failing`, `acknowledged` (every firing alert is
+    /// acknowledged) or `unknown`.
     state: &'static str,
     /// The address, without a password.
     address: String,
@@ -131,7 +132,8 @@ pub(super) struct RequestRunsRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct RequestedRunDto {
     target: String,
-    /// `passing`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
+    /// `passing`, `pending` (failing, but not long enough to notify), `failing`, `acknowledged` (every firing alert is
+    /// acknowledged) or `unknown`.
     state: &'static str,
     checked_at: Option<Rfc3339>,
     /// Whether the run has finished. If not, it goes on, or another instance monitors the target.

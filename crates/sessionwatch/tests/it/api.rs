@@ -181,7 +181,7 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
 fn a_requested_run_that_cannot_start_soon_is_answered_at_once() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    testkit::wait_until("the first check run", || !bot.get("/targets/app").body["checked_at"].is_null());
     let run = bot.post("/runs", &json!({ "target": "app" }));
     let of = &run.body["items"][0];
     assert_eq!(

@@ -7,10 +7,16 @@ use serde_json::Value;
 use testkit::{ProgramOutput, run_program_in};
 
 const TABLES: &str = r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
+CREATE TABLE sessions
+(id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
 INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org'), ('u2', 'Bea', 'bea@example.org');
 "#;
-const CARTS_CHECK: &str = "[[custom_check]]\nid = \"carts\"\nsql = \"SELECT count(*) FROM carts\"\nvalue = \"first\"\nthreshold = \"> 0\"\n";
+const CARTS_CHECK: &str = r#"[[custom_check]]
+id = "carts"
+sql = "SELECT count(*) FROM carts"
+value = "first"
+threshold = "> 0"
+"#;
 
 /// Makes a target `main` with two sessions that share a token, and 12 without a user.
 fn folder_with_findings(config: &str) -> tempfile::TempDir {

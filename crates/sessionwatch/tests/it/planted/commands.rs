@@ -47,6 +47,7 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
         vec!["notifications", "test", "hook"],
         vec!["notifications", "test", "chat"],
         vec!["notifications", "test", "bot"],
+        vec!["notifications", "preview"],
         vec!["notifications", "failed"],
         vec!["logs", "correlate", "app"],
         vec!["logs", "sources"],
