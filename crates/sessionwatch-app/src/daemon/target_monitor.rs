@@ -262,7 +262,11 @@ impl TargetMonitor {
         let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
             // The channel closes if the awaiting task was dropped, and nobody waits for the outcome.
             if let Ok(monitor_state) = handed.recv() {
-                let _ = answer.send(this.run_and_record(&when, occasion, monitor_state, &runtime));
+                let outcome = this.run_and_record(&when, occasion, monitor_state, &runtime);
+                // Before the answer: whoever waits for it may close the store and open it again, for which its lock
+                // must be released.
+                drop(this);
+                let _ = answer.send(outcome);
             }
         });
         match spawned {

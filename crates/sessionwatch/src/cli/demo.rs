@@ -2,11 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use sessionwatch_app::{
+    app::random_tokens,
     check_run::{self, CheckRunRequest},
     config::{Config, Target, TargetAddress},
     daemon::Daemon,
@@ -73,6 +75,9 @@ fn choose_listen_address(listen: Option<SocketAddr>) -> SocketAddr {
     listen.unwrap_or_else(|| if taken() { SocketAddr::new(usual.ip(), 0) } else { usual })
 }
 
+/// Characters that distinguish the temporary folders of demos.
+const FOLDER_SUFFIX_LENGTH: usize = 12;
+
 /// Runs the simulated application and the dashboard, in a temporary folder.
 fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let listen = choose_listen_address(args.listen);
@@ -80,9 +85,10 @@ fn run_live_demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
     if !listen.ip().is_loopback() {
         return Err(Failure::Usage("the demo only listens on this machine: --listen 127.0.0.1:9797".into()));
     }
-    // Named after the process, so that two demos do not share a folder.
-    let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
+    // New and unpredictable: a folder of that name could be a killed demo's, or prepared by another user.
+    let suffix: String = random_tokens::random_token().chars().take(FOLDER_SUFFIX_LENGTH).collect();
+    let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{suffix}"));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let outcome = serve_live_demo(args, &folder, listen);
     // The folder was created for this run.
     let _ = std::fs::remove_dir_all(&folder);
