@@ -28,7 +28,7 @@ const FILTERS: [(&str, &str); 27] = [
     (r"\bage1[0-9a-z]+", "age1[recipient]"),
     (r"\bswt_[0-9A-Za-z_]+", "swt_[token]"),
     (r"(127\.0\.0\.1|localhost):\d+", "$1:[port]"),
-    (r"/tmp/\.?[A-Za-z0-9_.]+", "[folder]"),
+    (r"(?:/tmp|/dev/shm/sessionwatch-tests-[0-9]+)/\.?[A-Za-z0-9_.]+", "[folder]"),
     (r"\bin \d+(\.\d+)? (ms|s)\b", "in [duration]"),
     (r#""(\w+_ms|hours_left)": ?-?\d+\.\d+"#, r#""$1": [number]"#),
     (r#""bytes": \d+"#, r#""bytes": [number]"#),
