@@ -20,7 +20,12 @@ function findProgram() {
   }
 }
 
-const child = spawn(findProgram(), process.argv.slice(2), { stdio: "inherit" });
+// npm sets these for npx and for scripts. The commands that the program recommends then work in the same way.
+const { npm_command, npm_lifecycle_event } = process.env;
+const env = npm_command || npm_lifecycle_event
+  ? { ...process.env, SESSIONWATCH_COMMAND: "npx sessionwatch" }
+  : process.env;
+const child = spawn(findProgram(), process.argv.slice(2), { stdio: "inherit", env });
 // The daemon stops and reloads on signals, which only this process receives.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => child.kill(signal));

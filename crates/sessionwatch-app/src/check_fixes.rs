@@ -17,6 +17,7 @@ use sessionwatch_core::{
 
 use crate::{
     checks::{LOG_CHECKS, LogCheckKind},
+    environment::read_variable,
     sanitize::quote_for_shell,
 };
 
@@ -45,8 +46,14 @@ const DEFAULT_KEEP: u64 = 5;
 /// The target of a command line whose address cannot be shown in full.
 const ADDRESS_VARIABLE: &str = "\"$DATABASE_URL\"";
 
+/// Variable with the command that the program was started by, where a launcher of a package manager sets it.
+const COMMAND_VARIABLE: &str = "SESSIONWATCH_COMMAND";
+/// The command of the launcher in the npm package.
+const NPX_COMMAND: &str = "npx sessionwatch";
+
 /// Returns the commands that fix a finding, in order, ready to paste into a shell. Empty for custom checks.
 ///
+/// `target` is empty if commands find it without a name.
 /// `user_limit` is the limit per user that the check applied, where it has one.
 #[must_use]
 pub fn fix_commands(check_id: &str, target: &str, user_limit: Option<u64>) -> Vec<String> {
@@ -55,11 +62,21 @@ pub fn fix_commands(check_id: &str, target: &str, user_limit: Option<u64>) -> Ve
         .find(|(id, _)| *id == check_id)
         .map_or_else(|| log_check_arguments(check_id), |(_, arguments)| arguments);
     let keep = user_limit.unwrap_or(DEFAULT_KEEP).to_string();
-    let target = target_argument(target);
-    arguments
-        .iter()
-        .map(|line| format!("sessionwatch {}", line.replace("{keep}", &keep).replace("{target}", &target)))
-        .collect()
+    arguments.iter().map(|line| render_command(&line.replace("{keep}", &keep), target)).collect()
+}
+
+/// Returns the command that prints the query of a check.
+pub(crate) fn query_command(check_id: &str, target: &str) -> String {
+    render_command(&format!("sql {check_id} {{target}}"), target)
+}
+
+/// Returns a command as it is typed, with the target instead of `{target}`.
+fn render_command(arguments: &str, target: &str) -> String {
+    // Only the launcher's own command, so that no variable can put another one into a report.
+    let command = read_variable(COMMAND_VARIABLE).filter(|command| command == NPX_COMMAND);
+    let command = command.as_deref().unwrap_or("sessionwatch");
+    let target = if target.is_empty() { String::new() } else { format!(" {}", target_argument(target)) };
+    format!("{command} {}", arguments.replace(" {target}", &target))
 }
 
 /// Returns the plan that fixes a finding, by its name on the command line, such as `expired`; `None` if no plan does.
@@ -153,5 +170,8 @@ mod tests {
             first("duplicate-tokens", "postgres://ada:***@db/shop", None),
             "sessionwatch cleanup duplicates \"$DATABASE_URL\""
         );
+        assert_eq!(first("duplicate-tokens", "", None), "sessionwatch cleanup duplicates");
+        assert_eq!(first("user-session-excess", "", None), "sessionwatch cleanup excess --keep 5");
+        assert_eq!(query_command("duplicate-tokens", "main"), "sessionwatch sql duplicate-tokens main");
     }
 }

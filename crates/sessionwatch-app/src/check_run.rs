@@ -109,6 +109,8 @@ pub struct RunObservation {
 pub struct CheckReport {
     /// Target name.
     pub target: String,
+    /// Commands find the target without its name.
+    pub is_default_target: bool,
     /// Engine.
     pub engine: EngineKind,
     /// Duration of the run.
@@ -233,10 +235,12 @@ fn build_report(
     outcome: Result<CompletedRun, TargetError>,
 ) -> CheckReport {
     let (engine, duration) = (request.target.engine, started.elapsed());
-    let target = request.target.name.clone();
+    let (target, is_default_target) =
+        (request.target.name.clone(), request.target.default_config_value.is_some());
     match outcome {
         Ok(CompletedRun { observation, results, notes, replica_lag, history_update }) => CheckReport {
             target,
+            is_default_target,
             engine,
             duration,
             observation: Ok(observation),
@@ -250,6 +254,7 @@ fn build_report(
             let (notes, replica_lag, history_update) = (vec![], None, None);
             CheckReport {
                 target,
+                is_default_target,
                 engine,
                 duration,
                 observation: Err(error),

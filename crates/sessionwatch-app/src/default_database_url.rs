@@ -9,12 +9,10 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_targets::address::{AddressError, TargetAddress, is_prisma_proxy_url};
 
-use crate::environment::read_variable;
+use crate::environment::{VARIABLE_FILES, read_variable, read_variable_file};
 
 /// Variables that hold an address, the most usual first. Prisma has the direct one in `DIRECT_URL`.
 const ADDRESS_VARIABLES: [&str; 3] = ["DATABASE_URL", "DIRECT_URL", "POSTGRES_URL"];
-/// Files of variables in the current folder. What frameworks call the local one overrides the other.
-const VARIABLE_FILES: [&str; 2] = [".env.local", ".env"];
 /// Variables of libpq that name a server or a database.
 const LIBPQ_VARIABLES: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGSERVICE"];
 
@@ -32,26 +30,44 @@ pub enum NoAddress {
     },
 }
 
+/// A default address, and how a configuration refers to it.
+#[derive(Clone, Debug)]
+pub struct DefaultAddress {
+    /// Address.
+    pub address: TargetAddress,
+    /// Value of `url` in a configuration: the variable that holds the address, or the address without its password.
+    pub config_value: String,
+}
+
+/// A text that may be the address.
+#[derive(Debug)]
+struct AddressCandidate {
+    /// The variable, and the file it is in.
+    source: String,
+    text: String,
+    config_value: String,
+}
+
 /// Returns the first usable address of the environment, `.env.local` and `.env`, or that of libpq's variables.
 ///
 /// # Errors
 ///
 /// Returns an error if nothing names an address, or the first one cannot be used.
-pub fn find_default_address() -> Result<TargetAddress, NoAddress> {
+pub fn find_default_address() -> Result<DefaultAddress, NoAddress> {
     let candidates = list_candidates();
-    credentials::register_secrets(candidates.iter().map(|(_, text)| text.clone()));
-    let mut address = choose_address(candidates)?;
-    add_stored_password(&mut address);
-    Ok(address)
+    credentials::register_secrets(candidates.iter().map(|candidate| candidate.text.clone()));
+    let mut found = choose_address(candidates)?;
+    add_stored_password(&mut found.address);
+    Ok(found)
 }
 
 /// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of the
 /// database behind it. Any other unusable address is an error: the next one may belong to another database.
-fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, NoAddress> {
+fn choose_address(candidates: Vec<AddressCandidate>) -> Result<DefaultAddress, NoAddress> {
     let mut proxy = None;
-    for (source, text) in candidates {
+    for AddressCandidate { source, text, config_value } in candidates {
         match TargetAddress::parse(&text) {
-            Ok(address) => return Ok(address),
+            Ok(address) => return Ok(DefaultAddress { address, config_value }),
             Err(error) => {
                 let invalid = NoAddress::Invalid { source, error };
                 if !is_prisma_proxy_url(&text) {
@@ -64,16 +80,20 @@ fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, No
     Err(proxy.unwrap_or(NoAddress::Missing))
 }
 
-fn list_candidates() -> Vec<(String, String)> {
-    let mut candidates: Vec<(String, String)> = Vec::new();
-    let variable = |name: &&str| Some(((*name).to_owned(), read_variable(name)?));
+fn list_candidates() -> Vec<AddressCandidate> {
+    let mut candidates = Vec::new();
+    let candidate = |name: &str, source: String, text: String| AddressCandidate {
+        source,
+        text,
+        config_value: format!("${{{name}}}"),
+    };
+    let variable = |name: &&str| Some(candidate(name, (*name).to_owned(), read_variable(name)?));
     candidates.extend(ADDRESS_VARIABLES.iter().filter_map(variable));
     for file in VARIABLE_FILES {
-        let Ok(text) = std::fs::read_to_string(file) else { continue };
-        let variables = parse_variable_file(&text);
+        let Some(variables) = read_variable_file(Path::new(file)) else { continue };
         let variable = |name: &&str| {
             let value = variables.get(*name).filter(|value| !value.is_empty())?;
-            Some((format!("{name} of {file}"), value.clone()))
+            Some(candidate(name, format!("{name} of {file}"), value.clone()))
         };
         candidates.extend(ADDRESS_VARIABLES.iter().filter_map(variable));
     }
@@ -81,14 +101,17 @@ fn list_candidates() -> Vec<(String, String)> {
         let service = read_service();
         let setting =
             |variable: &str, key: &str| read_variable(variable).or_else(|| service.get(key).cloned());
-        candidates.extend(libpq_address(&setting).map(|address| ("the PG* variables".to_owned(), address)));
+        let without_password =
+            |variable: &str, key: &str| if key == "password" { None } else { setting(variable, key) };
+        candidates.extend(libpq_address(&setting).zip(libpq_address(&without_password)).map(
+            |(text, config_value)| AddressCandidate {
+                source: "the PG* variables".to_owned(),
+                text,
+                config_value,
+            },
+        ));
     }
     candidates
-}
-
-/// Parses the variables of a `.env` file. Lines that are no assignment are skipped, as frameworks do.
-fn parse_variable_file(text: &str) -> BTreeMap<String, String> {
-    dotenvy::from_read_iter(text.as_bytes()).filter_map(Result::ok).collect()
 }
 
 /// Builds a URL from the settings of libpq, by the name of the variable and the key in a service file.
@@ -209,28 +232,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_variable_files_as_frameworks_write_them() {
-        let text = "# a comment\nA=1\nexport B=\"two # words\" # why\nC='it'\n D = postgres://u:p#w@h/d # x\nnone\n#E=1\nF=\"x${A}y\"\n";
-        let found = parse_variable_file(text);
-        let value = |name: &str| found.get(name).map(String::as_str);
-        assert_eq!(value("A"), Some("1"));
-        assert_eq!(value("B"), Some("two # words"));
-        assert_eq!(value("C"), Some("it"));
-        assert_eq!(value("D"), Some("postgres://u:p#w@h/d"));
-        // Prisma's files build the address of other variables.
-        assert_eq!(value("F"), Some("x1y"));
-        assert_eq!((value("E"), found.len()), (None, 5));
-    }
-
-    #[test]
     fn only_the_address_of_a_prisma_proxy_is_passed_over() {
         let choose = |addresses: &[&str]| {
-            let candidates = addresses.iter().enumerate();
-            choose_address(candidates.map(|(at, text)| (at.to_string(), (*text).to_owned())).collect())
+            let candidate = |(at, text): (usize, &&str)| AddressCandidate {
+                source: at.to_string(),
+                text: (*text).to_owned(),
+                config_value: String::new(),
+            };
+            choose_address(addresses.iter().enumerate().map(candidate).collect())
         };
         let direct = "postgres://u@h/direct";
         assert!(choose(&["prisma+postgres://accelerate.example/?api_key=k", direct]).is_ok());
-        let source = |chosen: Result<TargetAddress, NoAddress>| match chosen {
+        let source = |chosen: Result<DefaultAddress, NoAddress>| match chosen {
             Err(NoAddress::Invalid { source, .. }) => source,
             other => panic!("{other:?}"),
         };

@@ -39,3 +39,4 @@ pub mod sanitize;
 pub mod schedule;
 pub mod target_history;
 pub mod target_layouts;
+pub mod version_control;

@@ -29,6 +29,11 @@ use crate::{
 };
 
 impl CheckReport {
+    /// Returns the target as commands name it; empty if they find it without a name.
+    fn fix_target(&self) -> &str {
+        if self.is_default_target { "" } else { &self.target }
+    }
+
     /// Returns the overall result: failing if a check fails, else unknown if one could not be decided.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
@@ -84,7 +89,7 @@ impl CheckReport {
             "checked_at": seen.map(|seen| clock::format_rfc3339(seen.stats.taken_at)),
             "duration_ms": self.duration.as_secs_f64() * 1000.0,
             "stats": seen.map(stats_json),
-            "checks": self.results.iter().map(|result| result_json(result, &self.target)).collect::<Vec<_>>(),
+            "checks": self.results.iter().map(|result| result_json(result, self.fix_target())).collect::<Vec<_>>(),
             "notes": self.notes,
             "error": self.observation.as_ref().err().map(ToString::to_string),
             "result": self.verdict(),

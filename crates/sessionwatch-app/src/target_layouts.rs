@@ -146,6 +146,7 @@ mod tests {
             write_address_problem: None,
             auto_cleanup: None,
             is_ad_hoc: false,
+            default_config_value: None,
         }
     }
 

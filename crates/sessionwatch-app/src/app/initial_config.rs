@@ -115,13 +115,16 @@ user = \"USER_COLUMN\"
 users = \"USERS_TABLE\"
 users_key = \"USERS_KEY_COLUMN\"";
 
+/// How a configuration refers to an address that was given on the command line.
+pub const DATABASE_URL_REFERENCE: &str = "${DATABASE_URL}";
+
 /// Renders the start of a configuration, up to the address of the target.
 fn render_head(name: &str, target: &Target) -> Result<String, UnwritableConfigError> {
     let url = match target.address.file_path() {
         // Absolute, because the daemon may be started in another directory.
         Some(path) => sqlite_url(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))?,
-        // The address may contain a password, so the file refers to the variable instead.
-        None => "${DATABASE_URL}".to_owned(),
+        // The address may contain a password, so the file refers to a variable instead.
+        None => target.default_config_value.clone().unwrap_or_else(|| DATABASE_URL_REFERENCE.to_owned()),
     };
     Ok(format!(
         "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",

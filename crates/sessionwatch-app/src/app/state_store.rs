@@ -11,7 +11,7 @@ use sessionwatch_targets::error::TargetError;
 use super::AppState;
 use crate::{
     config::{Config, Target},
-    target_layouts,
+    target_layouts, version_control,
 };
 
 /// Requirement of a command on the state store.
@@ -32,6 +32,8 @@ pub struct OpenedStore {
     pub app: Arc<AppState>,
     /// Name of the store for messages, if the store was newly created.
     pub created_label: Option<String>,
+    /// Advice to keep the created file out of version control.
+    pub ignore_advice: Option<String>,
 }
 
 /// Error of opening the state store.
@@ -80,7 +82,11 @@ pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<Opene
         (None, StoreRequirement::EmptyIfMissing) => (Store::open_in_memory()?, None),
         (None, StoreRequirement::CreateIfMissing) => (Store::open(place)?, Some(store_label(place))),
     };
-    Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label })
+    let ignore_advice = match &config.serve.store {
+        StoreLocation::File(path) if created_label.is_some() => version_control::advise_to_ignore(path),
+        _ => None,
+    };
+    Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label, ignore_advice })
 }
 
 /// Opens the configured state store. Returns `None` if the store does not exist.

@@ -139,6 +139,8 @@ pub struct Target {
     pub auto_cleanup: Option<CleanupConfig>,
     /// The target was given as an address and is not in the configuration.
     pub is_ad_hoc: bool,
+    /// Value of `url` in a configuration, if the address was found in the environment because nobody named a target.
+    pub default_config_value: Option<String>,
 }
 
 impl Target {
@@ -159,6 +161,7 @@ impl Target {
             write_address_problem: None,
             auto_cleanup: None,
             is_ad_hoc: true,
+            default_config_value: None,
         }
     }
 
@@ -274,6 +277,7 @@ fn validate_target(
         write_address_problem,
         auto_cleanup,
         is_ad_hoc: false,
+        default_config_value: None,
     }))
 }
 

@@ -88,8 +88,10 @@ impl SecretKeys<'_> {
                 problems.report(file.span(), format!("`{name}` and `{name}_file` are both set: remove one"));
                 return SecretLookup::Invalid;
             }
-            (Some(text), None) => (text.span(), environment::read_secret(Ok(text.expose()))),
-            (None, Some(file)) => (file.span(), environment::read_secret(Err(folder.join(file.as_str())))),
+            (Some(text), None) => (text.span(), environment::read_secret(Ok(text.expose()), folder)),
+            (None, Some(file)) => {
+                (file.span(), environment::read_secret(Err(folder.join(file.as_str())), folder))
+            }
             (None, None) => return SecretLookup::Absent,
         };
         match found {

@@ -73,7 +73,9 @@ fn format_length(length: SignedDuration) -> String {
         let unit = unit.unsigned_abs();
         u64::try_from((length + unit / 2).as_millis() / unit.as_millis().max(1)).unwrap_or(u64::MAX)
     };
-    if rounded(MINUTE) < 60 {
+    if rounded(MINUTE) == 0 {
+        "less than a minute".to_owned()
+    } else if rounded(MINUTE) < 60 {
         format!("{} min", rounded(MINUTE))
     } else if rounded(HOUR) < 48 {
         format!("{} h", rounded(HOUR))
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn lengths_are_rounded_to_one_unit() {
         for (length, expected) in [
-            (SignedDuration::from_secs(29), "0 min"),
+            (SignedDuration::from_secs(29), "less than a minute"),
             (SignedDuration::from_secs(-90), "2 min"),
             (MINUTE * 59, "59 min"),
             (HOUR - SignedDuration::from_secs(1), "1 h"),

@@ -117,7 +117,7 @@ fn describe_finding(report: &CheckReport, result: &CheckResult) -> String {
     if !result.action.is_empty() {
         lines.push(format!("Action: {}", result.action));
     }
-    let commands = fix::fix_commands(&result.id, &report.target, finding.user_limit);
+    let commands = fix::fix_commands(&result.id, report.fix_target(), finding.user_limit);
     lines.extend(commands.iter().map(|command| format!("Fix: {command}")));
     lines.iter().map(|line| escape_xml(line)).collect::<Vec<_>>().join("\n")
 }

@@ -62,7 +62,7 @@ impl CheckReport {
         if !result.action.is_empty() {
             let _ = writeln!(text, "\n**Action:** {}", escape_markdown_cell(&result.action));
         }
-        let commands = fix::fix_commands(&result.id, &self.target, finding.user_limit);
+        let commands = fix::fix_commands(&result.id, self.fix_target(), finding.user_limit);
         if !commands.is_empty() {
             // A name with a line break would end the code block.
             let commands: Vec<String> = commands.iter().map(|command| sanitize_text(command)).collect();

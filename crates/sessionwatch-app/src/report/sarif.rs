@@ -124,7 +124,7 @@ fn describe_finding(report: &CheckReport, result: &CheckResult) -> String {
     if !result.action.is_empty() {
         lines.push(format!("Action: {}", sanitize_text(&result.action)));
     }
-    let commands = fix::fix_commands(&result.id, &report.target, finding.user_limit);
+    let commands = fix::fix_commands(&result.id, report.fix_target(), finding.user_limit);
     lines.extend(commands.iter().map(|command| format!("Fix: {}", sanitize_text(command))));
     if let Ok(seen) = &report.observation {
         lines.push(format!("Checked at {}", clock::format_utc(seen.stats.taken_at)));

@@ -29,6 +29,7 @@ fn outcome(verdict: CheckVerdict, is_informational: bool) -> CheckResult {
 fn report(results: Vec<CheckResult>) -> CheckReport {
     CheckReport {
         target: "shop".into(),
+        is_default_target: false,
         engine: EngineKind::Scan,
         duration: Duration::from_millis(1_500),
         observation: Err(TargetError::StatementTimeout),

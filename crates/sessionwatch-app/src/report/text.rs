@@ -47,7 +47,7 @@ impl CheckReport {
         for note in &self.notes {
             text.push_str(&wrap_text("  - ", &sanitize_text(note), columns));
         }
-        if fix::is_masked(&self.target) && !self.in_group(Failing).is_empty() {
+        if fix::is_masked(self.fix_target()) && !self.in_group(Failing).is_empty() {
             text.push_str(
                 "\nThe commands read the address from DATABASE_URL: set it to the one that you checked.\n",
             );
@@ -74,14 +74,14 @@ impl CheckReport {
             text.push_str(&wrap_text("  Action:    ", &sanitize_text(&result.action), columns));
         }
         // A command is never wrapped: it is pasted as it stands.
-        let commands = fix::fix_commands(&result.id, &self.target, finding.user_limit);
+        let commands = fix::fix_commands(&result.id, self.fix_target(), finding.user_limit);
         for (index, command) in commands.iter().enumerate() {
             let label = if index == 0 { "Fix:" } else { "" };
             let _ = writeln!(text, "  {label:<10} {command}");
         }
         if checks::TABLE_CHECKS.iter().any(|check| check.id == result.id) {
-            let target = fix::target_argument(&self.target);
-            let _ = writeln!(text, "  {:<10} sessionwatch sql {} {target}", "Query:", result.id);
+            let _ =
+                writeln!(text, "  {:<10} {}", "Query:", fix::query_command(&result.id, self.fix_target()));
         }
         text
     }

@@ -92,13 +92,20 @@ fn config_option(path: &Path) -> String {
 }
 
 /// Returns the introduction of the next commands. A URL is not written into the file, since it holds a password.
-fn describe_url(target: &Target) -> &'static str {
+fn describe_url(target: &Target) -> String {
     if target.address.file_path().is_some() {
-        "Next:\n"
-    } else if environment::read_variable("DATABASE_URL").is_none() {
-        "It reads the database URL from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
-    } else {
-        "It reads the database URL from DATABASE_URL. Next:\n"
+        return "Next:\n".to_owned();
+    }
+    match target.default_config_value.as_deref() {
+        Some(value) => match value.strip_prefix("${").and_then(|name| name.strip_suffix('}')) {
+            Some(name) => format!("It reads the database URL from {name}. Next:\n"),
+            None => "The password is not in it, and is read from PGPASSWORD or ~/.pgpass. Next:\n".to_owned(),
+        },
+        None if environment::read_variable("DATABASE_URL").is_some() => {
+            "It reads the database URL from DATABASE_URL. Next:\n".to_owned()
+        }
+        None => "It reads the database URL from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
+            .to_owned(),
     }
 }
 

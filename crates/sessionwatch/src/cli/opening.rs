@@ -32,6 +32,9 @@ pub(super) fn open_app(config: Config, need: StoreRequirement) -> Result<Arc<App
     if let Some(name) = opened.created_label {
         super::print_note(&format!("created {name}"));
     }
+    if let Some(advice) = opened.ignore_advice {
+        super::print_note(&advice);
+    }
     Ok(opened.app)
 }
 

@@ -78,8 +78,8 @@ impl ServeOverrides {
     /// Same, for a reload.
     fn load_file(&self, file: Option<&Path>) -> Result<Config, ConfigError> {
         let mut config = preflight::load_config(file)?;
-        if let (None, Ok(address)) = (&config.file, default_database_url::find_default_address()) {
-            let target = Target::ad_hoc(address);
+        if let (None, Ok(found)) = (&config.file, default_database_url::find_default_address()) {
+            let target = Target::ad_hoc(found.address);
             config.targets.push(Target { name: DEFAULT_TARGET_NAME.to_owned(), is_ad_hoc: false, ..target });
         }
         config.targets = config.targets.into_iter().map(target_args::with_stored_passwords).collect();

@@ -136,6 +136,14 @@ impl TargetArgs {
 /// Returns an error if there is no such target, its address is invalid, or nothing names one.
 pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Vec<Target>, Failure> {
     if let Some(given) = given {
+        if given.is_empty() {
+            return Err(Failure::UsageWithHint {
+                message: "the target is empty".into(),
+                hint: "a variable such as \"$DATABASE_URL\" is not set in this shell; without a target, DATABASE_URL is also \
+                       read from .env.local and .env"
+                    .into(),
+            });
+        }
         config.require_resolved(Some(given))?;
         if let Some(target) = config.targets.iter().find(|target| target.name == given) {
             return Ok(vec![with_stored_passwords(target.clone())]);
@@ -157,7 +165,10 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
         return Ok(config.targets.iter().cloned().map(with_stored_passwords).collect());
     }
     match default_database_url::find_default_address() {
-        Ok(address) => Ok(vec![Target::ad_hoc(address)]),
+        Ok(found) => {
+            let default_config_value = Some(found.config_value);
+            Ok(vec![Target { default_config_value, ..Target::ad_hoc(found.address) }])
+        }
         Err(NoAddress::Missing) => Err(Failure::Usage(
             "no target: give a database URL, set DATABASE_URL (also in .env), or configure targets with `sessionwatch init`".into(),
         )),

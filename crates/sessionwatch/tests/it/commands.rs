@@ -20,6 +20,37 @@ fn init_writes_a_file_that_the_other_commands_accept() {
     assert!(again.exit_code == 2 && again.stderr.contains("--force"), "{}", again.stderr);
     let unset = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
     assert!(unset.exit_code == 2 && unset.stderr.contains("DATABASE_URL is not set"), "{}", unset.stderr);
+    // Frameworks keep the variables of the application in such a file.
+    std::fs::write(folder.path().join(".env.local"), format!("DATABASE_URL=\"{url}\"\n")).unwrap();
+    let beside = testkit::run_program_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
+    assert_eq!(beside.exit_code, 0, "{}", beside.stderr);
+    std::fs::remove_file(folder.path().join(".env.local")).unwrap();
+    // The variables of libpq name the database too, and may hold the password elsewhere.
+    let (socket, port) = testkit::shared_server().socket_address();
+    let (socket, port) = (socket.display().to_string(), port.to_string());
+    let libpq = [
+        ("PGHOST", socket.as_str()),
+        ("PGPORT", &port),
+        ("PGUSER", "postgres"),
+        ("PGDATABASE", database.name()),
+    ];
+    let own = tempfile::tempdir().unwrap();
+    let made = testkit::run_program_in(own.path(), &libpq, &["init"]);
+    assert!(
+        made.exit_code == 0 && made.stdout.contains("is read from PGPASSWORD"),
+        "{}{}",
+        made.stdout,
+        made.stderr
+    );
+    let checked = testkit::run_program_in(own.path(), &[], &["check", "--only", "duplicate-tokens"]);
+    assert_eq!(checked.exit_code, 0, "{}", checked.stderr);
+    std::fs::create_dir(own.path().join(".git")).unwrap();
+    let planned = testkit::run_program_in(own.path(), &[], &["cleanup", "expired"]);
+    assert!(
+        planned.stderr.contains("note: this is a git work tree: add `sessionwatch-*`"),
+        "{}",
+        planned.stderr
+    );
     let pooled = &database.urls("postgres")[1];
     let variables = [("DATABASE_URL", pooled.as_str())];
     assert_eq!(testkit::run_program_in(folder.path(), &variables, &["config", "check"]).exit_code, 0);

@@ -63,6 +63,7 @@ fn row(user: &str) -> EvidenceRow {
 fn report(results: Vec<CheckResult>) -> CheckReport {
     CheckReport {
         target: "shop".into(),
+        is_default_target: false,
         engine: EngineKind::Scan,
         duration: Duration::ZERO,
         observation: Err(TargetError::ConnectionLost),

@@ -177,6 +177,7 @@ fn critical_findings_and_reappeared_sessions_reopen_an_incident() {
     ];
     let report = CheckReport {
         target: "shop".into(),
+        is_default_target: false,
         engine: EngineKind::Scan,
         duration: Duration::ZERO,
         observation: Err(TargetError::StatementTimeout),
