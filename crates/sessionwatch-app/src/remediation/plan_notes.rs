@@ -22,6 +22,7 @@ pub(super) fn collect_notes(
     let revoke = plan.selection.effective_revoke(&view.connected.layout.candidate.mapping.revoke);
     notes.push(revoke_note(&revoke));
     notes.extend(side_effects::side_effect_notes(&plan.summary.side_effects));
+    notes.extend(grace_note(plan));
     if plan.selection == Selection::Duplicates {
         notes.push(
             "if several users share a token, all sessions with that token are revoked, because its rightful \
@@ -37,13 +38,21 @@ pub(super) fn collect_notes(
 }
 
 /// Returns the notes that say more than the other fields of the plan do, which contain its impact, the way of revoking,
-/// side effects and logins that may stay valid.
+/// the grace period, side effects and logins that may stay valid.
 #[must_use]
 pub fn list_further_notes(plan: &ActionPlan) -> Vec<&str> {
     let mut known = side_effects::side_effect_notes(&plan.summary.side_effects);
     known.extend([user_impact_note(plan), revoke_note(&plan.summary.revoke)]);
+    known.extend(grace_note(plan));
     known.extend(plan.summary.not_ended.iter().cloned());
     plan.summary.notes.iter().filter(|note| !known.contains(note)).map(String::as_str).collect()
+}
+
+/// Returns which expired sessions the plan leaves.
+fn grace_note(plan: &ActionPlan) -> Option<String> {
+    let Selection::Expired { grace } = plan.selection else { return None };
+    let hours = format_count(grace.as_hours().unsigned_abs().max(1), "hour", "hours");
+    (!grace.is_zero()).then(|| format!("sessions that expired less than {hours} ago are kept"))
 }
 
 fn revoke_note(revoke: &RevokeMethod) -> String {

@@ -54,8 +54,15 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
             preflight::require_runnable(&config)?;
             let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
             let targets = if names.is_empty() { "none".into() } else { names.join(", ") };
+            let channels: Vec<&str> =
+                config.serve.channels.iter().map(|channel| channel.name.as_str()).collect();
+            let channels = if channels.is_empty() {
+                "none, so alerts are shown on the dashboard only".into()
+            } else {
+                channels.join(", ")
+            };
             super::print_text(&format!(
-                "{} is valid.\ntargets: {targets}\nchecks: {}\n",
+                "{} is valid.\ntargets: {targets}\nchecks: {}\nchannels: {channels}\n",
                 file.display(),
                 config.enabled_check_ids().join(", ")
             ))?;

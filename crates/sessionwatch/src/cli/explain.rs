@@ -21,7 +21,7 @@ use super::{
     target_args::{self, ConfigArgs, LimitArgs},
 };
 
-/// Explain a check, a plan, or how a target is monitored
+/// Explain a check, a plan or a target
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
     /// Check ID, plan ID, configured target name, database URL or SQLite file [default: the configured targets,

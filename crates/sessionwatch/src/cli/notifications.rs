@@ -77,6 +77,13 @@ pub(super) fn run(args: &NotificationsCommand) -> Result<ExitCode, Failure> {
         NotificationsCommand::Test { channel, config } => send_test_message(channel, config)?,
         NotificationsCommand::Preview { target, check, format, config } => {
             let config = preflight::load_config(config.config.as_deref())?;
+            config.require_resolved(target.as_deref())?;
+            for unusable in &config.serve.unresolved_channels {
+                super::print_note(&format!(
+                    "channel `{}` receives nothing: {}",
+                    unusable.name, unusable.problem.message
+                ));
+            }
             let mut previews = preview_notifications(&config, clock::now());
             previews.retain(|one| target.as_ref().is_none_or(|name| one.target == *name));
             require_known_filter(&config, target.as_deref(), previews.is_empty())?;
