@@ -39,7 +39,7 @@ fn folder() -> tempfile::TempDir {
 /// Commands that record the actor: those of the documentation, and one of every other kind.
 const RECORDED: [&[&str]; 12] = [
     &["alerts", "ack", "main", "duplicate-tokens", "--note", "on it"],
-    &["alerts", "silence", "--check", "orphaned-sessions", "--for", "120m", "--note", "clean-up"],
+    &["alerts", "silence", "--check", "orphaned-sessions", "--for", "120m", "--note", "cleanup"],
     &[
         "alerts",
         "silence",
@@ -68,8 +68,8 @@ fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
         assert_eq!(said.exit_code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
-        let told = said.stderr.contains("note: USER is not set: recording this command as run by `");
-        assert!(told, "{command:?}: {}", said.stderr);
+        let is_noted = said.stderr.contains("note: USER is not set: recording this command as run by `");
+        assert!(is_noted, "{command:?}: {}", said.stderr);
     }
     let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
     let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();

@@ -14,7 +14,7 @@ fn configuration(url: &str, hook: &str, more: &str) -> String {
 }
 
 /// Runs checks at these minutes, each after its SQL, and returns the notifications.
-fn told(
+fn run_and_list_notifications(
     database: &Database<'_>,
     minutes: i32,
     left_out: &[i32],
@@ -34,11 +34,11 @@ fn told(
     }
     watch.delivered();
     assert!(watch.stop());
-    told_by(&sink)
+    list_notifications(&sink)
 }
 
 /// The minute of each notification, its subject and its text.
-fn told_by(sink: &HttpSink) -> Vec<String> {
+fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |received: ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
@@ -83,7 +83,7 @@ fn each_incident_is_notified_once_and_resolved_once_with_silence_between() {
         "35 target-unreachable resolved",
     ];
     // After three failures, check runs are two minutes apart.
-    assert_eq!(told(&database, 48, &[33, 34], &script, ""), expected);
+    assert_eq!(run_and_list_notifications(&database, 48, &[33, 34], &script, ""), expected);
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn routes_notify_only_the_channels_they_name() {
     let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
     let often = "[alerts.critical]\nrepeat_interval = \"3m\"\n";
-    let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
-    assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"3 duplicate-tokens reminder".to_owned()), "{told:?}");
-    assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
+    let notifications = run_and_list_notifications(&database, 5, &[], &[], &format!("{route}{often}"));
+    assert!(notifications.contains(&"0 duplicate-tokens firing".to_owned()), "{notifications:?}");
+    assert!(notifications.contains(&"1 orphaned-sessions firing".to_owned()), "{notifications:?}");
+    assert!(notifications.contains(&"3 duplicate-tokens reminder".to_owned()), "{notifications:?}");
+    assert!(!notifications.iter().any(|line| line.contains("expired-backlog")), "{notifications:?}");
 }
 
 fn notices(received: &[ReceivedRequest]) -> Vec<String> {

@@ -30,7 +30,7 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 }
 
 /// Returns `true` if one run on the operator guide's table can evaluate a check; the others are tested with the daemon.
-fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
+fn is_evaluated_by_one_run(check: &sessionwatch_app::checks::Check) -> bool {
     !check.needs_previous_run && check.id != "rapid-creation"
 }
 
@@ -38,7 +38,7 @@ fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
 fn each_check_passes_on_a_healthy_table_and_fails_for_its_own_reason() {
     let healthy = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
-    for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
+    for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_evaluated_by_one_run) {
         let database = testkit::shared_server().create_database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
