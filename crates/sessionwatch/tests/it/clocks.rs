@@ -86,7 +86,7 @@ impl Skewed {
     }
 }
 
-fn told(sink: &HttpSink) -> Vec<String> {
+fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
@@ -95,7 +95,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
 }
 
 /// A target and a log in a folder, and a channel at a port that is notified of each log line.
-fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
+fn configure_log_notifications(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
             "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
@@ -124,7 +124,7 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let folder = tempfile::tempdir().unwrap();
     let port = HttpSink::start(&[]).unwrap().port();
     let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
-    let text = |name: &str| told_of_lines(folder.path(), name, store, port);
+    let text = |name: &str| configure_log_notifications(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
         let source =
@@ -141,10 +141,16 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let sink = HttpSink::start_at_port(port, &[]).unwrap();
     testkit::wait_until("the messages arrive", || sink.received_requests().len() >= 3);
     writeln!(log, "2026 EVT e3;").unwrap();
-    testkit::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
-    let mut told = told(&sink);
-    told.sort();
-    assert_eq!(told, ["e0 firing", "e1 firing", "e2 firing", "e3 firing"], "the window of an hour goes on");
+    testkit::wait_until("a later message arrives", || {
+        list_notifications(&sink).contains(&"e3 firing".to_owned())
+    });
+    let mut notifications = list_notifications(&sink);
+    notifications.sort();
+    assert_eq!(
+        notifications,
+        ["e0 firing", "e1 firing", "e2 firing", "e3 firing"],
+        "the window of an hour goes on"
+    );
     second.stop();
 }
 
@@ -288,7 +294,7 @@ fn an_alert_keeps_its_timestamp_when_the_clock_goes_back_a_minute() {
         watch.shared.app.clock.adjust(by);
         now += by;
         now += watch.goes_on(now);
-        assert_eq!(alert(&watch), fired, "nor is it told again");
+        assert_eq!(alert(&watch), fired, "nor is it notified again");
     }
     assert!(watch.stop());
 }
@@ -338,7 +344,7 @@ fn clock_differences_and_jumps_are_logged_once() {
     let mut daemon = Apart::start_by(command.stderr(Stdio::piped()), folder.path(), start);
     let log = lines(&mut daemon);
     assert!(daemon.looked());
-    let until_first_look = begun.elapsed().as_secs_f64();
+    let first_run_seconds = begun.elapsed().as_secs_f64();
     for minute in [2, 4] {
         daemon.set(start + minute * MINUTE);
         assert!(daemon.looked());
@@ -346,13 +352,13 @@ fn clock_differences_and_jumps_are_logged_once() {
     // The database's clock keeps running, and from here on the daemon's runs with it.
     let right = || clock::now() + 2 * SECOND;
     daemon.adjust(right().duration_since(start + 4 * MINUTE));
-    testkit::wait_until("a look by the right clock", || {
+    testkit::wait_until("a check run by the right clock", || {
         daemon.set(right());
         daemon.has_looked()
     });
     daemon.adjust(-3 * HOUR);
     let mut ahead = -3 * HOUR;
-    testkit::wait_until("a look by a clock that was set back", || {
+    testkit::wait_until("a check run by a clock that was set back", || {
         ahead += 4 * SECOND;
         daemon.set(right() + ahead);
         daemon.has_looked()
@@ -364,7 +370,7 @@ fn clock_differences_and_jumps_are_logged_once() {
         log.iter().filter_map(|line| line.split_once("the clocks of app and this machine differ by "));
     let [first, second]: [&str; 2] = differ.map(|(_, by)| by).collect::<Vec<_>>().try_into().unwrap();
     let seconds: f64 = first.split_once(" s: ").unwrap().0.parse().unwrap();
-    assert!((600.0..=600.1 + until_first_look).contains(&seconds), "{first} after {until_first_look} s");
+    assert!((600.0..=600.1 + first_run_seconds).contains(&seconds), "{first} after {first_run_seconds} s");
     assert!(second.starts_with("2 h 5"), "{second}");
     assert_eq!(count("the clocks of app and this machine agree again"), 1, "{log:?}");
     assert_eq!(count("keep both clocks in sync with NTP"), 2, "{log:?}");
@@ -412,8 +418,11 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
     for back in [SignedDuration::ZERO, HOUR] {
         let now = monday() - back;
         let view = EvalInput { config: &config, target: "app", now };
-        let judged = store.read(|db| evaluate::evaluate_log_checks(db, view)).unwrap();
-        let outcome = judged.iter().map(|judged| &judged.outcome).find(|one| one.id == "log-user-mismatch");
+        let evaluations = store.read(|db| evaluate::evaluate_log_checks(db, view)).unwrap();
+        let outcome = evaluations
+            .iter()
+            .map(|evaluation| &evaluation.outcome)
+            .find(|one| one.id == "log-user-mismatch");
         assert_eq!(outcome.unwrap().severity, Severity::Critical, "{back}: {:?}", outcome.unwrap().outcome);
     }
 }

@@ -72,7 +72,7 @@ fn sessions_that_reappear_reopen_an_incident_closed_for_a_reason_at_any_severity
         assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
         // Closed again, the incident is not reopened by the sessions known then, but by one more.
         let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
-        case.close(context, Some("that one was put back")).unwrap();
+        case.close(context, Some("that one was restored")).unwrap();
         watch.to(at(4));
         assert_eq!((incident().state, reopened()), (IncidentState::Closed, 1), "{grade:?}");
         database.psql(back[1]).unwrap();

@@ -8,7 +8,7 @@ use testkit::{Database, find_check_result, run_program_in};
 /// Two users whose tokens differ only in case, and 25 sessions of a user whose ID is written in two ways.
 const SESSIONS: &str = r#"
 CREATE EXTENSION citext;
-CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE COLLATION case_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE DOMAIN token AS citext CHECK (length(VALUE) > 3);
 CREATE DOMAIN inner_token AS token;
 CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -44,7 +44,7 @@ fn found(database: &Database<'_>, id: &str) -> Value {
 
 #[test]
 fn tokens_that_the_application_considers_equal_are_one_token() {
-    for how in ["citext", "token", "inner_token", "text COLLATE blind"] {
+    for how in ["citext", "token", "inner_token", "text COLLATE case_insensitive"] {
         let database = sessions(&format!(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE {how}"#));
         let duplicates = found(&database, "duplicate-tokens");
         assert_eq!((&duplicates["result"], &duplicates["value"]), (&json!("failing"), &json!(1.0)), "{how}");
@@ -72,10 +72,10 @@ fn a_unique_index_proves_only_what_it_compares() {
     for (how, index, proof) in [
         ("citext", r#"("sessionToken")"#, true),
         ("citext", r#"("sessionToken" text_ops)"#, false),
-        ("text COLLATE blind", r#"("sessionToken")"#, true),
-        ("text COLLATE blind", r#"("sessionToken" COLLATE "C")"#, false),
+        ("text COLLATE case_insensitive", r#"("sessionToken")"#, true),
+        ("text COLLATE case_insensitive", r#"("sessionToken" COLLATE "C")"#, false),
         ("text", r#"("sessionToken" text_pattern_ops)"#, true),
-        ("text", r#"("sessionToken" COLLATE blind)"#, true),
+        ("text", r#"("sessionToken" COLLATE case_insensitive)"#, true),
         ("varchar", r#"("sessionToken" COLLATE "C")"#, true),
     ] {
         // An index that proves nothing accepts both tokens.
@@ -92,7 +92,7 @@ fn a_unique_index_proves_only_what_it_compares() {
 #[test]
 fn users_that_the_application_considers_equal_are_one_user() {
     let both = r#"ALTER TABLE users ALTER id TYPE HOW; ALTER TABLE sessions ALTER "userId" TYPE HOW"#;
-    for how in ["citext", "text COLLATE blind"] {
+    for how in ["citext", "text COLLATE case_insensitive"] {
         let database = sessions(&both.replace("HOW", how));
         assert_eq!(found(&database, "orphaned-sessions")["value"], 0.0, "{how}");
         let excess = found(&database, "user-session-excess");

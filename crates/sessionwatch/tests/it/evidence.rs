@@ -104,15 +104,15 @@ async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec
 
 /// Counts the rows at the addresses that a scan has recorded.
 async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
-    let ledger = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
+    let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [
-        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
         (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
         (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
         (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
     ] {
-        let addresses = ledger.evidence_addresses(notable).unwrap_or_default();
+        let addresses = snapshot.evidence_addresses(notable).unwrap_or_default();
         let rows = EvidenceQuery { kind, subset: RowSubset::Addresses(&addresses) };
         found.push(session.fetch_evidence_rows(scope, rows).await.unwrap().len());
     }
@@ -176,9 +176,9 @@ fn a_table_is_not_read_again_for_its_evidence() {
         .unwrap();
     asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
         let observation = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap();
-        let ledger = observation.snapshot.unwrap();
+        let snapshot = observation.snapshot.unwrap();
         let kinds = [
-            (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+            (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
             (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
             (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
             (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
@@ -186,13 +186,13 @@ fn a_table_is_not_read_again_for_its_evidence() {
         let reads_all =
             |query: &str| database.psql(&format!("EXPLAIN {query}")).unwrap().contains("Seq Scan on s");
         for (kind, notable) in kinds {
-            let addresses = ledger.evidence_addresses(notable).unwrap();
+            let addresses = snapshot.evidence_addresses(notable).unwrap();
             let rows = |among| {
                 scope.query_builder().evidence_query(EvidenceQuery { kind, subset: among }, MAX_EVIDENCE_ROWS)
             };
             assert!(!reads_all(&rows(RowSubset::Addresses(&addresses))), "{kind:?}");
             assert!(reads_all(&rows(RowSubset::All)), "{kind:?}");
-            let suspects = RowSubset::Suspects(ledger.repeated_fingerprints(), &addresses);
+            let suspects = RowSubset::Suspects(snapshot.repeated_fingerprints(), &addresses);
             assert!(!reads_all(&scope.query_builder().count_duplicates_query(suspects)));
         }
     });
@@ -233,10 +233,10 @@ fn users_are_compared_as_the_database_does() {
             .unwrap();
         asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
             for engine in [EngineKind::Scan, EngineKind::Pushdown] {
-                let census = Engine::new(engine).observe(session, scope).await.unwrap().stats;
+                let stats = Engine::new(engine).observe(session, scope).await.unwrap().stats;
                 let what = format!("{engine:?} {session_user} {key} {sessions}");
-                assert_eq!(census.orphaned, Measured::Counted(0), "{what}");
-                assert_eq!((census.active_users(), census.max_sessions_per_user()), (1, sessions), "{what}");
+                assert_eq!(stats.orphaned, Measured::Counted(0), "{what}");
+                assert_eq!((stats.active_users(), stats.max_sessions_per_user()), (1, sessions), "{what}");
             }
         });
     }
