@@ -61,7 +61,7 @@ fn a_machine_that_only_checks_needs_no_write_credentials() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
-    for missing in ["write_url = \"${ACT_URL}\"\n", "write_url_file = \"act.url\"\n"] {
+    for missing in ["write_url = \"${WRITE_URL}\"\n", "write_url_file = \"write.url\"\n"] {
         std::fs::write(folder.path().join("sessionwatch.toml"), format!("{target}{missing}")).unwrap();
         let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let checked = run(&["check", "--only", "duplicate-tokens"]);

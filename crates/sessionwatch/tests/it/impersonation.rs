@@ -22,7 +22,7 @@ fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String 
 }
 
 /// The result of rapid creation, `doctor`'s finding, and the number of rows that can be selected.
-fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
+fn assert_impersonation(folder: &std::path::Path, url: &str, impersonated: bool) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
@@ -54,7 +54,7 @@ fn on_a_server_impersonated_sessions_do_not_count_against_the_user() {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
         database.psql(&tables(who, "timestamptz", at)).unwrap();
-        is_told(folder.path(), &database.url("postgres"), who != "NULL");
+        assert_impersonation(folder.path(), &database.url("postgres"), who != "NULL");
     }
 }
 
@@ -66,7 +66,7 @@ fn in_a_file_impersonated_sessions_do_not_count_against_the_user() {
         let at = |modifier: &str| format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{modifier}')");
         let [earlier, now, later] = ["-2 days", "+0 days", "+2 days"].map(at);
         app.execute_batch(&tables(who, "date", [&earlier, &now, &later])).unwrap();
-        is_told(folder.path(), "app.db", who != "NULL");
+        assert_impersonation(folder.path(), "app.db", who != "NULL");
     }
 }
 

@@ -325,11 +325,11 @@ fn for_a_day_the_daemon_checks_every_minute_and_reopens_the_incident_if_a_sessio
     assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
     // A day later, the schedule applies again.
     watch.to(at(4) + DAY);
-    let mut heard = shared.app.events.subscribe();
+    let mut events = shared.app.events.subscribe();
     watch.set(at(6) + DAY);
     watch.set(at(8) + DAY);
     assert!(watch.stop());
-    assert!(heard.try_recv().is_err(), "nothing was looked at");
+    assert!(events.try_recv().is_err(), "nothing was checked");
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
-    let [blind, undelivered] = ["target-unreachable", "channel-failing"]
+    let [unreachable, undelivered] = ["target-unreachable", "channel-failing"]
         .map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
     let leader =
         |instance: &str| format!("sessionwatch_target_leader{{instance=\"{instance}\",target=\"app\"}}");
@@ -132,7 +132,7 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
         format!("sessionwatch_outbox_messages{{instance=\"a\",channel=\"chat\",state=\"{state}\"}}")
     };
     let (up, lag, replica) = (WELL[1].0, WELL[6].0, WELL[7].0);
-    let (delivered, sheltered, reloaded) = (WELL[8].0, WELL[10].0, WELL[11].0);
+    let (delivered, in_memory, reloaded) = (WELL[8].0, WELL[10].0, WELL[11].0);
     let none: Vec<(&str, &str)> = WELL.iter().map(|(name, _)| (*name, "_x120")).collect();
     let tests = [
         fires(110, &[], &[]),
@@ -156,11 +156,11 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
         fires(59, &[(&outbox("due"), "1+0x120")], &[]),
         fires(60, &[(&outbox("due"), "1+0x120")], &[("SessionwatchNotificationsDelayed", "high")]),
         fires(40, &[(delivered, "3+0x120")], &[("SessionwatchDeliveryFailing", "high")]),
-        fires(1, &[(sheltered, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
+        fires(1, &[(in_memory, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
         fires(1, &[(reloaded, "0+0x120")], &[("SessionwatchConfigReloadFailed", "medium")]),
         fires(1, &[(&custom, "1+0x120")], &[("SessionwatchCustomCheck", "low")]),
         // These have their own rules.
-        fires(1, &[(&blind, "1+0x120"), (&undelivered, "1+0x120")], &[]),
+        fires(1, &[(&unreachable, "1+0x120"), (&undelivered, "1+0x120")], &[]),
     ];
     tested(folder.path(), &tests).unwrap_or_else(|said| panic!("{said}"));
 }

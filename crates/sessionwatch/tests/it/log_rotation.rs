@@ -12,7 +12,7 @@ use serde_json::Value;
 use sessionwatch_store::{Store, StoreLocation};
 use testkit::{DaemonProcess, HttpSink, run_program_in, wait_until};
 
-use crate::logs::told;
+use crate::logs::find_notifications;
 
 /// Longer than the beginning by which a file is identified.
 pub(crate) const BANNER: &str = "----------------------------------------------------------------\n";
@@ -232,8 +232,8 @@ fn lost_lines_are_counted_and_reported() {
     let mut command = testkit::program_command(&["serve"]);
     command.current_dir(scene.folder.path()).stderr(fs::File::create(&errors).unwrap());
     let running = testkit::DaemonProcess::start_with_command(&mut command);
-    wait_until("the alert", || !told(&scene.sink, "log-source-gap").is_empty());
-    let alert = &told(&scene.sink, "log-source-gap")[0];
+    wait_until("the alert", || !find_notifications(&scene.sink, "log-source-gap").is_empty());
+    let alert = &find_notifications(&scene.sink, "log-source-gap")[0];
     assert_eq!((&alert["severity"], &alert["notice"]), (&"high".into(), &"firing".into()), "{alert:#}");
     assert!(alert["summary"].as_str().unwrap().contains("`file`: the file read last is gone"), "{alert:#}");
     assert_eq!((scene.users(), scene.gaps()), (vec![1, 3], 1));
