@@ -145,7 +145,7 @@ fn requests_for_foreign_host_names_are_rejected() {
         ("GET", "/api/v1/alerts"),
         ("GET", "/"),
     ] {
-        assert_eq!(status(method, path, "rebound.evil.example:9797"), 421, "{method} {path}");
+        assert_eq!(status(method, path, "rebinding.evil.example:9797"), 421, "{method} {path}");
     }
     assert_eq!(status("GET", "/healthz", "health.check.example"), 200);
     assert_eq!(status("POST", "/ingest/logs", "drain.example"), 404, "no source is configured");

@@ -58,7 +58,7 @@ pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16,
 }
 
 /// Notifications of the webhook, by check.
-pub(crate) fn told(sink: &HttpSink, check: &str) -> Vec<Value> {
+pub(crate) fn find_notifications(sink: &HttpSink, check: &str) -> Vec<Value> {
     let messages =
         sink.received_requests().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
     messages.filter(|message: &Value| message["check"] == check).collect()
@@ -117,9 +117,11 @@ fn a_leak_in_the_logs_is_notified_once_with_its_session_and_is_on_the_timeline()
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-vercel-verify: owner-of-this"), "{answer}");
     let critical = ["log-user-mismatch", "log-duplicate-token", "log-user-conflict"];
-    wait_until("the critical alerts", || critical.iter().all(|check| !told(&scene.sink, check).is_empty()));
+    wait_until("the critical alerts", || {
+        critical.iter().all(|check| !find_notifications(&scene.sink, check).is_empty())
+    });
     for check in critical {
-        let messages = told(&scene.sink, check);
+        let messages = find_notifications(&scene.sink, check);
         assert_eq!((messages.len(), &messages[0]["notice"]), (1, &json!("firing")), "{check}");
         let finding = &messages[0]["finding"];
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
@@ -165,13 +167,13 @@ fn custom_patterns_are_log_events_and_checks() {
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
-    wait_until("it was judged", || {
+    wait_until("it was evaluated", || {
         signals(scene.folder.path()).iter().any(|signal| !signal["correlated"].is_null())
     });
-    assert_eq!(told(&scene.sink, "password-failures").len(), 0);
+    assert_eq!(find_notifications(&scene.sink, "password-failures").len(), 0);
     assert_eq!(failed("2"), 200);
-    wait_until("the alert", || !told(&scene.sink, "password-failures").is_empty());
-    let message = &told(&scene.sink, "password-failures")[0];
+    wait_until("the alert", || !find_notifications(&scene.sink, "password-failures").is_empty());
+    let message = &find_notifications(&scene.sink, "password-failures")[0];
     assert_eq!(
         (&message["severity"], &message["finding"]["log_events"][0]["user"]),
         (&json!("critical"), &json!("7"))
@@ -205,7 +207,7 @@ fn an_idle_source_is_reported_and_makes_the_other_checks_unknown() {
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "passing");
     assert_eq!(unknown(&watch, "log-source-idle"), "passing");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
-    wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
+    wait_until("the silence", || !find_notifications(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());
 }
@@ -280,7 +282,7 @@ fn a_critical_line_reopens_an_incident_with_revoked_sessions_and_a_milder_one_do
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
     assert_eq!(drained(&running, &[("1", MISMATCH)]).0, 200);
-    wait_until("the alert", || !told(&scene.sink, "log-user-mismatch").is_empty());
+    wait_until("the alert", || !find_notifications(&scene.sink, "log-user-mismatch").is_empty());
     let url = scene.database.url("postgres");
     let arguments = ["incident", "open", "app", "--severity", "P1", "--summary", "x"];
     assert_eq!(run_program_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], &arguments).exit_code, 0);
@@ -298,6 +300,6 @@ fn a_critical_line_reopens_an_incident_with_revoked_sessions_and_a_milder_one_do
     wait_until("the milder one is on the timeline", || signals_on() == before + 1);
     assert_eq!(current().state, IncidentState::Contained);
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
-    wait_until("it is open anew", || current().state == IncidentState::Open);
+    wait_until("it is open again", || current().state == IncidentState::Open);
     assert_eq!(running.stop(), Some(0));
 }

@@ -156,7 +156,7 @@ fn no_page_line_table_or_alert_shows_misleading_characters() {
     testkit::create_account(folder.path(), "ada", "admin");
     let watch = testkit::DaemonProcess::start(folder.path());
     let is_leak = |body: &str| body.contains("duplicate-tokens");
-    testkit::wait_until("the leak is told", || {
+    testkit::wait_until("the leak is notified", || {
         sink.received_requests().iter().any(|message| is_leak(&message.body))
     });
     for message in sink.received_requests() {

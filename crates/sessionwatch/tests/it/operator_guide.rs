@@ -17,12 +17,12 @@ fn every_number_of_the_operator_guide_is_in_the_report() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = run_check(&url, &["--engine", engine]);
-            let census = &report["stats"];
-            assert_eq!(number(DUPLICATES), census["duplicate_tokens"].to_string());
-            assert_eq!(number(ORPHANS), census["orphaned"].to_string());
-            assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
-            let ratio = census["sessions_per_user"].as_f64().unwrap();
-            assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
+            let stats = &report["stats"];
+            assert_eq!(number(DUPLICATES), stats["duplicate_tokens"].to_string());
+            assert_eq!(number(ORPHANS), stats["orphaned"].to_string());
+            assert_eq!(number(STATUS), format!("{}|{}", stats["active"], stats["expired"]));
+            let ratio = stats["sessions_per_user"].as_f64().unwrap();
+            assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", stats["users_active"], stats["active"]));
             // Creation is not stored, so one check run cannot see it.
             assert_eq!(find_check_result(&report, "rapid-creation")["result"], "unknown");
             assert!(

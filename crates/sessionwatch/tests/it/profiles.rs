@@ -162,12 +162,12 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
 fn assert_read(url: &str, profile: &str) {
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(url, &["--engine", engine]);
-        let census = &report["stats"];
+        let stats = &report["stats"];
         assert_eq!(report["profile"], profile, "{report:#}");
         let numbers =
-            ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| census[key].as_u64());
+            ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| stats[key].as_u64());
         assert_eq!(numbers, [2, 1, 1, 0, 0].map(Some), "{profile}: {report:#}");
-        assert_eq!(census["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
+        assert_eq!(stats["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
     }
     let list = testkit::run_for_json(&["sessions", "list", url, "--format", "json"]);
     assert_eq!(list["sessions"][0]["display"]["name"], "Ada", "{profile}: {list:#}");
@@ -289,9 +289,9 @@ fn users_of_any_type_are_counted_alike() {
             .unwrap();
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
-            let census = &report["stats"];
+            let stats = &report["stats"];
             let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
-                .map(|key| census[key].as_u64());
+                .map(|key| stats[key].as_u64());
             assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
         }
         let top = testkit::run_program(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
@@ -405,7 +405,7 @@ fn a_custom_profile_is_recognized_like_the_others() {
         )
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let profile = "title = \"Our log-ins\"\nmax_lifetime_days = 1\nschemas = []\ntables = [\"logins\"]\nid = []\ntoken = [\"secret\"]\n\
+    let profile = "title = \"Our logins\"\nmax_lifetime_days = 1\nschemas = []\ntables = [\"logins\"]\nid = []\ntoken = [\"secret\"]\n\
                    user = [\"person\"]\nexpires = [\"until\"]\ncreated = []\nusers = [\"people\"]\ndisplay = [\"nick\"]\naccounts = []\n\
                    decoders = { integer = \"epoch-s\" }\n";
     std::fs::write(folder.path().join("ours.toml"), profile).unwrap();

@@ -209,7 +209,7 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
         page.lines().find(|line| line.contains("kind=\"orphaned\"")).map(str::to_owned).unwrap_or_default()
     };
     let first = testkit::DaemonProcess::start(folder.path());
-    wait_until("the first look", || orphans(&first).ends_with(" 0"));
+    wait_until("the first check run", || orphans(&first).ends_with(" 0"));
     assert_eq!(first.stop(), Some(0));
     database.psql(ORPHANS).unwrap();
     // Ten minutes later a run is due, but not the nightly one.
@@ -218,7 +218,7 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
         .execute("UPDATE samples SET at = at - 600000000", [])
         .unwrap();
     let second = testkit::DaemonProcess::start(folder.path());
-    wait_until("the first look of another process", || orphans(&second).contains("orphaned"));
+    wait_until("the first check run of another process", || orphans(&second).contains("orphaned"));
     assert!(orphans(&second).ends_with(" 20"), "{}", second.get_body("/metrics"));
     assert_eq!(second.stop(), Some(0));
 }

@@ -67,7 +67,7 @@ INSERT INTO sessions VALUES ('a', 'shared-token-1-of-a-usual-length', 1, {live})
   ('c', 'double-token-2-of-a-usual-length', 3, {live}), ('d', 'double-token-2-of-a-usual-length', 3, {live} + {more}), ('e', 'single-token-3-of-a-usual-length', 4, {live});";
 
 /// Restores on any database no more than the plan promised.
-fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
+fn restores_no_more_than_promised(folder: &Path, sql: &dyn Fn(&str)) {
     let gone = applied(folder, &["cleanup", "duplicates"]);
     assert_eq!(gone["done"], 3, "a, b and c");
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
@@ -136,7 +136,7 @@ fn a_restore_promises_only_what_it_can_do_and_names_shared_tokens() {
     database.psql(schema).unwrap();
     database.psql(&live(SHARED)).unwrap();
     configured(folder.path(), &database.url("postgres"), &database.url("postgres"), "");
-    puts_back_what_it_promises(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
+    restores_no_more_than_promised(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_restore_in_a_file_promises_only_what_it_can_do() {
         format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}"),
     )
     .unwrap();
-    puts_back_what_it_promises(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
+    restores_no_more_than_promised(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
 }
 
 /// Plans for one target, by several users, at a set time.
