@@ -180,8 +180,13 @@ fn a_store_on_a_read_only_file_system_is_read_with_its_wal() {
         assert_eq!(entries, 1, "{log:?}");
         for command in WRITE {
             let said = read_only(folder.path(), command);
-            let told = said.stderr.contains(&format!("the store {STORE} is read-only: "));
-            assert!(said.exit_code == 3 && told, "{log:?} {command:?} ({}): {}", said.exit_code, said.stderr);
+            let is_reported = said.stderr.contains(&format!("the store {STORE} is read-only: "));
+            assert!(
+                said.exit_code == 3 && is_reported,
+                "{log:?} {command:?} ({}): {}",
+                said.exit_code,
+                said.stderr
+            );
         }
         let served = read_only(folder.path(), &["serve"]);
         assert!(
@@ -291,12 +296,12 @@ fn an_empty_file_is_not_a_new_store() {
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
         let served = testkit::start_expecting_refusal(folder.path());
-        let told = served.stderr.contains("is empty");
-        assert!(served.exit_code == 3 && told, "{}", served.stderr);
+        let is_reported = served.stderr.contains("is empty");
+        assert!(served.exit_code == 3 && is_reported, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
             let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], command);
-            let told = said.stderr.contains(&format!("store {STORE} is empty"));
-            assert!(said.exit_code == 2 && told, "{command:?}: {}", said.stderr);
+            let is_reported = said.stderr.contains(&format!("store {STORE} is empty"));
+            assert!(said.exit_code == 2 && is_reported, "{command:?}: {}", said.stderr);
         }
         // The same in a folder that another user may not write to.
         if is_root {

@@ -79,7 +79,7 @@ impl Scene {
     }
 
     /// Returns the `possible_duplicate` flag of each message.
-    fn told_again(&self) -> Vec<bool> {
+    fn list_duplicate_flags(&self) -> Vec<bool> {
         let again = |body: &str| {
             serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool()
         };
@@ -170,7 +170,7 @@ fn many_alerts_are_delivered_concurrently() {
     append(&scene.log(), &lines);
     assert_eq!(scene.sink.wait_for_requests(ALERTS).len(), ALERTS);
     scene.wait_until_delivered();
-    assert_eq!(scene.told_again(), [false; ALERTS]);
+    assert_eq!(scene.list_duplicate_flags(), [false; ALERTS]);
     assert_eq!(watch.stop(), Some(0));
 }
 
@@ -193,7 +193,7 @@ fn a_delivery_that_cannot_be_recorded_at_once_is_recorded_later_and_not_repeated
     append(&scene.log(), "EVENT 1;\n");
     assert_eq!(scene.sink.wait_for_requests(2).len(), 2);
     scene.wait_until_delivered();
-    assert_eq!(scene.told_again(), [false, false]);
+    assert_eq!(scene.list_duplicate_flags(), [false, false]);
     assert_eq!(watch.stop(), Some(0));
 }
 

@@ -41,14 +41,14 @@ impl Shadowed {
 fn said(report: &Value) -> Value {
     let checks = report["checks"].as_array().unwrap().iter();
     let checks = checks.filter(|check| check["id"] != "slow-check-run");
-    let told = checks.map(|check| {
+    let results = checks.map(|check| {
         // Rows are ordered by fingerprint, whose key is new in every run.
         let mut evidence: Vec<String> =
             check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
         evidence.sort();
         json!([check["id"], check["result"], check["value"], check["summary"], check["proof"], evidence])
     });
-    told.collect()
+    results.collect()
 }
 
 #[test]

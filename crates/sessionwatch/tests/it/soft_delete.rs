@@ -27,12 +27,8 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
-        let census = &report["stats"];
-        assert_eq!(
-            (&census["sessions"], &census["active"]),
-            (&106.into(), &106.into()),
-            "{engine} {report:#}"
-        );
+        let stats = &report["stats"];
+        assert_eq!((&stats["sessions"], &stats["active"]), (&106.into(), &106.into()), "{engine} {report:#}");
         let duplicates = find_check_result(&report, "duplicate-tokens");
         assert_eq!(
             (&duplicates["result"], &duplicates["value"]),

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sessionwatch_store::{Store, StoreLocation, archive_batches};
 use testkit::run_program_in;
 
-/// More sessions than can be removed before the daemon is told to stop.
+/// More sessions than can be removed before the daemon is asked to stop.
 const ROWS: u32 = 60_000;
 
 #[test]
