@@ -39,9 +39,9 @@ fn is_right(folder: &std::path::Path, url: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
-        let census = &report["stats"];
+        let stats = &report["stats"];
         assert_eq!(
-            (&census["active"], &census["expired"]),
+            (&stats["active"], &stats["expired"]),
             (&1_685.into(), &115.into()),
             "{engine} {report:#}"
         );

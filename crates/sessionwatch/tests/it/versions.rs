@@ -188,7 +188,7 @@ impl<'a> Site<'a> {
     }
 
     fn is_examined(&self) {
-        let mut stats = vec![];
+        let mut by_engine = vec![];
         for engine in ["scan", "pushdown"] {
             let report = self.json(&["check", "app", "--engine", engine], 1)["targets"][0].take();
             assert_eq!(
@@ -196,14 +196,14 @@ impl<'a> Site<'a> {
                 (&engine.into(), &"better-auth-kysely".into())
             );
             assert_eq!(find_check_result(&report, "expired-backlog")["result"], "failing", "{report:#}");
-            let mut census = report["stats"].clone();
-            let counts = [&census["sessions"], &census["active"], &census["expired"]];
+            let mut stats = report["stats"].clone();
+            let counts = [&stats["sessions"], &stats["active"], &stats["expired"]];
             assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
             // Each run has its own timestamp.
-            census.as_object_mut().unwrap().remove("checked_at");
-            stats.push(census);
+            stats.as_object_mut().unwrap().remove("checked_at");
+            by_engine.push(stats);
         }
-        assert_eq!(stats[0], stats[1], "{}", self.shape.name);
+        assert_eq!(by_engine[0], by_engine[1], "{}", self.shape.name);
         let listed = self.json(&["sessions", "list", "app", "--limit", "2000"], 0);
         assert_eq!(listed["sessions"].as_array().unwrap().len(), 1030, "{listed:#}");
         let doctor = run_program_in(self.folder.path(), &[], &["doctor"]);
@@ -222,7 +222,7 @@ impl<'a> Site<'a> {
     }
 
     /// Asserts that the SQL printed by `doctor` can be run, and fixes the finding.
-    fn is_mended(&self) {
+    fn is_fixed_by_doctor(&self) {
         let statements = || {
             let doctor = run_program_in(self.folder.path(), &[], &["doctor"]).stdout;
             let lines = doctor.lines().filter_map(|line| line.trim().strip_prefix("→ "));
@@ -240,7 +240,7 @@ impl<'a> Site<'a> {
         assert!(left.is_empty() || self.shape.name == INHERITED.name, "{}: {left:#?}", self.shape.name);
     }
 
-    fn is_put_right_and_undone(&self) {
+    fn is_fixed_and_undone(&self) {
         let expired = "\"expiresAt\" < now() - interval '1 hour'";
         if self.shape.name != PLAIN.name {
             let alike = format!(
@@ -286,10 +286,10 @@ fn every_story_on(major: u32) {
 fn every_story_of(shape: &Shape, server: &'static PostgresServer, port: usize) {
     let site = Site::new(server, shape, port);
     site.is_examined();
-    site.is_put_right_and_undone();
+    site.is_fixed_and_undone();
     // A foreign partition can have neither a foreign key nor an index.
     if shape.name != FOREIGN.name {
-        site.is_mended();
+        site.is_fixed_by_doctor();
     }
 }
 
