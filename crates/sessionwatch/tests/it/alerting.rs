@@ -9,7 +9,8 @@ use crate::fastforward::{MINUTE, Watch, monday};
 fn configuration(url: &str, hook: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\nsecret = \"key\"\n{more}"
+         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+         secret = \"key\"\n{more}"
     )
 }
 
@@ -54,7 +55,8 @@ fn list_notifications(sink: &HttpSink) -> Vec<String> {
 #[test]
 fn each_incident_is_notified_once_and_resolved_once_with_silence_between() {
     let database = testkit::healthy_database();
-    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day'
+        FROM generate_series(1, 11) AS n"#;
     let script = [
         (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
         (5, r#"UPDATE sessions SET "sessionToken" = 'other-token' WHERE id = 's1'"#),

@@ -11,7 +11,8 @@ use testkit::{ACCOUNT_PASSWORD, ClientRequest, ClientResponse, DaemonProcess, Da
 mod paging;
 
 /// Copies the token of one user's session to another user's.
-const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
+const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1')
+  WHERE id = 's2'"#;
 
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
@@ -48,7 +49,8 @@ impl Scene {
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\n\
+             listen = \"127.0.0.1:0\"\n\
              [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

@@ -35,7 +35,8 @@ pub(crate) fn channel(name: &str, kind: &str, url: &str, more: &str) -> String {
 /// A configuration with these targets and channels.
 pub(crate) fn configuration(parts: &[String]) -> String {
     let usual = "[checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\nenabled = false\n\
-                 [alerts.critical]\nrepeat_interval = \"7d\"\nsuccess_threshold = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+                 [alerts.critical]\nrepeat_interval = \"7d\"\nsuccess_threshold = 1\n\
+                 [serve]\nlisten = \"127.0.0.1:0\"\n";
     format!("{}{usual}", parts.concat())
 }
 
@@ -113,7 +114,9 @@ fn expected() -> [Value; 8] {
     let event = |action: &str, severity: &str| {
         json!(["pagerduty-key", action, "sessionwatch/app/duplicate-tokens", severity])
     };
-    let labels = json!({ "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app" });
+    let labels = json!({
+        "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app",
+    });
     let [first, second, stands] = [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE]
         .map(|after| clock::format_rfc3339(monday() + after));
     let both = |path: &str, messages: [Value; 2]| {
@@ -245,7 +248,8 @@ fn alerts_on_many_targets_are_one_message_for_people_and_one_each_for_programs()
         channel("programs", "webhook", &programs.url(), route),
     ];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
-    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day'
+        FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
     // They fire at the second check run; people are notified ten seconds later.
     watch.all_to(monday() + 20 * MINUTE);

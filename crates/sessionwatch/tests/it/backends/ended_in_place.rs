@@ -13,8 +13,10 @@ use super::{
 /// Numbered sessions that lack one or several values: the last has neither an ID nor a token.
 const TABLE: &str = "DROP TABLE IF EXISTS s;
 CREATE TABLE s (n integer, id text UNIQUE, t text, u text, e bigint, ended text, seen integer);
-INSERT INTO s VALUES (1, 'a', 'a-token-of-a-usual-length', 'u1', 4000000000, NULL, 0), (2, 'b', NULL, 'u1', 4000000000, NULL, 0),
-  (3, 'c', 'c-token-of-a-usual-length', NULL, 4000000000, NULL, 0), (4, NULL, 'd-token-of-a-usual-length', 'u1', 4000000000, NULL, 0),
+INSERT INTO s VALUES (1, 'a', 'a-token-of-a-usual-length', 'u1', 4000000000, NULL, 0), \
+  (2, 'b', NULL, 'u1', 4000000000, NULL, 0),
+  (3, 'c', 'c-token-of-a-usual-length', NULL, 4000000000, NULL, 0), \
+    (4, NULL, 'd-token-of-a-usual-length', 'u1', 4000000000, NULL, 0),
   (5, NULL, 'e-token-of-a-usual-length', NULL, 4000000000, 'no', 0), (6, NULL, NULL, 'u1', 4000000000, NULL, 0);";
 /// Ways to end a session in place, and the condition that ended sessions satisfy.
 const WAYS: [(&str, &str); 2] = [
@@ -93,7 +95,8 @@ fn a_session_ended_in_place_is_restored_with_its_null_values() {
             for (revoke, is_ended) in WAYS {
                 let folder = tempfile::tempdir().unwrap();
                 let text = format!(
-                    "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\nsessions = \"s\"\n\
+                    "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n\
+                     [target.mapping]\nsessions = \"s\"\n\
                      id = \"id\"\ntoken = \"t\"\nuser = \"u\"\nexpires = \"e\"\ndecoder = \"epoch-s\"\n{revoke}\n"
                 );
                 std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
