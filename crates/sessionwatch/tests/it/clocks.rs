@@ -98,7 +98,8 @@ fn list_notifications(sink: &HttpSink) -> Vec<String> {
 fn configure_log_notifications(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
-            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
+            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\n\
+             window = \"1h\"\n"
         )
     };
     let patterns: String = (0..4).map(pattern).collect();
@@ -115,7 +116,8 @@ fn application(folder: &Path, name: &str, store: &str) -> String {
         demo::create_healthy_database(&folder.join("app.db"), clock::now()).unwrap();
     }
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n\
+         [serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
     )
 }
 
@@ -182,7 +184,8 @@ fn daemons_and_commands_use_the_clock_of_the_server_of_their_store() {
 #[test]
 fn check_runs_keep_their_interval_in_the_night_when_clocks_go_back() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n[serve]\ntimezone = \"Europe/Berlin\"\n";
+    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n\
+        [serve]\ntimezone = \"Europe/Berlin\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let looks = |evening: &str| {
         let evening = clock::parse_rfc3339(evening).unwrap();
@@ -217,8 +220,10 @@ fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::Sto
         &[content.as_slice().into(), [1].as_slice().into(), at.into(), (at + 7 * DAY).into()],
     )?;
     let rows = [
-        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
-        "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) \
+           VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
+        "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) \
+           VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
         "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
          VALUES (1000, 'web', 'app', 'own', 'high', $1, 0, 1, 't', 'exact', '{}')",
         "INSERT INTO drain_entries (source, entry, at) VALUES ('web', 'e', $1)",
@@ -412,7 +417,8 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let store = Store::open_in_memory().unwrap();
-    let seen = "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+    let seen = "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, \
+        byte_to, text, fit, joined)
                 VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
     store.write(|db| db.execute(seen, &[monday().into()])).unwrap();
     for back in [SignedDuration::ZERO, HOUR] {

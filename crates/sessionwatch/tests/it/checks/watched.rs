@@ -46,12 +46,15 @@ fn fixture(id: &str) -> Fixture {
         },
         "rapid-creation" => Fixture {
             ordinary: "INSERT INTO sessions VALUES ('r0', 'rapid-0', 7, now() + interval '1 day')",
-            tripping: "INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n",
+            tripping: "INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' \
+                FROM generate_series(1, 11) AS n",
             configuration,
         },
         "creation-rate" => Fixture {
-            ordinary: "INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n, now() + interval '1 day' FROM generate_series(1, 5) AS n",
-            tripping: "INSERT INTO sessions SELECT 'd' || n, 'more-' || n, n, now() + interval '1 day' FROM generate_series(1, 16) AS n",
+            ordinary: "INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n, now() + interval '1 day' \
+                FROM generate_series(1, 5) AS n",
+            tripping: "INSERT INTO sessions SELECT 'd' || n, 'more-' || n, n, now() + interval '1 day' \
+                FROM generate_series(1, 16) AS n",
             configuration: "[checks.creation-rate]\nmax = 20\n",
         },
         other => panic!("{other} has no table that trips it"),
