@@ -29,7 +29,8 @@ fn list_messages(received: &[ReceivedRequest]) -> Vec<String> {
 
 /// A daemon for a healthy database with a channel `bad`, which may fail, and a channel `good`.
 fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
-    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
+    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\n\
+        checks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
     let text = configuration(&[
         target("app", database),
         channel("bad", "webhook", &bad.url(), ""),

@@ -48,7 +48,8 @@ fn configuration(url: &str, hook: &str, store: &Path) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\n\
-         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n[[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+         [[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
         store.display()
     )
 }
@@ -116,7 +117,8 @@ impl Crowded {
 /// Asserts that a backup of the store contains everything that happened.
 fn assert_whole(copy: &Path) {
     let kept = Store::open(&StoreLocation::File(copy.to_owned())).unwrap();
-    let query = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
+    let query = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') \
+        ORDER BY id";
     let kinds: Vec<String> = kept
         .read(|db| db.query_rows(query, &[]))
         .unwrap()

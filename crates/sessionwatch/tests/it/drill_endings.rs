@@ -123,7 +123,8 @@ fn application(server: &PostgresServer) -> Database<'_> {
 /// URL of a small application in a file.
 pub(crate) fn sqlite(folder: &Path) -> String {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1', 'Ada Abara', 'ada@example.org'), ('u2', 'Bo', 'bo@example.org');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
           ('s2', 'token-number-two', 'u2', '2100-01-01T00:00:00.000Z');";

@@ -228,7 +228,8 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
 
 fn table(kind: &str, rows: &[Stored]) -> String {
     let mut sql = format!(
-        "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE s (t text, u integer, e {kind}, c {kind}); CREATE TABLE u (id integer);\n\
+        "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE s (t text, u integer, e {kind}, c {kind}); \
+         CREATE TABLE u (id integer);\n\
          INSERT INTO u VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (8);\n"
     );
     for (token, user, value, created) in rows {

@@ -29,7 +29,8 @@ const NOW: i64 = 1_800_000_000_000_000;
 const ROWS: &str = "
 INSERT INTO u SELECT n, 'User ' || n FROM generate_series(1, 500) AS n;
 INSERT INTO s SELECT 'id-' || n,
-  CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' WHEN n IN (8, 108) THEN 'token-of-two' WHEN n IN (9, 10) THEN 'token-of-one'
+  CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' WHEN n IN (8, 108) THEN 'token-of-two' \
+    WHEN n IN (9, 10) THEN 'token-of-one'
        ELSE 'token-' || n END,
   CASE WHEN n BETWEEN 300 AND 311 THEN 9000 + n WHEN n IN (9, 10) THEN 9 ELSE 1 + n % 500 END,
   CASE WHEN n BETWEEN 500 AND 514 THEN timestamptz '2027-01-15 08:00Z' - (n / 3) * interval '1 hour'
@@ -169,8 +170,10 @@ fn a_table_is_not_read_again_for_its_evidence() {
     let database = testkit::empty_database();
     database
         .psql(&format!(
-            "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
-             INSERT INTO s SELECT 'id-' || n, 'token-' || n, 1 + n % 500, '2027-01-20 08:00Z' FROM generate_series(1000, 60000) AS n;
+            "CREATE TABLE u (id integer PRIMARY KEY, name text); \
+             CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
+             INSERT INTO s SELECT 'id-' || n, 'token-' || n, 1 + n % 500, '2027-01-20 08:00Z' \
+               FROM generate_series(1000, 60000) AS n;
              ANALYZE s; ANALYZE u"
         ))
         .unwrap();
@@ -225,9 +228,11 @@ fn users_are_compared_as_the_database_does() {
         database
             .psql(&format!(
                 "DROP TABLE IF EXISTS s, u;
-                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); \
+                 CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
                  INSERT INTO u VALUES ({user}, 'Ada');
-                 INSERT INTO s SELECT n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, {sessions}) AS n;
+                 INSERT INTO s SELECT n, 'token-' || n, {of}, '2027-01-20 08:00Z' \
+                   FROM generate_series(1, {sessions}) AS n;
                  ANALYZE s; ANALYZE u"
             ))
             .unwrap();
@@ -272,11 +277,13 @@ fn non_text_user_ids_in_sqlite_are_shown_as_orphans() {
     let path = folder.path().join("t.db");
     let app = rusqlite::Connection::open(&path).unwrap();
     app.execute_batch(
-        "CREATE TABLE u (id blob PRIMARY KEY, name text); INSERT INTO u VALUES (x'ff00112233445566778899aabbccddee', 'Ada');
+        "CREATE TABLE u (id blob PRIMARY KEY, name text); \
+         INSERT INTO u VALUES (x'ff00112233445566778899aabbccddee', 'Ada');
          CREATE TABLE s (id text PRIMARY KEY NOT NULL, t text, u blob, e integer);
          WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 40)
          INSERT INTO s SELECT 'id-' || n, 'token-' || n,
-           CASE n % 4 WHEN 0 THEN x'ff00112233445566778899aabbccddee' ELSE x'ff001122334455667788990000000000' END, 1900000000 FROM g",
+           CASE n % 4 WHEN 0 THEN x'ff00112233445566778899aabbccddee' ELSE x'ff001122334455667788990000000000' END, \
+             1900000000 FROM g",
     )
     .unwrap();
     let mut mapping = mapping(None, "s");
@@ -297,7 +304,8 @@ fn auth_js(database: &testkit::Database<'_>, users: u32, sessions: u32, user: &s
         .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text);
              CREATE TABLE accounts (id text PRIMARY KEY, \"userId\" text);
-             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \
+               \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
              INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, {users}) AS n;
              INSERT INTO sessions SELECT 'r' || n, gen_random_uuid()::text, 'u' || {user}, now() + interval '9 days'
                FROM generate_series(1, {sessions}) AS n"
@@ -391,9 +399,11 @@ fn users_are_compared_in_the_program_if_that_is_faster_and_equivalent() {
         database
             .psql(&format!(
                 "DROP TABLE IF EXISTS s, u;
-                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); \
+                 CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
                  INSERT INTO u SELECT {user}, 'User ' || n FROM generate_series(1, 4000) AS n;
-                 INSERT INTO s SELECT 'id-' || n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, 21000) AS n;
+                 INSERT INTO s SELECT 'id-' || n, 'token-' || n, {of}, '2027-01-20 08:00Z' \
+                   FROM generate_series(1, 21000) AS n;
                  INSERT INTO s VALUES ('anonymous', 'token-a', NULL, '2027-01-20 08:00Z'); ANALYZE s; ANALYZE u",
                 user = value("n"),
                 of = value("1 + n % 4003"),

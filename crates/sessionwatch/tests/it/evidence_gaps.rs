@@ -317,7 +317,8 @@ fn a_moved_sqlite_file_and_unreadable_log_events_are_missing_evidence() {
 /// A small application on which two users share a token.
 fn sqlite(file: &Path) {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1', 'Ada'), ('u2', 'Bo');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
           ('s2', 'token-number-one', 'u2', '2100-01-01T00:00:00.000Z');";

@@ -6,12 +6,17 @@ use testkit::{find_check_result, run_program_in};
 /// Twelve sessions of one user in the last hour, and three older ones; `WHO` is the impersonator in them.
 const ROWS: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, role text);
-CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE, "createdAt" INSTANT NOT NULL,
-  "updatedAt" INSTANT NOT NULL, "ipAddress" text, "userAgent" text, "userId" text NOT NULL REFERENCES "user" (id), "impersonatedBy" text);
+CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE,
+  "createdAt" INSTANT NOT NULL,
+  "updatedAt" INSTANT NOT NULL, "ipAddress" text, "userAgent" text, "userId" text NOT NULL REFERENCES "user" (id),
+    "impersonatedBy" text);
 INSERT INTO "user" SELECT 'u' || n, 'Person ' || n, 'p' || n || '@example.org', NULL FROM (SERIES) AS numbers;
-INSERT INTO session SELECT 'own' || n, LATER, 'token-of-a-usual-length-o' || n, EARLIER, EARLIER, NULL, NULL, 'u' || n, NULL FROM (SERIES) AS numbers;
-INSERT INTO session SELECT 'now' || n, LATER, 'token-of-a-usual-length-n' || n, NOW, NOW, NULL, NULL, 'u1', WHO FROM (SERIES) AS numbers WHERE n <= 12;
-INSERT INTO session SELECT 'old' || n, LATER, 'token-of-a-usual-length-d' || n, EARLIER, EARLIER, NULL, NULL, 'u2', WHO FROM (SERIES) AS numbers WHERE n <= 3;
+INSERT INTO session SELECT 'own' || n, LATER, 'token-of-a-usual-length-o' || n, EARLIER, EARLIER, NULL, NULL, 'u' || n,
+  NULL FROM (SERIES) AS numbers;
+INSERT INTO session SELECT 'now' || n, LATER, 'token-of-a-usual-length-n' || n, NOW, NOW, NULL, NULL, 'u1', WHO
+  FROM (SERIES) AS numbers WHERE n <= 12;
+INSERT INTO session SELECT 'old' || n, LATER, 'token-of-a-usual-length-d' || n, EARLIER, EARLIER, NULL, NULL, 'u2', WHO
+  FROM (SERIES) AS numbers WHERE n <= 3;
 "#;
 
 fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String {
