@@ -54,7 +54,10 @@ const WELL: [(&str, &str); 12] = [
 /// The series, with some replaced or added.
 fn series(changed: &[(&str, &str)]) -> Value {
     let kept = WELL.iter().filter(|(name, _)| changed.iter().all(|(other, _)| other != name));
-    let entry = |(name, values): &(&str, &str)| json!({ "series": name.replace('{', "{job=\"sessionwatch\","), "values": values });
+    let entry = |(name, values): &(&str, &str)| {
+        let name = name.replace('{', "{job=\"sessionwatch\",");
+        json!({ "series": name, "values": values })
+    };
     kept.chain(changed).map(entry).collect()
 }
 
@@ -95,8 +98,13 @@ fn prometheus_accepts_the_rules() {
 #[test]
 fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
     let (folder, _) = rules();
-    let alert = "sessionwatch_alert_firing{instance=\"a\",target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"}";
-    let fired = |minutes: u32, expected: Value| json!({ "alertname": "SessionwatchDuplicateTokens", "eval_time": format!("{minutes}m"), "exp_alerts": expected });
+    let alert = "sessionwatch_alert_firing{instance=\"a\",target=\"app\",\
+                 check=\"duplicate-tokens\",severity=\"critical\"}";
+    let fired = |minutes: u32, expected: Value| {
+        json!({
+            "alertname": "SessionwatchDuplicateTokens", "eval_time": format!("{minutes}m"), "exp_alerts": expected,
+        })
+    };
     let expected = json!([{
         "exp_labels": {
             "severity": "critical", "service": "sessionwatch", "job": "sessionwatch", "target": "app",
@@ -104,7 +112,8 @@ fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
         },
         "exp_annotations": {
             "summary": "duplicate-tokens is failing on app",
-            "description": "What to do: revoke the sessions sharing a token, then add a unique constraint to the token column. For details, run: sessionwatch alerts show app duplicate-tokens",
+            "description": "What to do: revoke the sessions sharing a token, then add a unique constraint to the token \
+                column. For details, run: sessionwatch alerts show app duplicate-tokens",
             "runbook": "https://docs.example/checks/duplicate-tokens.md",
         },
     }]);
@@ -243,7 +252,8 @@ fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = asked
         .zip(0..)
         .map(|(asked, number)| {
-            json!({ "record": format!("asked_{number}"), "expr": asked["expr"].as_str().unwrap().replace("$target", "app|.*") })
+            let expression = asked["expr"].as_str().unwrap().replace("$target", "app|.*");
+            json!({ "record": format!("asked_{number}"), "expr": expression })
         })
         .collect();
     assert!(rules.len() > 20, "{rules:?}");

@@ -13,7 +13,8 @@ use testkit::{run_program_in, wait_until};
 use crate::logs::{DUPLICATE, Scene, drained, find_notifications, post, vercel};
 
 const SOURCE: &str = "[[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"a-secret-of-the-shipper\"\n";
-const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', existingUserId: 'u1', newUserId: 'u2' }";
+const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', \
+    existingUserId: 'u1', newUserId: 'u2' }";
 
 #[test]
 fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
@@ -27,12 +28,18 @@ fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
     let alerts = |check: &str| find_notifications(&scene.sink, check);
     ship(&[
         format!("203.0.113.9 - - [28/Nov/2026:20:30:00 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"{FORGED}\""),
-        json!({ "level": "info", "msg": "request", "ua": "[SESSION-CALLBACK] User ID mismatch { sessionUserId: 'u7', dbUserId: 'u8' }" }).to_string(),
+        json!({
+            "level": "info",
+            "msg": "request",
+            "ua": "[SESSION-CALLBACK] User ID mismatch { sessionUserId: 'u7', dbUserId: 'u8' }",
+        })
+        .to_string(),
         json!({ "level": "info", "msg": format!("search for {FORGED}") }).to_string(),
         json!({ "level": "info", "msg": "request", "query": "session_user_mismatch" }).to_string(),
         format!("GET /?q={FORGED}"),
         // Finally, a real line of the application that no session confirms.
-        "2026-11-28T20:30:00Z ERROR [SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8 }".into(),
+        "2026-11-28T20:30:00Z ERROR [SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8 }"
+            .into(),
     ]);
     wait_until("the mismatch is notified", || !alerts("log-user-mismatch").is_empty());
     let mismatch = &alerts("log-user-mismatch")[0];

@@ -48,7 +48,8 @@ pub(crate) fn truncate(path: &Path) {
 }
 
 /// The tables of the target.
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 /// A daemon that follows a log, and its state.
@@ -69,7 +70,8 @@ impl Scene {
         fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
         let target = rusqlite::Connection::open(scene.folder.path().join("app.db")).unwrap();
         let tables = r#"CREATE TABLE users (id INTEGER PRIMARY KEY);
-            CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL UNIQUE, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);"#;
+            CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL UNIQUE, "userId" INTEGER NOT NULL,
+              expires INTEGER NOT NULL);"#;
         target.execute_batch(tables).unwrap();
         fs::create_dir(scene.folder.path().join("d")).unwrap();
         append(&scene.log(), "started\n");

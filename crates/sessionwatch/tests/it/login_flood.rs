@@ -31,7 +31,12 @@ fn six_hundred_simultaneous_logins_take_little_memory_and_exceed_no_limit() {
             let body = format!("name=nobody{number}&password=wrong{number}&next=/");
             let mut stream = TcpStream::connect(&watch.address).unwrap();
             let (length, unfinished) = (body.len(), &body[..body.len() - 1]);
-            write!(stream, "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{unfinished}").unwrap();
+            write!(
+                stream,
+                "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n\
+                 {unfinished}"
+            )
+            .unwrap();
             stream
         })
         .collect();

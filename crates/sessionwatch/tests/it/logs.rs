@@ -21,7 +21,8 @@ pub(crate) const KNOWN: &str =
 pub(crate) fn configuration(url: &str, hook: &str, sources: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
+         [serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
     )
 }
 
@@ -51,7 +52,12 @@ pub(crate) fn signature(body: &[u8]) -> String {
 pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
-        .map(|(id, message)| json!({ "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda", "requestId": "iad1::abc" }))
+        .map(|(id, message)| {
+            json!({
+                "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda",
+                "requestId": "iad1::abc",
+            })
+        })
         .collect();
     let body = Value::from(entries).to_string().into_bytes();
     post(watch, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body)
@@ -99,8 +105,10 @@ impl Scene {
     }
 }
 
-pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
-pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
+pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\
+    \n  sessionUserId: 8,\n  dbUserId: 9\n}";
+pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', \
+    existingUserId: 8, newUserId: 9 }";
 /// In the table, the session belongs to user 8.
 const WRONG: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }";
 
@@ -163,7 +171,8 @@ fn assert_secret(folder: &Path) {
 #[test]
 fn custom_patterns_are_log_events_and_checks() {
     let scene = Scene::new();
-    let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
+    let pattern = "[[log_check]]\nname = \"password-failures\"\n\
+        regex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
@@ -185,7 +194,8 @@ fn custom_patterns_are_log_events_and_checks() {
 fn an_idle_source_is_reported_and_makes_the_other_checks_unknown() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
-    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n\
+        [alerts.medium]\nfailure_threshold = 1\n";
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
@@ -223,7 +233,8 @@ fn logs_and_table_are_compared() {
               "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text,
               "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE);
             INSERT INTO "user" SELECT n::text, 'User ' || n FROM generate_series(1, 9) AS n;
-            INSERT INTO session SELECT 's' || n, now() + interval '7 days', 'token00' || n || 'abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, n::text
+            INSERT INTO session SELECT 's' || n, now() + interval '7 days', 'token00' || n || 'abcdefghijklmnopqrstuvw',
+              now(), now(), NULL, NULL, n::text
               FROM generate_series(1, 5) AS n;"#,
         )
         .unwrap();
@@ -264,7 +275,8 @@ fn logs_and_table_are_compared() {
     assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");
     let skew = fits["ahead_of_database_us"].as_i64().unwrap();
     assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
-    database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
+    database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', \
+        now(), now(), NULL, NULL, '9'").unwrap();
     assert_eq!(join()["rows_without_creation"], 1);
     let text = run_program_in(folder.path(), &[], &["logs", "correlate"]).stdout;
     assert!(text.contains("ahead of the database's (median of 3 session creations)"), "{text}");

@@ -41,7 +41,8 @@ fn syslog_is_accepted_only_from_configured_senders() {
     let scene = Scene::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let sources = format!(
-        "[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\nsenders = [\"10.0.0.0/8\", \"127.0.0.2\"]\n"
+        "[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\n\
+         senders = [\"10.0.0.0/8\", \"127.0.0.2\"]\n"
     );
     let running = scene.start(&sources);
     let message =
