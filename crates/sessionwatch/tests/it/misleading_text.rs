@@ -101,10 +101,14 @@ fn planted() -> Database<'static> {
     database
         .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
-             INSERT INTO users SELECT 'u{letters}' || n, '{name}' || n, '{name}@example.org' FROM generate_series(1, 3) AS n;
-             INSERT INTO sessions SELECT 's{letters}' || n, 'shared-token-of-a-usual-length', 'u{letters}' || n, now() + interval '5 days' FROM generate_series(1, 3) AS n;
-             INSERT INTO sessions SELECT 'o{letters}' || n, 'token-of-a-usual-length-' || n, 'gone{letters}', now() - interval '5 days' FROM generate_series(1, 60) AS n"
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, \
+               expires timestamptz NOT NULL);
+             INSERT INTO users SELECT 'u{letters}' || n, '{name}' || n, '{name}@example.org' \
+               FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 's{letters}' || n, 'shared-token-of-a-usual-length', 'u{letters}' || n, \
+               now() + interval '5 days' FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 'o{letters}' || n, 'token-of-a-usual-length-' || n, 'gone{letters}', \
+               now() - interval '5 days' FROM generate_series(1, 60) AS n"
         ))
         .unwrap();
     database

@@ -3,12 +3,15 @@
 use serde_json::json;
 use testkit::{find_check_result, run_check};
 
-const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
+const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions
+  GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
 const ORPHANS: &str =
     r#"SELECT count(*) FROM sessions s LEFT JOIN users u ON s."userId" = u.id WHERE u.id IS NULL"#;
-const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id), ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
+const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id),
+  ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
   FROM sessions s WHERE s.expires > NOW()"#;
-const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW()) FROM sessions"#;
+const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW())
+  FROM sessions"#;
 
 #[test]
 fn every_number_of_the_operator_guide_is_in_the_report() {
@@ -45,7 +48,8 @@ fn a_healthy_table_passes_and_its_constraints_are_named_as_proof() {
     database
         .psql(
             r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
-               ALTER TABLE sessions ADD CONSTRAINT of_user FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
+               ALTER TABLE sessions ADD CONSTRAINT of_user
+                 FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
         )
         .unwrap();
     for url in database.urls("postgres") {

@@ -58,7 +58,8 @@ const LOGGED: [&str; 6] = [
 ];
 
 /// Tables of the SQLite file, with a row ID that its profile does not know.
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 /// Channels of every kind; two of them are unreachable.
@@ -90,10 +91,12 @@ fn configure(folder: &Path, planted: &Planted, channels: &str) {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\n\
-         [oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
+         [oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
+         admins = [\"ops\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\
          [[logs]]\nname = \"ship\"\nkind = \"http\"\nsecret = \"{SHIPPER_SECRET}\"\n\
-         [[log_check]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n{channels}",
+         [[log_check]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\n\
+         severity = \"high\"\n{channels}",
         planted.url,
         planted.store.as_ref().map_or("state.db".to_owned(), |store| store.url("postgres")),
     );
@@ -312,7 +315,8 @@ impl<'a> Scene<'a> {
 /// Adds every row of a store on a server, as text.
 fn add_store(planted: &Planted, outcome: &mut Outcome) {
     let Some(store) = &planted.store else { return };
-    let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables WHERE schemaname = 'sessionwatch'";
+    let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables \
+        WHERE schemaname = 'sessionwatch'";
     let queries = store.psql(tables).unwrap();
     assert!(queries.lines().count() > 20, "{queries}");
     for query in queries.lines() {
