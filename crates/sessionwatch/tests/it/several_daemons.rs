@@ -40,7 +40,8 @@ impl Scene {
         let patterns: String = (0..patterns)
             .map(|number| {
                 format!(
-                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\n\
+                     max = 0\n"
                 )
             })
             .collect();
@@ -202,7 +203,8 @@ fn a_new_leader_does_not_repeat_a_cleanup() {
     let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n\
+         [target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
          [checks.slow-check-run]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nname = \"first\"\nstore = \"{}\"\n",
         folder.path().join("archive.key").display(),
@@ -215,7 +217,8 @@ fn a_new_leader_does_not_repeat_a_cleanup() {
     let event = |at: &str| {
         format!(
             "INSERT INTO sessionwatch.events (id, at, target, check_id, kind, summary, detail)
-             SELECT COALESCE(MAX(id), 0) + 1, {at}, 'app', 'expired-backlog', 'cleanup', 'by the second', '{{}}' FROM sessionwatch.events"
+             SELECT COALESCE(MAX(id), 0) + 1, {at}, 'app', 'expired-backlog', 'cleanup', 'by the second', '{{}}' \
+               FROM sessionwatch.events"
         )
     };
     ask(&event(&format!("{SOON} - 7200000000")));

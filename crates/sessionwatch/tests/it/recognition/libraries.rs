@@ -87,8 +87,10 @@ fn definite_signs_distinguish_libraries() {
         let store = Store::new(true);
         store.run(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text); {migrations};
-             CREATE TABLE sessions (id text PRIMARY KEY, session_token text, user_id text REFERENCES users, expires {declared});
-             INSERT INTO users VALUES ('u', 'x'); INSERT INTO sessions VALUES ('s', 'a-token-of-a-session', 'u', '2090-01-01')"
+             CREATE TABLE sessions (id text PRIMARY KEY, session_token text, user_id text REFERENCES users, \
+               expires {declared});
+             INSERT INTO users VALUES ('u', 'x'); \
+             INSERT INTO sessions VALUES ('s', 'a-token-of-a-session', 'u', '2090-01-01')"
         ));
         let plan = run_program_in(store.configured("").path(), &[], &["revoke", "all"]);
         assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
