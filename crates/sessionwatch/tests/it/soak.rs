@@ -42,7 +42,8 @@ const INCIDENTS: [Incident; 9] = [
         20,
         "orphaned-sessions",
         [
-            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 9000 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 9000 + n, now() + interval '1 day'
+                 FROM generate_series(1, 11) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'o%'",
         ],
     ),
@@ -75,7 +76,8 @@ const INCIDENTS: [Incident; 9] = [
         4,
         "rapid-creation",
         [
-            r#"INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            r#"INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day'
+                 FROM generate_series(1, 11) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'r%'",
         ],
     ),
@@ -90,7 +92,8 @@ const INCIDENTS: [Incident; 9] = [
         4,
         "creation-rate",
         [
-            r#"INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n % 60 + 1, now() + interval '1 day' FROM generate_series(1, 30) AS n"#,
+            r#"INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n % 60 + 1, now() + interval '1 day'
+                 FROM generate_series(1, 30) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'c%'",
         ],
     ),
@@ -132,7 +135,8 @@ fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
     let [all, grave] = sinks.map(HttpSink::url);
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\ninterval = \"10m\"\n[checks.slow-check-run]\nenabled = false\n\
-         [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"all\"\nkind = \"webhook\"\nurl = \"{all}\"\n\
          [[channel]]\nname = \"grave\"\nkind = \"webhook\"\nurl = \"{grave}\"\n\
          [[route]]\nchannels = [\"all\"]\n[[route]]\nchannels = [\"grave\"]\nseverity = \"high\"\n"

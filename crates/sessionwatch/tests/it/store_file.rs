@@ -20,7 +20,8 @@ fn folder(hook: &str) -> tempfile::TempDir {
         .unwrap()
         .execute_batch(
             "CREATE TABLE users (id TEXT PRIMARY KEY);
-             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+               expires TEXT NOT NULL);
              INSERT INTO users VALUES ('u1');
              INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z');",
         )

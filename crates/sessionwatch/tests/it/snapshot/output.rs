@@ -290,7 +290,8 @@ fn output_about_sqlite_matches_its_snapshots() {
     scene::sqlite(&folder.path().join("app.db"));
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
-        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nwrite_url = \"app.db\"\n[checks.slow-check-run]\nenabled = false\n",
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nwrite_url = \"app.db\"\n\
+         [checks.slow-check-run]\nenabled = false\n",
     )
     .unwrap();
     let mut snapshots = Snapshots::new("output");
