@@ -79,7 +79,10 @@ impl Story {
         std::fs::write(&log, "").unwrap();
         let patterns: String = (0..PATTERNS)
             .map(|number| {
-                format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
+                format!(
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\n\
+                     severity = \"critical\"\nmax = 0\n"
+                )
             })
             .collect();
         let members = [-HOUR, SignedDuration::ZERO, HOUR].into_iter().enumerate().map(|(number, ahead)| {

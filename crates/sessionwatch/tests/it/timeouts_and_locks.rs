@@ -15,7 +15,8 @@ use crate::fastforward::{MINUTE, Watch, monday};
 fn common(sink: &HttpSink, checks: &str) -> String {
     format!(
         "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
-         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
+         [[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
         sink.url()
     )
 }
