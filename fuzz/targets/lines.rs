@@ -15,13 +15,13 @@ use sessionwatch_logs::{
     timestamps::TimestampDefaults,
 };
 
-static MATCHERS: LazyLock<Matchers> = LazyLock::new(|| {
+static LOG_MATCHERS: LazyLock<Matchers> = LazyLock::new(|| {
     let own = Pattern::new("own", Severity::Low, None, Some(r"failed for (?P<user>\S+)"));
     Matchers::new(own.into_iter().collect(), TimestampDefaults::default())
 });
 
 fn read(blocks: &[&[u8]]) -> Vec<(u64, u64, LogEvent<'static>)> {
-    let (mut found, mut reader, mut at) = (vec![], LogReader::new(&MATCHERS), 0);
+    let (mut found, mut reader, mut at) = (vec![], LogReader::new(&LOG_MATCHERS), 0);
     let mut sink =
         |event: LogEvent<'_>, place: LogExcerpt<'_>| found.push((place.from, place.to, event.into_owned()));
     for block in blocks {
@@ -39,5 +39,5 @@ fuzz_target!(|bytes: &[u8]| {
     for (from, to, _) in &whole {
         assert!(from < to && *to <= bytes.len() as u64);
     }
-    let _ = explain_text(&MATCHERS, bytes);
+    let _ = explain_text(&LOG_MATCHERS, bytes);
 });

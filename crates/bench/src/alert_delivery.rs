@@ -67,7 +67,10 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
     // A check of its own for each alert, because events of one check would be grouped into one alert.
     let patterns: String = (0..alerts)
         .map(|number| {
-            format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n")
+            format!(
+                "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\n\
+                 severity = \"high\"\nmax = 0\n"
+            )
         })
         .collect();
     let config = format!(

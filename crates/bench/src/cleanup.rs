@@ -24,11 +24,13 @@ const WORKLOAD_SCRIPT: &str = r#"
 \set live random(1, :live)
 \set dead random(1, :dead)
 \set kind random(1, 100)
-SELECT s.*, u.name FROM sessions s JOIN users u ON u.id = s."userId" WHERE s."sessionToken" = 'live-' || md5(:live::text);
+SELECT s.*, u.name FROM sessions s JOIN users u ON u.id = s."userId"
+  WHERE s."sessionToken" = 'live-' || md5(:live::text);
 \if :kind <= 10
 UPDATE sessions SET expires = now() + interval '30 days' WHERE "sessionToken" = 'live-' || md5(:live::text);
 \elif :kind <= 12
-INSERT INTO sessions VALUES ('n' || gen_random_uuid(), gen_random_uuid()::text, 1 + :live % 1000, now() + interval '30 days');
+INSERT INTO sessions VALUES ('n' || gen_random_uuid(), gen_random_uuid()::text, 1 + :live % 1000,
+  now() + interval '30 days');
 \elif :kind <= 14
 DELETE FROM sessions WHERE "sessionToken" = 'live-' || md5(:live::text);
 \elif :kind <= 16
@@ -143,7 +145,8 @@ impl CleanupMeasurement {
 
     fn to_json(&self) -> Value {
         json!({
-            "way": self.name, "seconds": self.seconds, "removed": self.removed, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
+            "way": self.name, "seconds": self.seconds, "removed": self.removed,
+            "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
             "worst_ms": self.max_ms, "lock_waits_over_50_ms": self.lock_waits, "longest_hold_ms": self.longest_hold_ms,
         })
     }
@@ -152,14 +155,16 @@ impl CleanupMeasurement {
 fn load_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     database.psql(&format!(
         r#"CREATE TABLE users (id integer PRIMARY KEY, name text);
-        CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+        CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL,
+          expires timestamp(3) NOT NULL);
         INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 1000) AS n;
         INSERT INTO sessions SELECT CASE n % 2 WHEN 0 THEN 'l' ELSE 'd' END || md5(n::text),
           CASE n % 2 WHEN 0 THEN 'live-' ELSE 'dead-' END || md5((n / 2 + n % 2)::text), 1 + n % 1000,
           now() + CASE n % 2 WHEN 0 THEN 1 ELSE -1 END * (2 + n % 20) * interval '1 day'
           FROM generate_series(1, {}) AS n;
         CREATE INDEX sessions_user ON sessions ("userId");
-        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
+        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey
+          FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
         VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#,
         rows * 2
     ))?;

@@ -12,7 +12,8 @@ use wait4::Wait4;
 use crate::{run_cost::RunCost, sql_exporter::SqlExporter};
 
 const GUIDE_QUERIES: &str = include_str!("guide.sql");
-const BINARY_COPY_SQL: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires FROM sessions AS s) TO STDOUT (FORMAT binary)"#;
+const BINARY_COPY_SQL: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires
+  FROM sessions AS s) TO STDOUT (FORMAT binary)"#;
 const PROGRAM_PATH: &str = "target/release/sessionwatch";
 
 // Names that the budgets in `race_report` refer to.

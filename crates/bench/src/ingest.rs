@@ -161,7 +161,8 @@ fn send_batches(
             .map(|_| {
                 number += 1;
                 let message = if number % one_in == 0 {
-                    format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{number:08x}...',\n  userId: {number}\n}}")
+                    format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{number:08x}...',\
+                        \n  userId: {number}\n}}")
                 } else {
                     format!("GET /api/posts/{number}?page=2 200 in 17ms")
                 };

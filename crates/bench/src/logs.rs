@@ -59,16 +59,19 @@ fn session_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
     let token = format!("{:08x}", draw.next_below(u64::from(u32::MAX)));
     match draw.next_below(20) {
         0..=9 => format!(
-            "{time} [AUTH-ADAPTER] Session created {{ sessionToken: '{token}...', userId: {user}, userName: 'User {user}', expires: 2026-12-25T12:00:00.000Z }}\n"
+            "{time} [AUTH-ADAPTER] Session created {{ sessionToken: '{token}...', userId: {user}, \
+               userName: 'User {user}', expires: 2026-12-25T12:00:00.000Z }}\n"
         ),
         10..=13 => format!(
-            "{time} [SESSION-CALLBACK] Session refreshed {{\n  sessionToken: '{token}...',\n  userId: {user},\n  expires: 2026-12-25T12:00:00.000Z\n}}\n"
+            "{time} [SESSION-CALLBACK] Session refreshed {{\n  sessionToken: '{token}...',\n  userId: {user},\
+             \n  expires: 2026-12-25T12:00:00.000Z\n}}\n"
         ),
         14..=17 => format!(
             "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"event\":\"session_destroyed\",\"reason\":\"logout\",\"userId\":\"{user}\",\"sessionToken\":\"{token}...\"}}\n"
         ),
         18 => format!(
-            "{time} [SESSION-CALLBACK] CRITICAL: User ID mismatch {{ sessionToken: '{token}...', sessionUserId: {user}, dbUserId: {} }}\n",
+            "{time} [SESSION-CALLBACK] CRITICAL: User ID mismatch {{ sessionToken: '{token}...', \
+               sessionUserId: {user}, dbUserId: {} }}\n",
             user + 1
         ),
         _ => format!(
@@ -83,10 +86,12 @@ fn unrelated_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String 
     match draw.next_below(6) {
         0 => format!("{time} GET /api/posts/{id}?page={took} 200 in {took}ms (user {user})\n"),
         1 => format!(
-            "{time} prisma:query SELECT \"public\".\"posts\".\"id\", \"public\".\"posts\".\"title\" FROM \"public\".\"posts\" WHERE \"public\".\"posts\".\"authorId\" = $1 LIMIT $2 OFFSET $3 -- {took}ms\n"
+            "{time} prisma:query SELECT \"public\".\"posts\".\"id\", \"public\".\"posts\".\"title\" \
+               FROM \"public\".\"posts\" WHERE \"public\".\"posts\".\"authorId\" = $1 LIMIT $2 OFFSET $3 -- {took}ms\n"
         ),
         2 => format!(
-            "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"message\":\"request finished\",\"path\":\"/api/auth/session\",\"status\":200,\"ms\":{took},\"requestId\":\"iad1::{id:08x}\"}}\n"
+            "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"message\":\"request finished\",\
+             \"path\":\"/api/auth/session\",\"status\":200,\"ms\":{took},\"requestId\":\"iad1::{id:08x}\"}}\n"
         ),
         3 => format!("{time} [CACHE] hit key=user:{user}:profile ttl={took}\n"),
         4 => format!(

@@ -121,7 +121,8 @@ fn load_guide_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     database.psql(
         r#"CREATE UNIQUE INDEX sessions_token ON sessions ("sessionToken");
         CREATE INDEX sessions_user ON sessions ("userId");
-        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
+        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey
+          FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
         VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#,
     )?;
     Ok(())
@@ -135,11 +136,14 @@ fn load_bare_tables(database: &Database<'_>, rows: u64, is_anomalous: bool) -> R
     // Healthy tables are rewritten too, so that both have the same physical order and no dead rows.
     database.psql(&format!(
         r#"CREATE TABLE copied AS SELECT id,
-          CASE WHEN {anomalous} AND n IN (11, 12, 13) THEN 'shared-token-one' WHEN {anomalous} AND n IN (21, 22) THEN 'shared-token-two'
+          CASE WHEN {anomalous} AND n IN (11, 12, 13) THEN 'shared-token-one'
+            WHEN {anomalous} AND n IN (21, 22) THEN 'shared-token-two'
             WHEN {anomalous} AND n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
-          CASE WHEN {anomalous} AND n BETWEEN 41 AND 54 THEN 100000000 + n WHEN {anomalous} AND n BETWEEN 101 AND 140 THEN 7
+          CASE WHEN {anomalous} AND n BETWEEN 41 AND 54 THEN 100000000 + n
+            WHEN {anomalous} AND n BETWEEN 101 AND 140 THEN 7
             WHEN {anomalous} AND n BETWEEN 201 AND 230 THEN 9 ELSE "userId" END::int AS "userId",
-          CASE WHEN {anomalous} AND n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3)
+          CASE WHEN {anomalous} AND n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds'
+            ELSE expires END::timestamp(3)
             AS expires
           FROM (SELECT *, row_number() OVER () AS n FROM sessions) AS numbered;
         TRUNCATE sessions; INSERT INTO sessions SELECT * FROM copied; DROP TABLE copied;
@@ -152,8 +156,10 @@ fn create_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     let users = rows * 10 / 14 + 1;
     database.psql(&format!(
         r#"CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text UNIQUE, "xUsername" text);
-        CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
-        INSERT INTO users (name, "xId", "xUsername") SELECT 'User ' || n, n::text, 'user' || n FROM generate_series(1, {users}) AS n;
+        CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL,
+          expires timestamp(3) NOT NULL);
+        INSERT INTO users (name, "xId", "xUsername") SELECT 'User ' || n, n::text, 'user' || n
+          FROM generate_series(1, {users}) AS n;
         INSERT INTO sessions SELECT 'c' || md5(n::text), gen_random_uuid()::text, 1 + (random() * ({users} - 1))::int,
           now() + CASE WHEN n % 50 = 0 THEN -random() * interval '6 days' ELSE random() * interval '30 days' END
           FROM generate_series(1, {rows}) AS n;"#

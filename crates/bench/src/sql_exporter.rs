@@ -34,7 +34,8 @@ const ALERT_QUERIES: [(&str, &str); 5] = [
     ),
     (
         "rapid",
-        r#"SELECT count(*)::float AS n FROM (SELECT 1 FROM sessions s JOIN users u ON s."userId" = u.id GROUP BY s."userId" HAVING count(*) > 5) AS r"#,
+        r#"SELECT count(*)::float AS n FROM (SELECT 1 FROM sessions s JOIN users u ON s."userId" = u.id
+             GROUP BY s."userId" HAVING count(*) > 5) AS r"#,
     ),
     ("expired", "SELECT count(*)::float AS n FROM sessions WHERE NOT expires > now()"),
 ];

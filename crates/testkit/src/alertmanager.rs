@@ -70,7 +70,8 @@ impl Drop for AlertmanagerServer {
 fn spawn_alertmanager(folder: &Path, webhook: &str) -> Result<Child> {
     let configuration = folder.join("alertmanager.yml");
     let text = format!(
-        "route:\n  receiver: webhook\n  group_by: [alertname]\n  group_wait: 1s\n  group_interval: 1s\n  repeat_interval: 1h\n\
+        "route:\n  receiver: webhook\n  group_by: [alertname]\n  group_wait: 1s\n  group_interval: 1s\
+         \n  repeat_interval: 1h\n\
          receivers:\n  - name: webhook\n    webhook_configs:\n      - url: {webhook:?}\n        send_resolved: true\n"
     );
     fs::write(&configuration, text)?;

@@ -85,8 +85,10 @@ pub(crate) fn find_free_port() -> Result<u16> {
 /// Starts a shell that stops the servers and removes the folder as soon as this process closes the pipe.
 pub(crate) fn spawn_watchdog(folder: &Path, data: &Path) -> Result<Child> {
     // The kernel closes the pipe however this process ends, so a killed test leaves no servers behind.
-    let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
-                  while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; \
+        do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
+                  while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; \
+                  do sleep 0.1; done; rm -rf \"$1\"";
     // A session of its own: Ctrl-C in the terminal must not kill the watchdog before it has cleaned up.
     Command::new("setsid")
         .args(["sh", "-c", script, "watchdog"])

@@ -6,8 +6,10 @@ use crate::{Database, PostgresServer, polling::let_time_pass, server::shared_ser
 
 /// Schema and healthy rows of the operator guide, without its constraints, so that every anomaly can be planted.
 pub const GUIDE_SCHEMA: &str = r#"
-CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text, "createdAt" timestamp(3) DEFAULT now());
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text,
+  "createdAt" timestamp(3) DEFAULT now());
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL,
+  expires timestamp(3) NOT NULL);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" integer);
 INSERT INTO users (name, "xUsername") SELECT 'User ' || n, 'user' || n FROM generate_series(1, 60) AS n;
 INSERT INTO sessions
@@ -17,9 +19,12 @@ INSERT INTO sessions
 /// Anomalies for [`GUIDE_SCHEMA`]: two duplicate tokens (one shared by two users), twelve orphaned sessions, seven
 /// sessions of one user, 130 expired sessions.
 pub const GUIDE_ANOMALIES: &str = r#"
-INSERT INTO sessions SELECT 'd' || n, 'token-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 1) AS n;
-INSERT INTO sessions SELECT 'e' || n, 'token-' || md5(n::text), 9, now() + interval '1 day' FROM generate_series(2, 2) AS n;
-INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day' FROM generate_series(1, 12) AS n;
+INSERT INTO sessions SELECT 'd' || n, 'token-' || md5(n::text), 1 + n % 60, now() + interval '1 day'
+  FROM generate_series(1, 1) AS n;
+INSERT INTO sessions SELECT 'e' || n, 'token-' || md5(n::text), 9, now() + interval '1 day'
+  FROM generate_series(2, 2) AS n;
+INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day'
+  FROM generate_series(1, 12) AS n;
 INSERT INTO sessions SELECT 'm' || n, 'many-' || n, 5, now() + interval '1 day' FROM generate_series(1, 7) AS n;
 INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 hour' FROM generate_series(1, 130) AS n;
 "#;
@@ -114,7 +119,8 @@ pub fn create_role(database: &Database<'_>, kind: &str) -> String {
 #[must_use]
 pub fn wait_for_remaining_queries(database: &Database<'_>) -> String {
     let running = format!(
-        "SELECT state, query FROM pg_stat_activity WHERE application_name = 'sessionwatch' AND datname = '{}' AND state <> 'idle'",
+        "SELECT state, query FROM pg_stat_activity \
+           WHERE application_name = 'sessionwatch' AND datname = '{}' AND state <> 'idle'",
         database.name()
     );
     let mut left = String::new();

@@ -157,7 +157,8 @@ impl PostgresServer {
         let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(
             configuration,
-            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nfsync = off\nsynchronous_commit = off\n\
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nfsync = off\n\
+             synchronous_commit = off\n\
              full_page_writes = off\nmax_connections = 200\ntimezone = 'UTC'\n{}",
             folder.display(),
             settings.join("\n")
@@ -182,8 +183,10 @@ impl PostgresServer {
         let configuration = self.folder.join("pgbouncer.ini");
         let folder = self.folder.display();
         let text = format!(
-            "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
-             auth_file = {folder}/users\nauth_user = postgres\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
+            "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\n\
+             unix_socket_dir =\nauth_type = scram-sha-256\n\
+             auth_file = {folder}/users\nauth_user = postgres\npool_mode = transaction\n\
+             ignore_startup_parameters = extra_float_digits\n\
              tcp_user_timeout = 3000\npidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
             self.port, self.pgbouncer_port
         );

@@ -14,7 +14,8 @@ mod sessions;
 mod tasks;
 
 /// Copies the token of one user's session to another user's.
-const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
+const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1')
+  WHERE id = 's2'"#;
 
 /// Logs in without a browser, and returns the cookie.
 fn cookie(address: &str, name: &str) -> String {
@@ -235,7 +236,10 @@ async fn close_incident(browser: &Browser) {
 #[test]
 fn every_page_is_accessible_in_both_themes_and_fits_a_phone_and_a_wall_screen() {
     let scene = Scene::new(&[("ada", "admin")]);
-    scene.logged("[SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8, sessionToken: 'token-aa...' }\n");
+    scene.logged(
+        "[SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8, \
+         sessionToken: 'token-aa...' }\n",
+    );
     run(async {
         let (phone, wall) = (Viewport { width: 360, dark: false }, Viewport { width: 3840, dark: false });
         for viewport in [DESK, phone, wall, Viewport { dark: true, ..DESK }] {

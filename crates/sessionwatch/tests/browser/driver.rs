@@ -202,7 +202,8 @@ impl Browser {
     pub(crate) async fn submits(&self, path: &str, fields: &str) -> u64 {
         let script = "const [path, fields, done] = arguments;
             const form = document.querySelector('[name=form]').value;
-            fetch(path, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'form=' + form + '&' + fields })
+            fetch(path, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, \
+              body: 'form=' + form + '&' + fields })
               .then(answer => done(answer.status)).catch(() => done(0));";
         let answer = self.page.execute_async(script, vec![json!(path), json!(fields)]).await.unwrap();
         answer.json().as_u64().unwrap()
@@ -237,7 +238,8 @@ impl Browser {
         self.page.execute(axe, vec![]).await.unwrap();
         let script = "const done = arguments[arguments.length - 1];
             axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
-              .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ') + ' ' + n.failureSummary).join(' | '))))
+              .then(found => done(found.violations.map(v => v.id + ': ' + \
+                v.nodes.map(n => n.target.join(' ') + ' ' + n.failureSummary).join(' | '))))
               .catch(error => done([String(error)]));";
         let found = self.page.execute_async(script, vec![]).await.unwrap();
         serde_json::from_value(found.json().clone()).unwrap()
@@ -250,7 +252,8 @@ impl Browser {
         let entries = log["value"].as_array().cloned().unwrap_or_default();
         let mut found: Vec<String> =
             entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect();
-        let script = "return performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith(location.origin))";
+        let script = "return performance.getEntriesByType('resource').map(r => r.name)\
+            .filter(n => !n.startsWith(location.origin))";
         let elsewhere = self.page.execute(script, vec![]).await.unwrap();
         let elsewhere: Vec<String> = serde_json::from_value(elsewhere.json().clone()).unwrap();
         found.extend(elsewhere);

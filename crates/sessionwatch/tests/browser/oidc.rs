@@ -52,7 +52,8 @@ fn scene() -> (Scene, Provider) {
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace("[serve]\n", &format!("[serve]\npublic_url = \"{public}\"\n"));
     let more = format!(
-        "[oidc]\nissuer = \"{}\"\nclient_id = \"watch\"\nclient_secret = \"a secret: with signs & such\"\nlabel = \"the company\"\n\
+        "[oidc]\nissuer = \"{}\"\nclient_id = \"watch\"\nclient_secret = \"a secret: with signs & such\"\n\
+         label = \"the company\"\n\
          viewers = [\"everybody\"]\nresponders = [\"on-call\"]\nadmins = [\"platform\"]\n",
         provider.issuer
     );

@@ -19,7 +19,12 @@ const server = createServer().listen(0, "127.0.0.1", () => {
     pkce: { required: () => true },
     findAccount: (_, id) => ({
       accountId: id,
-      claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: id !== "unsure", groups: id === "leaver" && visits > 1 ? [] : groups[id] ?? ["everybody"] }),
+      claims: () => ({
+        sub: id,
+        email: `${id}@example.org`,
+        email_verified: id !== "unsure",
+        groups: id === "leaver" && visits > 1 ? [] : groups[id] ?? ["everybody"],
+      }),
     }),
   });
   const pages = provider.callback();
@@ -27,7 +32,8 @@ const server = createServer().listen(0, "127.0.0.1", () => {
     if (!request.url.startsWith("/as/")) return pages(request, answer);
     if (request.method === "GET") {
       answer.setHeader("content-type", "text/html");
-      return answer.end(`<title>Provider</title><form method="post"><label>Name <input name="login"></label><button>Go on</button></form>`);
+      const form = `<form method="post"><label>Name <input name="login"></label><button>Go on</button></form>`;
+      return answer.end(`<title>Provider</title>${form}`);
     }
     let body = "";
     for await (const piece of request) body += piece;
@@ -39,7 +45,8 @@ const server = createServer().listen(0, "127.0.0.1", () => {
     const { params } = await provider.interactionDetails(request, answer);
     const grant = new provider.Grant({ accountId, clientId: params.client_id });
     grant.addOIDCScope(params.scope);
-    await provider.interactionFinished(request, answer, { login: { accountId }, consent: { grantId: await grant.save() } });
+    const consent = { grantId: await grant.save() };
+    await provider.interactionFinished(request, answer, { login: { accountId }, consent });
   });
   console.log(issuer);
 });

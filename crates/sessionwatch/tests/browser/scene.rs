@@ -18,7 +18,8 @@ impl Scene {
     pub(crate) fn new(accounts: &[(&str, &str)]) -> Self {
         let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[checks.slow-check-run]\nenabled = false\n\
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+             [checks.slow-check-run]\nenabled = false\n\
              [[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n",
             database.url("postgres"),
             database.url("postgres")

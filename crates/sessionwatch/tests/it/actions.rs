@@ -118,7 +118,8 @@ fn refusals_are_reported_once_and_change_nothing() {
     says(&["apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
     // Other relations are left alone.
     database.psql("CREATE VIEW v AS SELECT * FROM sessions; GRANT SELECT ON v TO PUBLIC").unwrap();
-    let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
+    let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+        decoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
     says(&["revoke", "all"], 2, &["`v` is a view"]);
     write(&text.lines().filter(|line| !line.starts_with("write_url")).collect::<Vec<_>>().join("\n"));
@@ -203,8 +204,10 @@ fn sessions_on_a_server_are_ended_in_place_too() {
         let folder = tempfile::tempdir().unwrap();
         let url = &database.urls("postgres")[port];
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
-             token = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nusers = \"users\"\n{revoke}"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n\
+             [target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+             token = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\n\
+             users = \"users\"\n{revoke}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
@@ -290,7 +293,8 @@ fn steps_beyond_the_session_table_are_named() {
     better
         .psql(
             "CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);
-             CREATE TABLE session (id text PRIMARY KEY, token text UNIQUE, \"userId\" text, \"expiresAt\" timestamptz, \"createdAt\" timestamptz, \"ipAddress\" text, \"userAgent\" text);
+             CREATE TABLE session (id text PRIMARY KEY, token text UNIQUE, \"userId\" text, \"expiresAt\" timestamptz, \
+               \"createdAt\" timestamptz, \"ipAddress\" text, \"userAgent\" text);
              INSERT INTO \"user\" VALUES ('u1', 'Ada', 'ada@example.org');
              INSERT INTO session VALUES ('s1', 'token-1', 'u1', now() + interval '1 day', now(), '::1', 'x')",
         )

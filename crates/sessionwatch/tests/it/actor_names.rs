@@ -20,17 +20,22 @@ const NAMELESS: u32 = 54_321;
 /// A folder with a monitored target and a firing alert.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[[target]]\nname = \"main\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n";
+    let text = "[[target]]\nname = \"main\"\nurl = \"sqlite:app.db\"\n\
+        [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let tables = "CREATE TABLE users (id TEXT PRIMARY KEY);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z');";
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tables).unwrap();
     drop(Store::open(&StoreLocation::File(folder.path().join(STORE))).unwrap());
-    let rows = "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+    let rows =
+        "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, \
+        verdict, finding, updated_at)
           VALUES ('main', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
-        INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
+        INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) \
+          VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
         INSERT INTO accounts (name, role, password, created_at) VALUES ('eve', 'viewer', '', 1);";
     Connection::open(folder.path().join(STORE)).unwrap().execute_batch(rows).unwrap();
     folder
@@ -39,7 +44,7 @@ fn folder() -> tempfile::TempDir {
 /// Commands that record the actor: those of the documentation, and one of every other kind.
 const RECORDED: [&[&str]; 12] = [
     &["alerts", "ack", "main", "duplicate-tokens", "--note", "on it"],
-    &["alerts", "silence", "--check", "orphaned-sessions", "--for", "120m", "--note", "clean-up"],
+    &["alerts", "silence", "--check", "orphaned-sessions", "--for", "120m", "--note", "cleanup"],
     &[
         "alerts",
         "silence",
@@ -68,8 +73,8 @@ fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
         assert_eq!(said.exit_code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
-        let told = said.stderr.contains("note: USER is not set: recording this command as run by `");
-        assert!(told, "{command:?}: {}", said.stderr);
+        let is_noted = said.stderr.contains("note: USER is not set: recording this command as run by `");
+        assert!(is_noted, "{command:?}: {}", said.stderr);
     }
     let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
     let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();

@@ -9,12 +9,13 @@ use crate::fastforward::{MINUTE, Watch, monday};
 fn configuration(url: &str, hook: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\nsecret = \"key\"\n{more}"
+         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+         secret = \"key\"\n{more}"
     )
 }
 
 /// Runs checks at these minutes, each after its SQL, and returns the notifications.
-fn told(
+fn run_and_list_notifications(
     database: &Database<'_>,
     minutes: i32,
     left_out: &[i32],
@@ -34,11 +35,11 @@ fn told(
     }
     watch.delivered();
     assert!(watch.stop());
-    told_by(&sink)
+    list_notifications(&sink)
 }
 
 /// The minute of each notification, its subject and its text.
-fn told_by(sink: &HttpSink) -> Vec<String> {
+fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |received: ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
@@ -54,7 +55,8 @@ fn told_by(sink: &HttpSink) -> Vec<String> {
 #[test]
 fn each_incident_is_notified_once_and_resolved_once_with_silence_between() {
     let database = testkit::healthy_database();
-    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day'
+        FROM generate_series(1, 11) AS n"#;
     let script = [
         (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
         (5, r#"UPDATE sessions SET "sessionToken" = 'other-token' WHERE id = 's1'"#),
@@ -83,7 +85,7 @@ fn each_incident_is_notified_once_and_resolved_once_with_silence_between() {
         "35 target-unreachable resolved",
     ];
     // After three failures, check runs are two minutes apart.
-    assert_eq!(told(&database, 48, &[33, 34], &script, ""), expected);
+    assert_eq!(run_and_list_notifications(&database, 48, &[33, 34], &script, ""), expected);
 }
 
 #[test]
@@ -91,11 +93,11 @@ fn routes_notify_only_the_channels_they_name() {
     let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
     let often = "[alerts.critical]\nrepeat_interval = \"3m\"\n";
-    let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
-    assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"3 duplicate-tokens reminder".to_owned()), "{told:?}");
-    assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
+    let notifications = run_and_list_notifications(&database, 5, &[], &[], &format!("{route}{often}"));
+    assert!(notifications.contains(&"0 duplicate-tokens firing".to_owned()), "{notifications:?}");
+    assert!(notifications.contains(&"1 orphaned-sessions firing".to_owned()), "{notifications:?}");
+    assert!(notifications.contains(&"3 duplicate-tokens reminder".to_owned()), "{notifications:?}");
+    assert!(!notifications.iter().any(|line| line.contains("expired-backlog")), "{notifications:?}");
 }
 
 fn notices(received: &[ReceivedRequest]) -> Vec<String> {

@@ -11,7 +11,8 @@ use testkit::{ACCOUNT_PASSWORD, ClientRequest, ClientResponse, DaemonProcess, Da
 mod paging;
 
 /// Copies the token of one user's session to another user's.
-const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
+const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1')
+  WHERE id = 's2'"#;
 
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
@@ -48,7 +49,8 @@ impl Scene {
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\n\
+             listen = \"127.0.0.1:0\"\n\
              [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -121,7 +123,7 @@ impl Answer {
 fn a_client_sees_a_leak_ends_it_and_restores_the_sessions() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    testkit::wait_until("the first check run", || !bot.get("/targets/app").body["checked_at"].is_null());
     let listed = bot.get("/targets").body;
     assert_eq!((listed["items"][0]["name"].as_str(), &listed["next"]), (Some("app"), &Value::Null));
     let check = bot.get("/targets/app/checks/duplicate-tokens").body;
@@ -150,29 +152,29 @@ fn a_client_sees_a_leak_ends_it_and_restores_the_sessions() {
     let before = rows();
     let plan = bot.post("/targets/app/plans", &json!({ "kind": "duplicates" }));
     assert_eq!((plan.status, &plan.body["rows"], rows()), (201, &json!(2), before.clone()), "{}", plan.body);
-    carried_out(&bot, &plan.body);
+    apply_plan(&bot, &plan.body);
     assert_ne!(rows(), before);
     let before = rows();
     let plan = bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "30" }));
-    carried_out(&bot, &plan.body);
+    apply_plan(&bot, &plan.body);
     assert_ne!(rows(), before);
     let back = bot.post(&format!("/archive/{}/restore", plan.body["id"].as_str().unwrap()), &json!({}));
     assert_eq!(back.status, 201, "{}", back.body);
-    carried_out(&bot, &back.body);
+    apply_plan(&bot, &back.body);
     assert_eq!(rows(), before);
     let audit = bot.get("/audit").body;
-    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan.applied";
+    let by = |entry: &Value| entry["actor"] == "ada (bot)" && entry["action"] == "plan.applied";
     assert!(audit["items"].as_array().unwrap().iter().any(by), "{audit}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
 /// Applies a plan, and waits for its end.
-fn carried_out(bot: &Program<'_>, plan: &Value) {
+fn apply_plan(bot: &Program<'_>, plan: &Value) {
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     let begun = bot.post(&format!("{path}/apply"), &json!({}));
     assert_eq!(begun.status, 202, "{}", begun.body);
     let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
-    testkit::wait_until("the plan is carried out", || outcome().is_string());
+    testkit::wait_until("the plan is applied", || outcome().is_string());
     assert!(outcome().as_str().unwrap().contains(" processed."), "{}", outcome());
     bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has already been applied");
 }
@@ -300,7 +302,7 @@ fn a_plan_over_the_safety_limit_needs_a_second_person_if_configured() {
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
     assert!(said.exit_code == 2 && said.stderr.contains("a second person must approve"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);
-    testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
+    testkit::wait_until("it is applied", || ada.get(&path).body["state"] == "done");
     rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has already been applied");
     // A plan within the limit needs no approval.
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
@@ -349,7 +351,7 @@ fn a_client_can_work_on_an_incident_too() {
     bot.post(&format!("{restore}/apply"), &consent).is_problem(409, "Type the target name (app) to confirm");
     let confirmed = json!({ "incident": opened.body["id"], "confirm": "app" });
     assert_eq!(bot.post(&format!("{restore}/apply"), &confirmed).status, 202);
-    testkit::wait_until("it is put back", || bot.get(&restore).body["progress"]["outcome"].is_string());
+    testkit::wait_until("it is restored", || bot.get(&restore).body["progress"]["outcome"].is_string());
     assert_eq!(contained(), 1);
     let again = bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "2" })).body;
     let again = format!("/plans/{}", again["id"].as_str().unwrap());
@@ -359,7 +361,7 @@ fn a_client_can_work_on_an_incident_too() {
         bot.post(&format!("{base}/fields"), &json!({ "name": "root-cause", "text": "a cache" })).status,
         204
     );
-    assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "told the team" })).status, 204);
+    assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "notified the team" })).status, 204);
     bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot close");
     assert_eq!(bot.post(&format!("{base}/close"), &json!({ "reason": "a rehearsal" })).status, 204);
     let user = bot.get("/targets/app/users/2").body;
@@ -380,7 +382,7 @@ fn a_client_can_work_on_an_incident_too() {
 fn schemathesis_finds_no_violation_of_the_openapi_document() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    testkit::wait_until("the first check run", || !bot.get("/targets/app").body["checked_at"].is_null());
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let said = Command::new(root.join("target/tools/schemathesis/bin/schemathesis"))
         .arg("--config-file")

@@ -14,7 +14,7 @@ use testkit::TestCertificates;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
-const LOG_INS: usize = 600;
+const LOGIN_COUNT: usize = 600;
 const HELD: usize = 1_100;
 /// The soft limit that most shells start with.
 const OPEN_FILES: usize = 1_024;
@@ -85,7 +85,7 @@ fn hold(held: &mut [Option<TcpStream>], open: &impl Fn(usize) -> Option<TcpStrea
 }
 
 /// Logins without their last byte, each from another network.
-fn log_ins(address: &str) -> Vec<TcpStream> {
+fn begin_logins(address: &str) -> Vec<TcpStream> {
     let begin = |number: usize| {
         let body = format!("name=nobody{number}&password=wrong{number}&next=/");
         let (length, unfinished) = (body.len(), &body[..body.len() - 1]);
@@ -100,7 +100,7 @@ fn log_ins(address: &str) -> Vec<TcpStream> {
         );
         stream
     };
-    (0..LOG_INS).map(begin).collect()
+    (0..LOGIN_COUNT).map(begin).collect()
 }
 
 /// Requests `/metrics` with a short timeout.
@@ -189,7 +189,7 @@ fn check_runs_continue_under_a_flood_of_logins_while_connections_are_held_open()
     let (_database, mut watch) = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
     let address = watch.address().to_owned();
     let held = Held::start(&address, SENT);
-    let mut flood = log_ins(&address);
+    let mut flood = begin_logins(&address);
     for stream in &mut flood {
         // The daemon may have closed it to make room.
         let _ = stream.write_all(b"/");
@@ -199,7 +199,7 @@ fn check_runs_continue_under_a_flood_of_logins_while_connections_are_held_open()
     for mut stream in flood {
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
-        assert!(!read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "a log-in is not answered");
+        assert!(!read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "a login is not answered");
         answers += usize::from(["401", "429", "503"].iter().any(|status| answer.contains(status)));
     }
     assert!(answers > 0);

@@ -188,8 +188,8 @@ fn a_store_with_a_modified_audit_log_is_not_copied() {
         .execute("UPDATE audit SET actor = 'bo' WHERE id = 7", [])
         .unwrap();
     let said = run(&["backup", "copy.db"]);
-    let told = said.stderr.contains("cannot back up to copy.db: audit log entry 7");
-    assert!(said.exit_code == 3 && told, "{}{}", said.stdout, said.stderr);
+    let is_reported = said.stderr.contains("cannot back up to copy.db: audit log entry 7");
+    assert!(said.exit_code == 3 && is_reported, "{}{}", said.stdout, said.stderr);
     // The same for a store on a server.
     let database = testkit::empty_database();
     let text = format!("[serve]\nstore = \"{}\"\n", database.url("postgres"));

@@ -30,7 +30,7 @@ const NOT_YET: [(&str, &str); 16] = [
 /// Counts of the last hour, which may shrink while a case runs.
 const MOVING: [&str; 1] = ["rapid-creation"];
 /// Checks that one run cannot evaluate, and one that depends on the speed of this machine.
-const NOT_JUDGED: [&str; 2] = ["creation-rate", "slow-check-run"];
+const NOT_EVALUATED: [&str; 2] = ["creation-rate", "slow-check-run"];
 
 /// One case and its outcome.
 struct Tried<'a> {
@@ -89,7 +89,7 @@ impl Tried<'_> {
         }
         for (id, expected) in case["failing"].as_object().into_iter().flatten() {
             let found = self.check(id);
-            if NOT_JUDGED.contains(&id.as_str()) || found.is_null() {
+            if NOT_EVALUATED.contains(&id.as_str()) || found.is_null() {
                 continue;
             }
             self.expects("verdict", &"failing".into(), &found["result"]);
@@ -100,7 +100,7 @@ impl Tried<'_> {
         for (key, verdict) in [("passing", "passing"), ("unknown", "unknown")] {
             for id in case[key].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 let found = self.check(id);
-                if id != "*" && !found.is_null() && !NOT_JUDGED.contains(&id) {
+                if id != "*" && !found.is_null() && !NOT_EVALUATED.contains(&id) {
                     self.expects(&format!("{id} {key}"), &verdict.into(), &found["result"]);
                 }
             }
@@ -128,7 +128,9 @@ fn harm(case: &Value, tried: &Tried<'_>) -> Vec<String> {
     let verdicts =
         never.iter().flat_map(|(key, verdict)| listed(key).into_iter().map(move |id| (id, *verdict)));
     let mut harmful: Vec<String> = verdicts
-        .filter(|(id, verdict)| !NOT_JUDGED.contains(&id.as_str()) && tried.check(id)["result"] == *verdict)
+        .filter(|(id, verdict)| {
+            !NOT_EVALUATED.contains(&id.as_str()) && tried.check(id)["result"] == *verdict
+        })
         .map(|(id, verdict)| format!("{id} is {verdict}"))
         .collect();
     if case["recognized"] == false && !tried.report["stats"].is_null() {
@@ -190,13 +192,13 @@ fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
         let found = json(&run(&["logs", "scan", "app.log", "--format", "json"]));
         for (kind, count) in expected {
             let kinds = found["kinds"].as_array().cloned().unwrap_or_default();
-            let signals: u64 = kinds
+            let log_events: u64 = kinds
                 .iter()
                 .filter(|found| found["kind"] == kind.as_str())
                 .filter_map(|found| found["log_events"].as_u64())
                 .sum();
-            if count.as_u64() != Some(signals) {
-                wrong.push(format!("{kind} in the log: {signals} instead of {count}"));
+            if count.as_u64() != Some(log_events) {
+                wrong.push(format!("{kind} in the log: {log_events} instead of {count}"));
             }
         }
     }

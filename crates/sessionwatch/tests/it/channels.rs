@@ -35,7 +35,8 @@ pub(crate) fn channel(name: &str, kind: &str, url: &str, more: &str) -> String {
 /// A configuration with these targets and channels.
 pub(crate) fn configuration(parts: &[String]) -> String {
     let usual = "[checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\nenabled = false\n\
-                 [alerts.critical]\nrepeat_interval = \"7d\"\nsuccess_threshold = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+                 [alerts.critical]\nrepeat_interval = \"7d\"\nsuccess_threshold = 1\n\
+                 [serve]\nlisten = \"127.0.0.1:0\"\n";
     format!("{}{usual}", parts.concat())
 }
 
@@ -113,10 +114,14 @@ fn expected() -> [Value; 8] {
     let event = |action: &str, severity: &str| {
         json!(["pagerduty-key", action, "sessionwatch/app/duplicate-tokens", severity])
     };
-    let labels = json!({ "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app" });
+    let labels = json!({
+        "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app",
+    });
     let [first, second, stands] = [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE]
         .map(|after| clock::format_rfc3339(monday() + after));
-    let both = |path: &str, told: [Value; 2]| Value::from(told.map(|told| json!([path, told])).to_vec());
+    let both = |path: &str, messages: [Value; 2]| {
+        Value::from(messages.map(|message| json!([path, message])).to_vec())
+    };
     [
         both(
             "/hook/webhook-path",
@@ -163,14 +168,14 @@ fn every_kind_receives_firing_and_resolved_alerts() {
     watch.to(monday() + 2 * MINUTE);
     watch.delivered();
     let all: Vec<Vec<ReceivedRequest>> = sinks.iter().map(|sink| sink.wait_for_requests(2)).collect();
-    let told: Vec<Value> = all
+    let messages: Vec<Value> = all
         .iter()
         .enumerate()
         .map(|(kind, received)| received.iter().map(|received| essentials(kind, received)).collect())
         .collect();
     let expected = expected();
-    for (told, expected) in told.iter().zip(&expected) {
-        assert_eq!(told, expected);
+    for (message, expected) in messages.iter().zip(&expected) {
+        assert_eq!(message, expected);
     }
     assert!(all[0].iter().all(is_signed));
     assert_ne!(header(&all[0][0], "webhook-id"), header(&all[0][1], "webhook-id"));
@@ -207,10 +212,9 @@ fn alertmanager_groups_two_targets_and_sees_them_recover() {
     let grouped = |status: &str| {
         (1..10).find_map(|count| {
             let received = sink.wait_for_requests(count);
-            received
-                .iter()
-                .map(body)
-                .find(|told| told["status"] == status && told["alerts"].as_array().unwrap().len() == 2)
+            received.iter().map(body).find(|message| {
+                message["status"] == status && message["alerts"].as_array().unwrap().len() == 2
+            })
         })
     };
     let firing = grouped("firing").unwrap();
@@ -244,7 +248,8 @@ fn alerts_on_many_targets_are_one_message_for_people_and_one_each_for_programs()
         channel("programs", "webhook", &programs.url(), route),
     ];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
-    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day'
+        FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
     // They fire at the second check run; people are notified ten seconds later.
     watch.all_to(monday() + 20 * MINUTE);
@@ -252,10 +257,10 @@ fn alerts_on_many_targets_are_one_message_for_people_and_one_each_for_programs()
     let each = programs.wait_for_requests(6);
     watch.set(monday() + 30 * MINUTE + 10 * SECOND);
     watch.delivered();
-    let mut told: Vec<String> =
-        each.iter().map(|told| body(told)["target"].as_str().unwrap().to_owned()).collect();
-    told.sort();
-    assert_eq!(told, names);
+    let mut targets: Vec<String> =
+        each.iter().map(|message| body(message)["target"].as_str().unwrap().to_owned()).collect();
+    targets.sort();
+    assert_eq!(targets, names);
     let once = people.received_requests();
     assert_eq!(once.len(), 1);
     let text = body(&once[0])["text"].as_str().unwrap().to_owned();
@@ -308,10 +313,10 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
     // One by one, the messages would not arrive within the timeout.
     let received = sink.wait_for_requests(10);
     assert_eq!(received.len(), 10);
-    let told: Vec<String> =
-        received.iter().map(|told| body(told)["text"].as_str().unwrap().to_owned()).collect();
-    assert!(told.iter().all(|text| text.len() < 8_000 && text.contains("on 1000 targets")), "{}", told[0]);
-    assert!(told[0].contains("target-19: ") && told[0].contains("… and 980 more"), "{}", told[0]);
+    let texts: Vec<String> =
+        received.iter().map(|message| body(message)["text"].as_str().unwrap().to_owned()).collect();
+    assert!(texts.iter().all(|text| text.len() < 8_000 && text.contains("on 1000 targets")), "{}", texts[0]);
+    assert!(texts[0].contains("target-19: ") && texts[0].contains("… and 980 more"), "{}", texts[0]);
     assert!(watch.resident() < 150_000, "{} kB", watch.resident());
     watch.kill();
 }

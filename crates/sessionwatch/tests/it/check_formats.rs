@@ -12,7 +12,8 @@ const FORMATS: [&str; 7] = ["table", "json", "ndjson", "csv", "markdown", "sarif
 const PLANTED: &str = "Z-planted-token-that-no-reader-may-see-";
 
 const TABLES: &str = r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL,
+  "userId" text NOT NULL, expires text NOT NULL);
 CREATE INDEX by_user ON sessions ("userId"); CREATE INDEX by_expires ON sessions (expires);
 "#;
 

@@ -22,7 +22,8 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
         "session-lifetime" => ("UPDATE sessions SET expires = 'infinity' WHERE id = 's1'", ""),
         "slow-check-run" => (
             r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
-               CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(0.2)"#,
+               CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires
+                 FROM stored, pg_sleep(0.2)"#,
             "[checks.slow-check-run]\nbudget_ms = 1\n",
         ),
         other => panic!("{other} has no table that trips it"),
@@ -30,7 +31,7 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 }
 
 /// Returns `true` if one run on the operator guide's table can evaluate a check; the others are tested with the daemon.
-fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
+fn is_evaluated_by_one_run(check: &sessionwatch_app::checks::Check) -> bool {
     !check.needs_previous_run && check.id != "rapid-creation"
 }
 
@@ -38,7 +39,7 @@ fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
 fn each_check_passes_on_a_healthy_table_and_fails_for_its_own_reason() {
     let healthy = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
-    for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
+    for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_evaluated_by_one_run) {
         let database = testkit::shared_server().create_database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
@@ -72,11 +73,14 @@ fn each_check_passes_on_a_healthy_table_and_fails_for_its_own_reason() {
 /// Sessions of Better Auth, which stores their creation; one user created twelve in the last hour.
 const CREATED: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL);
-CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id), "expiresAt" timestamptz NOT NULL,
+CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id),
+  "expiresAt" timestamptz NOT NULL,
   "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text);
 INSERT INTO "user" SELECT 'u' || n, 'Person ' || n, n || '@example.org' FROM generate_series(1, 100) AS n;
-INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || CASE WHEN n <= 12 THEN 1 ELSE n END, now() + interval '5 days',
-  now() - CASE WHEN n <= 12 THEN interval '10 minutes' ELSE interval '1 day' END, now() FROM generate_series(1, 100) AS n;
+INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' ||
+  CASE WHEN n <= 12 THEN 1 ELSE n END, now() + interval '5 days',
+  now() - CASE WHEN n <= 12 THEN interval '10 minutes' ELSE interval '1 day' END, now()
+    FROM generate_series(1, 100) AS n;
 "#;
 
 #[test]
@@ -105,9 +109,12 @@ fn a_healthy_application_of_any_size_passes_at_once() {
         let database = testkit::empty_database();
         let more = format!(
             "DELETE FROM session; DELETE FROM \"user\";
-             INSERT INTO \"user\" SELECT 'u' || n, 'Person ' || n, n || '@example.org' FROM generate_series(1, {users}) AS n;
-             INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || 1 + n % {users}, now() + (1 + n % 6) * interval '1 day',
-               now() - (n % 5) * interval '1 day' - interval '5 minutes', now() FROM generate_series(1, {users} * 5 / 4) AS n"
+             INSERT INTO \"user\" SELECT 'u' || n, 'Person ' || n, n || '@example.org' \
+               FROM generate_series(1, {users}) AS n;
+             INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || 1 + n % {users}, \
+               now() + (1 + n % 6) * interval '1 day',
+               now() - (n % 5) * interval '1 day' - interval '5 minutes', now() \
+                 FROM generate_series(1, {users} * 5 / 4) AS n"
         );
         database.psql(&format!("{CREATED}{more}")).unwrap();
         for url in database.urls("postgres") {
@@ -140,8 +147,10 @@ fn thresholds_severities_and_switches_of_the_configuration_apply() {
     let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"one\"\nurl = \"{}\"\n[[target]]\nname = \"two\"\nurl = \"${{TWO}}\"\nengine = \"pushdown\"\n\
-         [checks.orphaned-sessions]\nmax = 12\n[checks.expired-backlog]\nseverity = \"critical\"\n[checks.rapid-creation]\nenabled = false\n",
+        "[[target]]\nname = \"one\"\nurl = \"{}\"\n\
+         [[target]]\nname = \"two\"\nurl = \"${{TWO}}\"\nengine = \"pushdown\"\n\
+         [checks.orphaned-sessions]\nmax = 12\n[checks.expired-backlog]\nseverity = \"critical\"\n\
+         [checks.rapid-creation]\nenabled = false\n",
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

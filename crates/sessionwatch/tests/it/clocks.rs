@@ -86,7 +86,7 @@ impl Skewed {
     }
 }
 
-fn told(sink: &HttpSink) -> Vec<String> {
+fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
@@ -95,10 +95,11 @@ fn told(sink: &HttpSink) -> Vec<String> {
 }
 
 /// A target and a log in a folder, and a channel at a port that is notified of each log line.
-fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
+fn configure_log_notifications(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
-            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
+            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\n\
+             window = \"1h\"\n"
         )
     };
     let patterns: String = (0..4).map(pattern).collect();
@@ -115,7 +116,8 @@ fn application(folder: &Path, name: &str, store: &str) -> String {
         demo::create_healthy_database(&folder.join("app.db"), clock::now()).unwrap();
     }
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n\
+         [serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
     )
 }
 
@@ -124,7 +126,7 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let folder = tempfile::tempdir().unwrap();
     let port = HttpSink::start(&[]).unwrap().port();
     let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
-    let text = |name: &str| told_of_lines(folder.path(), name, store, port);
+    let text = |name: &str| configure_log_notifications(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
         let source =
@@ -141,10 +143,16 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let sink = HttpSink::start_at_port(port, &[]).unwrap();
     testkit::wait_until("the messages arrive", || sink.received_requests().len() >= 3);
     writeln!(log, "2026 EVT e3;").unwrap();
-    testkit::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
-    let mut told = told(&sink);
-    told.sort();
-    assert_eq!(told, ["e0 firing", "e1 firing", "e2 firing", "e3 firing"], "the window of an hour goes on");
+    testkit::wait_until("a later message arrives", || {
+        list_notifications(&sink).contains(&"e3 firing".to_owned())
+    });
+    let mut notifications = list_notifications(&sink);
+    notifications.sort();
+    assert_eq!(
+        notifications,
+        ["e0 firing", "e1 firing", "e2 firing", "e3 firing"],
+        "the window of an hour goes on"
+    );
     second.stop();
 }
 
@@ -176,7 +184,8 @@ fn daemons_and_commands_use_the_clock_of_the_server_of_their_store() {
 #[test]
 fn check_runs_keep_their_interval_in_the_night_when_clocks_go_back() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n[serve]\ntimezone = \"Europe/Berlin\"\n";
+    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n\
+        [serve]\ntimezone = \"Europe/Berlin\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let looks = |evening: &str| {
         let evening = clock::parse_rfc3339(evening).unwrap();
@@ -211,8 +220,10 @@ fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::Sto
         &[content.as_slice().into(), [1].as_slice().into(), at.into(), (at + 7 * DAY).into()],
     )?;
     let rows = [
-        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
-        "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) \
+           VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
+        "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) \
+           VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
         "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
          VALUES (1000, 'web', 'app', 'own', 'high', $1, 0, 1, 't', 'exact', '{}')",
         "INSERT INTO drain_entries (source, entry, at) VALUES ('web', 'e', $1)",
@@ -288,7 +299,7 @@ fn an_alert_keeps_its_timestamp_when_the_clock_goes_back_a_minute() {
         watch.shared.app.clock.adjust(by);
         now += by;
         now += watch.goes_on(now);
-        assert_eq!(alert(&watch), fired, "nor is it told again");
+        assert_eq!(alert(&watch), fired, "nor is it notified again");
     }
     assert!(watch.stop());
 }
@@ -338,7 +349,7 @@ fn clock_differences_and_jumps_are_logged_once() {
     let mut daemon = Apart::start_by(command.stderr(Stdio::piped()), folder.path(), start);
     let log = lines(&mut daemon);
     assert!(daemon.looked());
-    let until_first_look = begun.elapsed().as_secs_f64();
+    let first_run_seconds = begun.elapsed().as_secs_f64();
     for minute in [2, 4] {
         daemon.set(start + minute * MINUTE);
         assert!(daemon.looked());
@@ -346,13 +357,13 @@ fn clock_differences_and_jumps_are_logged_once() {
     // The database's clock keeps running, and from here on the daemon's runs with it.
     let right = || clock::now() + 2 * SECOND;
     daemon.adjust(right().duration_since(start + 4 * MINUTE));
-    testkit::wait_until("a look by the right clock", || {
+    testkit::wait_until("a check run by the right clock", || {
         daemon.set(right());
         daemon.has_looked()
     });
     daemon.adjust(-3 * HOUR);
     let mut ahead = -3 * HOUR;
-    testkit::wait_until("a look by a clock that was set back", || {
+    testkit::wait_until("a check run by a clock that was set back", || {
         ahead += 4 * SECOND;
         daemon.set(right() + ahead);
         daemon.has_looked()
@@ -364,7 +375,7 @@ fn clock_differences_and_jumps_are_logged_once() {
         log.iter().filter_map(|line| line.split_once("the clocks of app and this machine differ by "));
     let [first, second]: [&str; 2] = differ.map(|(_, by)| by).collect::<Vec<_>>().try_into().unwrap();
     let seconds: f64 = first.split_once(" s: ").unwrap().0.parse().unwrap();
-    assert!((600.0..=600.1 + until_first_look).contains(&seconds), "{first} after {until_first_look} s");
+    assert!((600.0..=600.1 + first_run_seconds).contains(&seconds), "{first} after {first_run_seconds} s");
     assert!(second.starts_with("2 h 5"), "{second}");
     assert_eq!(count("the clocks of app and this machine agree again"), 1, "{log:?}");
     assert_eq!(count("keep both clocks in sync with NTP"), 2, "{log:?}");
@@ -406,14 +417,18 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let store = Store::open_in_memory().unwrap();
-    let seen = "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+    let seen = "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, \
+        byte_to, text, fit, joined)
                 VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
     store.write(|db| db.execute(seen, &[monday().into()])).unwrap();
     for back in [SignedDuration::ZERO, HOUR] {
         let now = monday() - back;
         let view = EvalInput { config: &config, target: "app", now };
-        let judged = store.read(|db| evaluate::evaluate_log_checks(db, view)).unwrap();
-        let outcome = judged.iter().map(|judged| &judged.outcome).find(|one| one.id == "log-user-mismatch");
+        let evaluations = store.read(|db| evaluate::evaluate_log_checks(db, view)).unwrap();
+        let outcome = evaluations
+            .iter()
+            .map(|evaluation| &evaluation.outcome)
+            .find(|one| one.id == "log-user-mismatch");
         assert_eq!(outcome.unwrap().severity, Severity::Critical, "{back}: {:?}", outcome.unwrap().outcome);
     }
 }

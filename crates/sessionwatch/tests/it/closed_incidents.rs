@@ -53,7 +53,8 @@ fn sessions_that_reappear_reopen_an_incident_closed_for_a_reason_at_any_severity
             clock: &shared.app.clock,
             actor: "ada",
         };
-        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) FROM sessions WHERE \"userId\" = 2 ORDER BY id";
+        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) \
+            FROM sessions WHERE \"userId\" = 2 ORDER BY id";
         let rows = database.psql(rows).unwrap();
         let back: Vec<&str> = rows.lines().collect();
         let id = closed(context, grade).id;
@@ -72,7 +73,7 @@ fn sessions_that_reappear_reopen_an_incident_closed_for_a_reason_at_any_severity
         assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
         // Closed again, the incident is not reopened by the sessions known then, but by one more.
         let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
-        case.close(context, Some("that one was put back")).unwrap();
+        case.close(context, Some("that one was restored")).unwrap();
         watch.to(at(4));
         assert_eq!((incident().state, reopened()), (IncidentState::Closed, 1), "{grade:?}");
         database.psql(back[1]).unwrap();
@@ -107,7 +108,8 @@ fn restored_sessions_did_not_reappear_but_those_that_the_application_brings_back
                 .read(|db| samples::find_last_successful_sample(db, "app", Period::ALL_TIME));
             last.unwrap().unwrap().gauges["reappeared"][0].to_string()
         };
-        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) FROM sessions WHERE \"userId\" = 2 ORDER BY id";
+        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) \
+            FROM sessions WHERE \"userId\" = 2 ORDER BY id";
         let rows = database.psql(rows).unwrap();
         let plan = with_context(&watch, async |context| {
             let (opened, _) = incident::open_incident(context, IncidentSeverity::P2, "a leak").await.unwrap();

@@ -132,7 +132,12 @@ fn doctor_prints_sql_that_fixes_its_findings() {
         assert_eq!(level(&cured, id), "pass", "{id}: {cured:#}");
     }
     assert_eq!(testkit::run_program(&["doctor", &url]).exit_code, 0);
-    database.psql(r#"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"sessions_sessionToken_key"'::regclass"#).unwrap();
+    database
+        .psql(
+            r#"UPDATE pg_index SET indisvalid = false
+               WHERE indexrelid = '"sessions_sessionToken_key"'::regclass"#,
+        )
+        .unwrap();
     let broken = testkit::run_program(&["doctor", &url]);
     assert!(broken.exit_code == 1 && broken.stdout.contains("DROP INDEX"), "{}", broken.stdout);
 }
@@ -142,12 +147,15 @@ fn doctor_sees_row_ids_run_out() {
     let database = testkit::empty_database();
     let (watch, folder) = (testkit::create_role(&database, "watch"), tempfile::tempdir().unwrap());
     let tables = r#"CREATE TABLE users (id serial PRIMARY KEY, name text, email text);
-        CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL REFERENCES users (id), expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL UNIQUE);
+        CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL REFERENCES users (id),
+          expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL UNIQUE);
         INSERT INTO users (name) VALUES ('Ada');
-        INSERT INTO sessions ("userId", expires, "sessionToken") VALUES (1, now() + interval '1 day', 'a-token-of-a-usual-length-abcdef');"#;
+        INSERT INTO sessions ("userId", expires, "sessionToken")
+          VALUES (1, now() + interval '1 day', 'a-token-of-a-usual-length-abcdef');"#;
     database.psql(tables).unwrap();
     let grants = format!(
-        "GRANT SELECT (id, \"userId\", expires, \"sessionToken\") ON sessions TO {watch}; GRANT SELECT (id, name) ON users TO {watch}"
+        "GRANT SELECT (id, \"userId\", expires, \"sessionToken\") ON sessions TO {watch}; \
+         GRANT SELECT (id, name) ON users TO {watch}"
     );
     database.psql(&grants).unwrap();
     let row_ids = |user: &str| {
@@ -267,7 +275,8 @@ fn every_printed_query_runs_in_psql_and_agrees() {
     assert_eq!(rows("query-1"), 100);
     assert_eq!(rows("query-2"), 4);
     assert_eq!(rows("query-3"), 12);
-    let held = "SELECT count(*) FROM (SELECT 1 FROM sessions JOIN users ON users.id = \"userId\" GROUP BY \"userId\" HAVING count(*) > 5) AS r";
+    let held = "SELECT count(*) FROM (SELECT 1 FROM sessions JOIN users ON users.id = \"userId\" \
+        GROUP BY \"userId\" HAVING count(*) > 5) AS r";
     assert_eq!(rows("query-4").to_string(), database.psql(held).unwrap().trim());
     assert_eq!(rows("query-6"), 9);
     assert_eq!(rows("query-7"), 2);

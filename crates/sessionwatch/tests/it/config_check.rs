@@ -59,7 +59,8 @@ fn faulty_channels() -> Faulty {
 fn faulty_daemons() -> Faulty {
     let openid = |more: &str| {
         serve(&format!(
-            "public_url = \"https://watch.example\"\n[oidc]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
+            "public_url = \"https://watch.example\"\n[oidc]\nissuer = \"https://id.example\"\nclient_id = \"x\"\n\
+             admins = [\"a\"]\n{more}"
         ))
     };
     let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";

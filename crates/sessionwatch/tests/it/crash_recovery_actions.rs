@@ -22,10 +22,13 @@ use testkit::{Database, ProgramOutput, run_program_in};
 /// Enough rows for many batches.
 const MANY: &str = r#"
 CREATE TABLE users (id integer PRIMARY KEY, name text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL,
+  expires timestamp(3) NOT NULL);
 INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 50) AS n;
-INSERT INTO sessions SELECT 's' || n, left(md5(n::text), 8) || 'Z' || md5('t' || n), 1 + n % 50, now() - interval '3 days' FROM generate_series(1, 30000) AS n;
-INSERT INTO sessions SELECT 'live' || n, left(md5('l' || n), 8) || 'Z' || md5('u' || n), 1 + n % 50, now() + interval '3 days' FROM generate_series(1, 100) AS n;
+INSERT INTO sessions SELECT 's' || n, left(md5(n::text), 8) || 'Z' || md5('t' || n), 1 + n % 50,
+  now() - interval '3 days' FROM generate_series(1, 30000) AS n;
+INSERT INTO sessions SELECT 'live' || n, left(md5('l' || n), 8) || 'Z' || md5('u' || n), 1 + n % 50,
+  now() + interval '3 days' FROM generate_series(1, 100) AS n;
 "#;
 
 fn many() -> Database<'static> {
@@ -257,7 +260,13 @@ fn locked_rows_are_waited_for_briefly_and_skipped() {
     )
     .unwrap();
     testkit::wait_until("the lock", || {
-        database.psql("SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()").unwrap() == "1\n"
+        database
+            .psql(
+                "SELECT COUNT(*) FROM pg_stat_activity \
+                 WHERE state = 'idle in transaction' AND datname = current_database()",
+            )
+            .unwrap()
+            == "1\n"
     });
     let control = JobControl::default();
     let applied = held.apply(&control, || false, || {}).unwrap();
@@ -277,11 +286,13 @@ fn a_full_disk_is_reported_and_no_row_is_removed_without_an_archive() {
     let url = database.url("postgres");
     let disk = folder.path().join("disk");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n\
+         [actions]\narchive_identity = \"key\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     // The plan fits on the disk; its archive does not.
-    let script = "cd \"$1\"; p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
+    let script = "cd \"$1\"; \
+        p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
         $0 apply \"$p\" --confirm app; echo \"code $?\"\n\
         rm disk/filler; $0 apply \"$p\" --confirm app >&2; $0 archive list --format json";
@@ -345,7 +356,8 @@ fn a_restore_is_resumed_by_the_same_plan_after_any_interruption() {
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
-    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sessionwatch%' AND datname = current_database()";
+    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE application_name LIKE 'sessionwatch%' AND datname = current_database()";
     // Interrupted by a user, by a kill, by a lost connection.
     for (left, how) in [(29_000, "INT"), (22_000, "KILL"), (15_000, "lost")] {
         let child = again().spawn().unwrap();

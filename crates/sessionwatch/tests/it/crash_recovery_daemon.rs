@@ -63,14 +63,14 @@ fn happened(store: &Store) -> Vec<(String, String)> {
 }
 
 /// Messages by key, with the `possible_duplicate` flag of each delivery.
-fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
-    let mut told = BTreeMap::<String, Vec<bool>>::new();
+fn list_deliveries(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
+    let mut deliveries = BTreeMap::<String, Vec<bool>>::new();
     for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let key = message["key"].as_str().unwrap().to_owned();
-        told.entry(key).or_default().push(message["possible_duplicate"].as_bool().unwrap());
+        deliveries.entry(key).or_default().push(message["possible_duplicate"].as_bool().unwrap());
     }
-    told
+    deliveries
 }
 
 /// Pseudorandom numbers, the same in every run.
@@ -80,7 +80,7 @@ fn random(state: &mut u64) -> u64 {
 }
 
 /// Milliseconds from the start of the daemon to its first check run, on this machine.
-fn until_first_look(folder: &Path) -> u64 {
+fn measure_first_run(folder: &Path) -> u64 {
     let begun = Monotonic::now();
     let mut watch = Apart::start(folder, monday());
     assert!(watch.looked());
@@ -104,7 +104,7 @@ fn kill_again_and_again(mut seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink, "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let pause = until_first_look(folder.path());
+    let pause = measure_first_run(folder.path());
     let (mut minute, mut leaked) = (0, false);
     for _ in 0..KILLS / 4 {
         let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
@@ -141,12 +141,12 @@ fn kill_again_and_again(mut seed: u64) {
     for (number, kind) in duplicates.iter().enumerate() {
         assert_eq!(kind, if number % 2 == 0 { "firing" } else { "resolved" }, "{number} of {duplicates:?}");
     }
-    let told = told(&sink);
-    assert_eq!(told.len(), happened(&store).len(), "one message for each thing that happened");
-    for (key, times) in &told {
+    let deliveries = list_deliveries(&sink);
+    assert_eq!(deliveries.len(), happened(&store).len(), "one message for each thing that happened");
+    for (key, times) in &deliveries {
         assert!(
             times.iter().skip(1).all(|again| *again),
-            "{key} was told twice without saying so: {times:?}"
+            "{key} was delivered twice without saying so: {times:?}"
         );
     }
     assert!(matches!(store.read(audit::verify_chain).unwrap(), audit::ChainStatus::Intact(_)));
@@ -197,10 +197,13 @@ fn another_daemon_takes_over_within_ten_seconds_and_no_alert_is_lost() {
         loop {
             // Counted first: a message that arrives in between must not be waited for.
             let before = sink.received_requests().len();
-            if told(&sink).len() > round {
+            if list_deliveries(&sink).len() > round {
                 break;
             }
-            assert!(sink.wait_for_requests(before + 1).len() > before, "round {round} is not told");
+            assert!(
+                sink.wait_for_requests(before + 1).len() > before,
+                "no message was sent in round {round}"
+            );
         }
         leaders.insert(watches[leader].id());
         if round < TAKEOVERS {
@@ -214,9 +217,9 @@ fn another_daemon_takes_over_within_ten_seconds_and_no_alert_is_lost() {
     let notices: Vec<String> = happened(&store).into_iter().map(|(_, kind)| kind).collect();
     let expected: Vec<&str> = ["firing", "resolved"].into_iter().cycle().take(TAKEOVERS + 1).collect();
     assert_eq!(notices, expected);
-    let told = told(&sink);
-    assert_eq!(told.len(), TAKEOVERS + 1);
-    let twice: usize = told.values().map(|times| times.len() - 1).sum();
-    assert!(twice <= TAKEOVERS, "at most one a takeover: {told:?}");
-    assert!(told.values().all(|times| times.iter().skip(1).all(|again| *again)), "{told:?}");
+    let deliveries = list_deliveries(&sink);
+    assert_eq!(deliveries.len(), TAKEOVERS + 1);
+    let twice: usize = deliveries.values().map(|times| times.len() - 1).sum();
+    assert!(twice <= TAKEOVERS, "at most one a takeover: {deliveries:?}");
+    assert!(deliveries.values().all(|times| times.iter().skip(1).all(|again| *again)), "{deliveries:?}");
 }

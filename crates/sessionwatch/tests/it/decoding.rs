@@ -9,18 +9,25 @@ const STORE: &str = "sessionwatch-state.db";
 
 /// A row of each table that commands show.
 const ROWS: &str = "
-INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, \
+  verdict, finding, updated_at)
   VALUES ('app', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
-INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
+INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) \
+  VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
 INSERT INTO latest_reports (target, at, report) VALUES ('app', 1, '{}');
-INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000, 'app', 'duplicate-tokens', 'firing', 's', '{}');
-INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
-INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail) VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}');
+INSERT INTO events (id, at, target, check_id, kind, summary, detail) \
+  VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000, \
+    'app', 'duplicate-tokens', 'firing', 's', '{}');
+INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) \
+  VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
+INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail) \
+  VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}');
 INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
   VALUES (1, 'web', 'app', 'own', 'high', 4000000000000000, 0, 1, 't', 'exact', '{}');
 INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('web', 'app', NULL, 1, '', '{}');
 INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
-INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read', 1, 2);";
+INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) \
+  VALUES ('t', 'h', 'ada', 'l', 'read', 1, 2);";
 
 /// A folder with an application, a daemon's store and an applied plan.
 fn folder() -> (tempfile::TempDir, String) {
@@ -32,7 +39,8 @@ fn folder() -> (tempfile::TempDir, String) {
         .unwrap()
         .execute_batch(
             "CREATE TABLE users (id TEXT PRIMARY KEY);
-             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+               expires TEXT NOT NULL);
              INSERT INTO users VALUES ('u1');
              INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
                ('s2', 'token-number-two', 'u1', '2100-01-01T00:00:00.000Z');",

@@ -18,18 +18,19 @@ use crate::{
 };
 
 /// Messages that a webhook received: check, notice, and the `possible_duplicate` flag.
-fn told(received: &[ReceivedRequest]) -> Vec<String> {
+fn list_messages(received: &[ReceivedRequest]) -> Vec<String> {
     let line = |received: &ReceivedRequest| {
-        let told = body(received);
-        let again = if told["possible_duplicate"] == true { " again" } else { "" };
-        format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
+        let message = body(received);
+        let again = if message["possible_duplicate"] == true { " again" } else { "" };
+        format!("{} {}{again}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
     };
     received.iter().map(line).collect()
 }
 
 /// A daemon for a healthy database with a channel `bad`, which may fail, and a channel `good`.
 fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
-    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
+    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\n\
+        checks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
     let text = configuration(&[
         target("app", database),
         channel("bad", "webhook", &bad.url(), ""),
@@ -56,16 +57,16 @@ fn an_unreachable_channel_delays_no_other_and_receives_everything_in_order_later
         leak(&database, minute % 2 == 1);
         watch.to(monday() + minute * MINUTE);
         assert_eq!(
-            told(&good.wait_for_requests(usize::try_from(minute).unwrap())).len(),
+            list_messages(&good.wait_for_requests(usize::try_from(minute).unwrap())).len(),
             usize::try_from(minute).unwrap()
         );
     }
-    assert_eq!(told(&good.received_requests()), story);
+    assert_eq!(list_messages(&good.received_requests()), story);
     watch.tried("bad", 1);
     let back = HttpSink::start_at_port(port, &[]).unwrap();
     watch.set(monday() + 10 * MINUTE);
     // Failing to connect before anything was sent is not a possible duplicate.
-    assert_eq!(told(&back.wait_for_requests(4)), story);
+    assert_eq!(list_messages(&back.wait_for_requests(4)), story);
     watch.delivered();
     assert!(watch.stop());
 }
@@ -80,7 +81,7 @@ fn a_channel_without_responses_delays_no_other_and_gets_marked_duplicates() {
     watch.to(monday() + MINUTE);
     let first = bad.wait_for_requests(1);
     assert_eq!(
-        (told(&good.wait_for_requests(1)), told(&first)),
+        (list_messages(&good.wait_for_requests(1)), list_messages(&first)),
         (vec!["duplicate-tokens firing".into()], vec!["duplicate-tokens firing".into()])
     );
     watch.tried("bad", 1);
@@ -89,7 +90,7 @@ fn a_channel_without_responses_delays_no_other_and_gets_marked_duplicates() {
     let back = HttpSink::start_at_port(port, &[]).unwrap();
     watch.set(monday() + MINUTE + 5 * SECOND);
     let second = back.wait_for_requests(1);
-    assert_eq!(told(&second), ["duplicate-tokens firing again"]);
+    assert_eq!(list_messages(&second), ["duplicate-tokens firing again"]);
     assert_eq!(header(&first[0], "webhook-id"), header(&second[0], "webhook-id"));
     watch.delivered();
     assert!(watch.stop());
@@ -122,7 +123,7 @@ fn a_wrong_secret_is_retried_less_and_less_often_and_other_channels_are_notified
         assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
             assert_eq!(
-                told(&good.wait_for_requests(2)),
+                list_messages(&good.wait_for_requests(2)),
                 ["duplicate-tokens firing", "channel-failing firing"]
             );
             let said = body(&good.received_requests()[1]);
@@ -132,14 +133,14 @@ fn a_wrong_secret_is_retried_less_and_less_often_and_other_channels_are_notified
             );
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
         } else {
-            assert_eq!(good.wait_for_requests(1).len(), 1, "nobody is told of it yet");
+            assert_eq!(good.wait_for_requests(1).len(), 1, "nobody is notified of it yet");
         }
         at = next;
         watch.set(at);
     }
-    assert_eq!(told(&good.wait_for_requests(3))[2], "channel-failing resolved");
+    assert_eq!(list_messages(&good.wait_for_requests(3))[2], "channel-failing resolved");
     watch.delivered();
-    assert_eq!(told(&bad.received_requests()), ["duplicate-tokens firing"; 6]);
+    assert_eq!(list_messages(&bad.received_requests()), ["duplicate-tokens firing"; 6]);
     assert!(watch.stop());
 }
 
@@ -161,11 +162,14 @@ fn retry_after_applies_to_all_messages_of_a_channel() {
     // Meanwhile, the token of another check is reassigned.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     watch.to(monday() + 2 * MINUTE);
-    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-reassigned firing"]);
+    assert_eq!(
+        list_messages(&good.wait_for_requests(2)),
+        ["duplicate-tokens firing", "token-reassigned firing"]
+    );
     assert_eq!(bad.received_requests().len(), 1);
     watch.set(until);
     assert_eq!(
-        told(&bad.wait_for_requests(3)),
+        list_messages(&bad.wait_for_requests(3)),
         ["duplicate-tokens firing", "duplicate-tokens firing", "token-reassigned firing"]
     );
     watch.delivered();

@@ -48,7 +48,8 @@ fn configuration(url: &str, hook: &str, store: &Path) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\n\
-         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n[[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+         [[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
         store.display()
     )
 }
@@ -103,7 +104,7 @@ impl Crowded {
         assert!(self.watch.looked());
     }
 
-    fn is_sheltered(&self) -> bool {
+    fn is_store_in_memory(&self) -> bool {
         self.watch.page("/metrics").contains("sessionwatch_store_memory_fallback 1\n")
     }
 
@@ -116,14 +117,15 @@ impl Crowded {
 /// Asserts that a backup of the store contains everything that happened.
 fn assert_whole(copy: &Path) {
     let kept = Store::open(&StoreLocation::File(copy.to_owned())).unwrap();
-    let told = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
-    let told: Vec<String> = kept
-        .read(|db| db.query_rows(told, &[]))
+    let query = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') \
+        ORDER BY id";
+    let kinds: Vec<String> = kept
+        .read(|db| db.query_rows(query, &[]))
         .unwrap()
         .iter()
         .map(|row| row.read_text(0).unwrap())
         .collect();
-    assert_eq!(told, ["firing", "resolved"]);
+    assert_eq!(kinds, ["firing", "resolved"]);
     let sound =
         kept.read(|db| db.query_row("PRAGMA integrity_check", &[])).unwrap().unwrap().read_text(0).unwrap();
     assert_eq!(sound, "ok");
@@ -150,8 +152,8 @@ fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() 
     fill(&filler);
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#).unwrap();
     crowded.look();
-    assert_eq!(sink.wait_for_requests(1).len(), 1, "a new alert is told");
-    assert!(crowded.is_sheltered());
+    assert_eq!(sink.wait_for_requests(1).len(), 1, "a new alert is notified");
+    assert!(crowded.is_store_in_memory());
     // Other processes may only read: their writes would be lost.
     let refused = run(&crowded.watch, &silence);
     assert!(
@@ -166,12 +168,12 @@ fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() 
         crowded.look();
     }
     assert_eq!(size(&crowded.disk), before);
-    assert_eq!(sink.wait_for_requests(2).len(), 2, "it is told as resolved");
+    assert_eq!(sink.wait_for_requests(2).len(), 2, "it is notified as resolved");
     assert_eq!(crowded.said("is full: checks and notifications continue"), 1);
     fs::remove_file(&filler).unwrap();
     testkit::wait_until("the store is written again", || {
         crowded.look();
-        !crowded.is_sheltered()
+        !crowded.is_store_in_memory()
     });
     assert_eq!(crowded.said("is writable again"), 1);
     let copy = folder.path().join("copy.db");
@@ -181,7 +183,7 @@ fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() 
     // Full again until the daemon stops: the part in memory is written then.
     fill(&filler);
     crowded.look();
-    assert!(crowded.is_sheltered());
+    assert!(crowded.is_store_in_memory());
     fs::remove_file(&filler).unwrap();
     let log = Arc::clone(&crowded.log);
     assert!(crowded.watch.stop());
@@ -192,7 +194,7 @@ fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() 
         .iter()
         .map(|received| serde_json::from_str::<Value>(&received.body).unwrap()["key"].to_string())
         .collect();
-    assert_eq!(keys.len(), 2, "nothing is told twice: {keys:?}");
+    assert_eq!(keys.len(), 2, "nothing is notified twice: {keys:?}");
 }
 
 #[test]

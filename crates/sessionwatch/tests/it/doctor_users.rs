@@ -17,14 +17,16 @@ fn found(schema: &str) -> Vec<(String, String)> {
 fn schema(users: &str, user: &str, rows: &str) -> String {
     format!(
         "CREATE TABLE users ({users});
-         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" {user} NOT NULL, expires timestamptz NOT NULL);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \
+           \"userId\" {user} NOT NULL, expires timestamptz NOT NULL);
          {rows}"
     )
 }
 
 fn rows(user: &str) -> String {
     format!(
-        "INSERT INTO sessions SELECT 's' || n, 'token-of-a-usual-length-' || n, {user}, now() + interval '5 days' FROM generate_series(1, 60) AS n;"
+        "INSERT INTO sessions SELECT 's' || n, 'token-of-a-usual-length-' || n, {user}, now() + interval '5 days' \
+           FROM generate_series(1, 60) AS n;"
     )
 }
 

@@ -123,7 +123,8 @@ fn application(server: &PostgresServer) -> Database<'_> {
 /// URL of a small application in a file.
 pub(crate) fn sqlite(folder: &Path) -> String {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1', 'Ada Abara', 'ada@example.org'), ('u2', 'Bo', 'bo@example.org');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
           ('s2', 'token-number-two', 'u2', '2100-01-01T00:00:00.000Z');";
@@ -244,9 +245,9 @@ fn leftovers_of_a_killed_drill_contain_no_names_and_the_next_drill_removes_them(
         assert!(examined.stdout.contains(part), "{part}: {}", examined.stdout);
     }
     let next = run(&["incident", "drill", &url, "--yes"]);
-    let told = next.stderr.contains(&format!("note: removed drill database `{name}`, created 2"))
+    let is_noted = next.stderr.contains(&format!("note: removed drill database `{name}`, created 2"))
         && next.stderr.contains("note: removed leftovers of a killed drill: ");
-    assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && is_noted, "{}{}", next.stdout, next.stderr);
     assert_eq!((databases(&server), files(folder.path())), (String::new(), vec![]));
     kill(&file);
     let left = files(folder.path());
@@ -287,11 +288,11 @@ fn leftovers_of_a_possibly_running_drill_are_named_and_not_removed() {
     }
     fs::write(folder.path().join("sessionwatch_drill_0123abcd.db"), "").unwrap();
     let next = run(&["incident", "drill", &url, "--yes"]);
-    let told = next
+    let is_noted = next
         .stderr
         .contains("if that drill is no longer running: DROP DATABASE \"sessionwatch_drill_0123abcd\";")
         && next.stderr.contains("rm sessionwatch_drill_0123abcd.db")
         && !next.stderr.contains("of_mine");
-    assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && is_noted, "{}{}", next.stdout, next.stderr);
     assert_eq!(databases(&server), "sessionwatch_drill_0123abcd\nsessionwatch_drill_of_mine\n");
 }

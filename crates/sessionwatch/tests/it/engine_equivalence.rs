@@ -228,7 +228,8 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
 
 fn table(kind: &str, rows: &[Stored]) -> String {
     let mut sql = format!(
-        "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE s (t text, u integer, e {kind}, c {kind}); CREATE TABLE u (id integer);\n\
+        "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE s (t text, u integer, e {kind}, c {kind}); \
+         CREATE TABLE u (id integer);\n\
          INSERT INTO u VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (8);\n"
     );
     for (token, user, value, created) in rows {
@@ -244,7 +245,7 @@ fn table(kind: &str, rows: &[Stored]) -> String {
 
 /// Result of an engine.
 struct Seen {
-    census: SessionStats,
+    stats: SessionStats,
     tops: TopUsers,
     newest: NewestTimes,
     evidence: Vec<Vec<EvidenceRow>>,
@@ -294,8 +295,8 @@ fn looks(address: &TargetAddress, decoder: Decoder) -> Vec<Seen> {
             ] {
                 evidence.push(session.fetch_evidence(&scope, wanted, &observation).await.unwrap());
             }
-            let (census, tops, newest) = (observation.stats, observation.top_users, observation.newest);
-            found.push(Seen { census, tops, newest, evidence });
+            let (stats, tops, newest) = (observation.stats, observation.top_users, observation.newest);
+            found.push(Seen { stats, tops, newest, evidence });
         }
         session.close().await;
         found
@@ -308,13 +309,13 @@ fn lengths(evidence: &[Vec<EvidenceRow>]) -> Vec<usize> {
 }
 
 /// Minimum number of evidence rows: for duplicate tokens, two of each.
-fn shown(census: &SessionStats) -> Vec<usize> {
-    let (Measured::Counted(duplicates), Measured::Counted(orphaned)) = (&census.duplicates, &census.orphaned)
+fn shown(stats: &SessionStats) -> Vec<usize> {
+    let (Measured::Counted(duplicates), Measured::Counted(orphaned)) = (&stats.duplicates, &stats.orphaned)
     else {
         unreachable!("nothing is proved here");
     };
-    let late = census.beyond_policy.unwrap_or(0) + census.never_expiring;
-    let all = [duplicates.tokens * 2, *orphaned, census.expired, late];
+    let late = stats.beyond_policy.unwrap_or(0) + stats.never_expiring;
+    let all = [duplicates.tokens * 2, *orphaned, stats.expired, late];
     all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(MAX_EVIDENCE_ROWS)).collect()
 }
 
@@ -331,7 +332,7 @@ fn agree(cases: u32, columns: &[(&str, &str)], address: &TargetAddress, load: &d
             let expected = reference(&rows, *decoder);
             let found = looks(address, *decoder);
             for seen in &found {
-                prop_assert_eq!(&seen.census, &expected, "{} {:?}", kind, decoder);
+                prop_assert_eq!(&seen.stats, &expected, "{} {:?}", kind, decoder);
                 // Evidence and its order are the same by both engines.
                 prop_assert_eq!(&seen.tops, &found[0].tops, "{} {:?}", kind, decoder);
                 prop_assert_eq!(&seen.newest, &found[0].newest, "{} {:?}", kind, decoder);

@@ -8,18 +8,21 @@ use testkit::{Database, find_check_result, run_program_in};
 /// Two users whose tokens differ only in case, and 25 sessions of a user whose ID is written in two ways.
 const SESSIONS: &str = r#"
 CREATE EXTENSION citext;
-CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE COLLATION case_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE DOMAIN token AS citext CHECK (length(VALUE) > 3);
 CREATE DOMAIN inner_token AS token;
 CREATE TABLE users (id text PRIMARY KEY, name text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL,
+  expires timestamp(3) NOT NULL);
 INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
 INSERT INTO users VALUES ('Bob', 'Robert');
-INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 58) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days'
+  FROM generate_series(1, 58) AS n;
 INSERT INTO sessions VALUES
   ('a', 'AbCdEfGhIjKlMnOpQrStUvWxYz012345', 'u59', now() + interval '5 days'),
   ('b', 'aBcDeFgHiJkLmNoPqRsTuVwXyZ012345', 'u60', now() + interval '5 days');
-INSERT INTO sessions SELECT 'c' || n, md5('c' || n), CASE n % 2 WHEN 0 THEN 'Bob' ELSE 'bob' END, now() + interval '9 days'
+INSERT INTO sessions SELECT 'c' || n, md5('c' || n),
+  CASE n % 2 WHEN 0 THEN 'Bob' ELSE 'bob' END, now() + interval '9 days'
   FROM generate_series(1, 25) AS n;
 "#;
 
@@ -44,7 +47,7 @@ fn found(database: &Database<'_>, id: &str) -> Value {
 
 #[test]
 fn tokens_that_the_application_considers_equal_are_one_token() {
-    for how in ["citext", "token", "inner_token", "text COLLATE blind"] {
+    for how in ["citext", "token", "inner_token", "text COLLATE case_insensitive"] {
         let database = sessions(&format!(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE {how}"#));
         let duplicates = found(&database, "duplicate-tokens");
         assert_eq!((&duplicates["result"], &duplicates["value"]), (&json!("failing"), &json!(1.0)), "{how}");
@@ -72,16 +75,17 @@ fn a_unique_index_proves_only_what_it_compares() {
     for (how, index, proof) in [
         ("citext", r#"("sessionToken")"#, true),
         ("citext", r#"("sessionToken" text_ops)"#, false),
-        ("text COLLATE blind", r#"("sessionToken")"#, true),
-        ("text COLLATE blind", r#"("sessionToken" COLLATE "C")"#, false),
+        ("text COLLATE case_insensitive", r#"("sessionToken")"#, true),
+        ("text COLLATE case_insensitive", r#"("sessionToken" COLLATE "C")"#, false),
         ("text", r#"("sessionToken" text_pattern_ops)"#, true),
-        ("text", r#"("sessionToken" COLLATE blind)"#, true),
+        ("text", r#"("sessionToken" COLLATE case_insensitive)"#, true),
         ("varchar", r#"("sessionToken" COLLATE "C")"#, true),
     ] {
         // An index that proves nothing accepts both tokens.
         let both = if proof { apart } else { "" };
         let database = sessions(&format!(
-            r#"{both} ALTER TABLE sessions ALTER "sessionToken" TYPE {how}; CREATE UNIQUE INDEX one_token ON sessions {index}"#
+            r#"{both} ALTER TABLE sessions ALTER "sessionToken" TYPE {how};
+               CREATE UNIQUE INDEX one_token ON sessions {index}"#
         ));
         let duplicates = found(&database, "duplicate-tokens");
         let expected = if proof { (json!("one_token"), json!(0.0)) } else { (json!(null), json!(1.0)) };
@@ -92,7 +96,7 @@ fn a_unique_index_proves_only_what_it_compares() {
 #[test]
 fn users_that_the_application_considers_equal_are_one_user() {
     let both = r#"ALTER TABLE users ALTER id TYPE HOW; ALTER TABLE sessions ALTER "userId" TYPE HOW"#;
-    for how in ["citext", "text COLLATE blind"] {
+    for how in ["citext", "text COLLATE case_insensitive"] {
         let database = sessions(&both.replace("HOW", how));
         assert_eq!(found(&database, "orphaned-sessions")["value"], 0.0, "{how}");
         let excess = found(&database, "user-session-excess");
@@ -173,7 +177,8 @@ fn collations_of_sqlite_columns_and_indexes_are_respected() {
              CREATE TABLE session (id text PRIMARY KEY, {columns}, userId text, expiresAt integer);
              {index};
              INSERT INTO user VALUES ('u1', 'One'), ('u2', 'Two'), ('Bob', 'Robert');
-             INSERT INTO session VALUES ('a', 'AbCdEfGh0123456789', 'u1', 4000000000000), ('b', 'aBcDeFgH0123456789', 'u2', 4000000000000)"
+             INSERT INTO session VALUES ('a', 'AbCdEfGh0123456789', 'u1', 4000000000000), \
+               ('b', 'aBcDeFgH0123456789', 'u2', 4000000000000)"
         ))
         .unwrap();
         for n in 0..25 {
@@ -204,7 +209,8 @@ fn an_application_defined_collation_makes_duplicates_unknown() {
         "CREATE TABLE user (id text PRIMARY KEY, name text);
          CREATE TABLE session (id text PRIMARY KEY, token text COLLATE NOCASE, userId text, expiresAt integer);
          INSERT INTO user VALUES ('u1', 'One'), ('u2', 'Two');
-         INSERT INTO session VALUES ('a', 'AbCdEfGh0123456789', 'u1', 4000000000000), ('b', 'aBcDeFgH0123456789', 'u2', 4000000000000);
+         INSERT INTO session VALUES ('a', 'AbCdEfGh0123456789', 'u1', 4000000000000), \
+           ('b', 'aBcDeFgH0123456789', 'u2', 4000000000000);
          PRAGMA writable_schema = ON;
          UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'HOUSE')",
     )

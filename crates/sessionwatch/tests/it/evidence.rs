@@ -29,7 +29,8 @@ const NOW: i64 = 1_800_000_000_000_000;
 const ROWS: &str = "
 INSERT INTO u SELECT n, 'User ' || n FROM generate_series(1, 500) AS n;
 INSERT INTO s SELECT 'id-' || n,
-  CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' WHEN n IN (8, 108) THEN 'token-of-two' WHEN n IN (9, 10) THEN 'token-of-one'
+  CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' WHEN n IN (8, 108) THEN 'token-of-two' \
+    WHEN n IN (9, 10) THEN 'token-of-one'
        ELSE 'token-' || n END,
   CASE WHEN n BETWEEN 300 AND 311 THEN 9000 + n WHEN n IN (9, 10) THEN 9 ELSE 1 + n % 500 END,
   CASE WHEN n BETWEEN 500 AND 514 THEN timestamptz '2027-01-15 08:00Z' - (n / 3) * interval '1 hour'
@@ -104,15 +105,15 @@ async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec
 
 /// Counts the rows at the addresses that a scan has recorded.
 async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
-    let ledger = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
+    let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [
-        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
         (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
         (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
         (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
     ] {
-        let addresses = ledger.evidence_addresses(notable).unwrap_or_default();
+        let addresses = snapshot.evidence_addresses(notable).unwrap_or_default();
         let rows = EvidenceQuery { kind, subset: RowSubset::Addresses(&addresses) };
         found.push(session.fetch_evidence_rows(scope, rows).await.unwrap().len());
     }
@@ -169,16 +170,18 @@ fn a_table_is_not_read_again_for_its_evidence() {
     let database = testkit::empty_database();
     database
         .psql(&format!(
-            "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
-             INSERT INTO s SELECT 'id-' || n, 'token-' || n, 1 + n % 500, '2027-01-20 08:00Z' FROM generate_series(1000, 60000) AS n;
+            "CREATE TABLE u (id integer PRIMARY KEY, name text); \
+             CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
+             INSERT INTO s SELECT 'id-' || n, 'token-' || n, 1 + n % 500, '2027-01-20 08:00Z' \
+               FROM generate_series(1000, 60000) AS n;
              ANALYZE s; ANALYZE u"
         ))
         .unwrap();
     asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
         let observation = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap();
-        let ledger = observation.snapshot.unwrap();
+        let snapshot = observation.snapshot.unwrap();
         let kinds = [
-            (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+            (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
             (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
             (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
             (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
@@ -186,13 +189,13 @@ fn a_table_is_not_read_again_for_its_evidence() {
         let reads_all =
             |query: &str| database.psql(&format!("EXPLAIN {query}")).unwrap().contains("Seq Scan on s");
         for (kind, notable) in kinds {
-            let addresses = ledger.evidence_addresses(notable).unwrap();
+            let addresses = snapshot.evidence_addresses(notable).unwrap();
             let rows = |among| {
                 scope.query_builder().evidence_query(EvidenceQuery { kind, subset: among }, MAX_EVIDENCE_ROWS)
             };
             assert!(!reads_all(&rows(RowSubset::Addresses(&addresses))), "{kind:?}");
             assert!(reads_all(&rows(RowSubset::All)), "{kind:?}");
-            let suspects = RowSubset::Suspects(ledger.repeated_fingerprints(), &addresses);
+            let suspects = RowSubset::Suspects(snapshot.repeated_fingerprints(), &addresses);
             assert!(!reads_all(&scope.query_builder().count_duplicates_query(suspects)));
         }
     });
@@ -225,18 +228,20 @@ fn users_are_compared_as_the_database_does() {
         database
             .psql(&format!(
                 "DROP TABLE IF EXISTS s, u;
-                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); \
+                 CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
                  INSERT INTO u VALUES ({user}, 'Ada');
-                 INSERT INTO s SELECT n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, {sessions}) AS n;
+                 INSERT INTO s SELECT n, 'token-' || n, {of}, '2027-01-20 08:00Z' \
+                   FROM generate_series(1, {sessions}) AS n;
                  ANALYZE s; ANALYZE u"
             ))
             .unwrap();
         asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
             for engine in [EngineKind::Scan, EngineKind::Pushdown] {
-                let census = Engine::new(engine).observe(session, scope).await.unwrap().stats;
+                let stats = Engine::new(engine).observe(session, scope).await.unwrap().stats;
                 let what = format!("{engine:?} {session_user} {key} {sessions}");
-                assert_eq!(census.orphaned, Measured::Counted(0), "{what}");
-                assert_eq!((census.active_users(), census.max_sessions_per_user()), (1, sessions), "{what}");
+                assert_eq!(stats.orphaned, Measured::Counted(0), "{what}");
+                assert_eq!((stats.active_users(), stats.max_sessions_per_user()), (1, sessions), "{what}");
             }
         });
     }
@@ -272,11 +277,13 @@ fn non_text_user_ids_in_sqlite_are_shown_as_orphans() {
     let path = folder.path().join("t.db");
     let app = rusqlite::Connection::open(&path).unwrap();
     app.execute_batch(
-        "CREATE TABLE u (id blob PRIMARY KEY, name text); INSERT INTO u VALUES (x'ff00112233445566778899aabbccddee', 'Ada');
+        "CREATE TABLE u (id blob PRIMARY KEY, name text); \
+         INSERT INTO u VALUES (x'ff00112233445566778899aabbccddee', 'Ada');
          CREATE TABLE s (id text PRIMARY KEY NOT NULL, t text, u blob, e integer);
          WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 40)
          INSERT INTO s SELECT 'id-' || n, 'token-' || n,
-           CASE n % 4 WHEN 0 THEN x'ff00112233445566778899aabbccddee' ELSE x'ff001122334455667788990000000000' END, 1900000000 FROM g",
+           CASE n % 4 WHEN 0 THEN x'ff00112233445566778899aabbccddee' ELSE x'ff001122334455667788990000000000' END, \
+             1900000000 FROM g",
     )
     .unwrap();
     let mut mapping = mapping(None, "s");
@@ -297,7 +304,8 @@ fn auth_js(database: &testkit::Database<'_>, users: u32, sessions: u32, user: &s
         .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text);
              CREATE TABLE accounts (id text PRIMARY KEY, \"userId\" text);
-             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \
+               \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
              INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, {users}) AS n;
              INSERT INTO sessions SELECT 'r' || n, gen_random_uuid()::text, 'u' || {user}, now() + interval '9 days'
                FROM generate_series(1, {sessions}) AS n"
@@ -391,9 +399,11 @@ fn users_are_compared_in_the_program_if_that_is_faster_and_equivalent() {
         database
             .psql(&format!(
                 "DROP TABLE IF EXISTS s, u;
-                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); \
+                 CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
                  INSERT INTO u SELECT {user}, 'User ' || n FROM generate_series(1, 4000) AS n;
-                 INSERT INTO s SELECT 'id-' || n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, 21000) AS n;
+                 INSERT INTO s SELECT 'id-' || n, 'token-' || n, {of}, '2027-01-20 08:00Z' \
+                   FROM generate_series(1, 21000) AS n;
                  INSERT INTO s VALUES ('anonymous', 'token-a', NULL, '2027-01-20 08:00Z'); ANALYZE s; ANALYZE u",
                 user = value("n"),
                 of = value("1 + n % 4003"),

@@ -24,20 +24,20 @@ INSERT INTO sessions VALUES ('stray', 'a-token-of-nobody', 987654, now() + inter
 const LOG: &str = "[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
 
 /// An incident whose next step is the evidence.
-struct Emergency {
+struct OpenIncident {
     folder: tempfile::TempDir,
 }
 
-impl Emergency {
+impl OpenIncident {
     /// Opens an incident for a target with this URL.
     fn of(url: &str, write_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let emergency = Self { folder };
-        emergency.configure(url, write_url, more);
-        assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
-        emergency.says(&["step", "check", "app"], 1, "Next: Identify affected users");
-        emergency.says(&["step", "done", "app", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
-        emergency
+        let incident = Self { folder };
+        incident.configure(url, write_url, more);
+        assert_eq!(incident.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
+        incident.says(&["step", "check", "app"], 1, "Next: Identify affected users");
+        incident.says(&["step", "done", "app", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
+        incident
     }
 
     fn configure(&self, url: &str, write_url: &str, more: &str) {
@@ -88,8 +88,8 @@ impl Emergency {
         let audit = self.trail();
         for text in [&said, &verified, &timeline, &report, &audit] {
             let plain = text.replace('\\', "");
-            let told = parts.iter().all(|part| plain.contains(part)) && plain.contains(why);
-            assert!(told, "{parts:?} {why}: {text}");
+            let names_all = parts.iter().all(|part| plain.contains(part)) && plain.contains(why);
+            assert!(names_all, "{parts:?} {why}: {text}");
         }
         self.says(&["step", "check", "app"], 1, "Next: Freeze the evidence");
         written
@@ -151,10 +151,10 @@ fn away(database: &Database<'_>, away: bool) {
 #[test]
 fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     let (database, role) = leaking();
-    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
+    let incident = OpenIncident::of(&database.url(&role), &database.url("postgres"), "");
     away(&database, true);
-    let written = emergency.lacks("gone", &["rows.ndjson", "stats-now.json"], "cannot connect");
-    let parts = emergency.parts(&written);
+    let written = incident.lacks("gone", &["rows.ndjson", "stats-now.json"], "cannot connect");
+    let parts = incident.parts(&written);
     assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("stats-now.json"), "{parts:?}");
     assert!(parts.contains_key("timeline.ndjson") && parts.contains_key("audit.ndjson"), "{parts:?}");
     let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
@@ -163,59 +163,57 @@ fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     // Partly down: the sessions can be read, but not the users.
     away(&database, false);
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
-    let written = emergency.lacks("half", &["rows.ndjson"], "the role cannot read `id` of `public.users`");
-    assert_eq!(count(&emergency.parts(&written)), 2);
-    emergency.plan();
+    let written = incident.lacks("half", &["rows.ndjson"], "the role cannot read `id` of `public.users`");
+    assert_eq!(count(&incident.parts(&written)), 2);
+    incident.plan();
     let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
-    let refused = emergency.says(&apply, 1, "complete evidence is required before sessions are revoked");
+    let refused = incident.says(&apply, 1, "complete evidence is required before sessions are revoked");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
     assert_eq!(left(), "2\n");
 
     // Up again: the first complete evidence counts, and later incomplete evidence does not replace it.
     database.psql(&format!("GRANT SELECT ON users TO {role}")).unwrap();
-    emergency.is_frozen("back", 3);
+    incident.is_frozen("back", 3);
     away(&database, true);
-    emergency.says(&["evidence", "app", "--output", "late.age"], 3, "the evidence is incomplete: ");
+    incident.says(&["evidence", "app", "--output", "late.age"], 3, "the evidence is incomplete: ");
     away(&database, false);
-    let done = emergency.says(&["step", "check", "app"], 1, "Freeze the evidence: wrote back.age");
+    let done = incident.says(&["step", "check", "app"], 1, "Freeze the evidence: wrote back.age");
     assert!(done.contains("Next: Notify the team"), "{done}");
-    assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
-    emergency.says(&apply, 0, "2 rows deleted");
+    assert!(!incident.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
+    incident.says(&apply, 0, "2 rows deleted");
     assert_eq!(left(), "0\n");
-    assert_eq!(emergency.trail().matches("incident.evidence_exported").count(), 4, "{}", emergency.trail());
+    assert_eq!(incident.trail().matches("incident.evidence_exported").count(), 4, "{}", incident.trail());
 }
 
 #[test]
 fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     let (database, role) = leaking();
-    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
-    emergency.plan();
+    let incident = OpenIncident::of(&database.url(&role), &database.url("postgres"), "");
+    incident.plan();
     let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
-    emergency.says(&apply, 1, "no evidence has been written yet");
-    emergency.says(
+    incident.says(&apply, 1, "no evidence has been written yet");
+    incident.says(
         &[&apply[..], &["--without-evidence", " "]].concat(),
         1,
         "no evidence has been written yet",
     );
     let reason = "the disk of the database fails";
     let without = [&apply[..], &["--without-evidence", reason]].concat();
-    emergency.says(&without, 0, "2 rows deleted");
+    incident.says(&without, 0, "2 rows deleted");
     let said = "sessions are revoked without complete evidence (no evidence has been written yet): ";
-    for text in [
-        emergency.run(&["status", "app"]).stdout,
-        emergency.run(&["report", "app"]).stdout,
-        emergency.trail(),
-    ] {
+    for text in
+        [incident.run(&["status", "app"]).stdout, incident.run(&["report", "app"]).stdout, incident.trail()]
+    {
         assert!(text.contains(&format!("{said}{reason}")), "{text}");
     }
-    emergency.says(&["close", "app"], 1, "1 step was skipped: Freeze the evidence (evidence)");
+    incident.says(&["close", "app"], 1, "1 step was skipped: Freeze the evidence (evidence)");
     // Facts that cannot be known afterwards are not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
-    let said = emergency.says(&["step", "done", "app", "--note", "the team knows"], 1, "Next: Verify");
+    let said = incident.says(&["step", "done", "app", "--note", "the team knows"], 1, "Next: Verify");
     assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
-    emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
-    let said = emergency.says(&["step", "check", "app"], 1, "Next: Verify");
+    incident.configure(&database.url(&role), &database.url("postgres"), LOG);
+    let said = incident.says(&["step", "check", "app"], 1, "Next: Verify");
     assert!(
         said.contains("critical log lines: unknown, no line of log source `web` has been read yet"),
         "{said}"
@@ -227,19 +225,19 @@ fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
     let (database, role) = leaking();
     let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
     let (direct, cut) = (database.url(&role), database.url_at_port(&role, proxy.port()));
-    let emergency = Emergency::of(&direct, &database.url("postgres"), "");
-    emergency.configure(&cut, &database.url("postgres"), "");
+    let incident = OpenIncident::of(&direct, &database.url("postgres"), "");
+    incident.configure(&cut, &database.url("postgres"), "");
     let before = proxy.captured_bytes().len();
-    emergency.is_frozen("whole", 3);
+    incident.is_frozen("whole", 3);
     let passed = proxy.captured_bytes().len() - before;
     let mut outcomes = [0, 0];
     for part in 0..16 {
         proxy.set_fault(NetworkFault::CutAfter(passed * part / 16));
         let asked = format!("{part}.age");
-        let said = emergency.run(&["evidence", "app", "--output", &asked]);
+        let said = incident.run(&["evidence", "app", "--output", &asked]);
         outcomes[usize::from(said.exit_code == 0)] += 1;
         if said.exit_code == 0 {
-            let parts = emergency.parts(&asked);
+            let parts = incident.parts(&asked);
             assert_eq!(count(&parts), 3, "{part}");
             assert!(parts["stats-now.json"].starts_with(b"{"), "{part}");
         } else {
@@ -249,14 +247,14 @@ fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
                 said.stderr
             );
             let written = format!("{asked}.incomplete");
-            emergency.says(&["verify", &written], 3, "is incomplete");
+            incident.says(&["verify", &written], 3, "is incomplete");
         }
     }
     // Bytes to the server were counted too, so the last cuts may come too late.
     assert!(outcomes[0] > 4, "{outcomes:?}");
     // A silent connection ends with the time limit.
     proxy.set_fault(NetworkFault::FreezeAfter(passed / 4));
-    emergency.says(
+    incident.says(
         &["evidence", "app", "--output", "silent.age", "--timeout", "2s"],
         3,
         "the evidence is incomplete: ",
@@ -266,7 +264,7 @@ fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
 #[test]
 fn anything_that_hides_rows_makes_evidence_incomplete() {
     let (database, role) = leaking();
-    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
+    let incident = OpenIncident::of(&database.url(&role), &database.url("postgres"), "");
     let hides = [
         (
             "ALTER TABLE sessions ENABLE ROW LEVEL SECURITY".to_owned(),
@@ -291,10 +289,10 @@ fn anything_that_hides_rows_makes_evidence_incomplete() {
     ];
     for (number, (hide, show, why)) in hides.iter().enumerate() {
         database.psql(hide).unwrap();
-        emergency.lacks(&format!("hidden-{number}"), &[], why);
+        incident.lacks(&format!("hidden-{number}"), &[], why);
         database.psql(show).unwrap();
     }
-    emergency.is_frozen("shown", 3);
+    incident.is_frozen("shown", 3);
 }
 
 #[test]
@@ -303,23 +301,24 @@ fn a_moved_sqlite_file_and_unreadable_log_events_are_missing_evidence() {
     let (file, elsewhere) = (folder.path().join("app.db"), folder.path().join("elsewhere.db"));
     sqlite(&file);
     let url = format!("sqlite:{}", file.display());
-    let emergency = Emergency::of(&url, &url, LOG);
+    let incident = OpenIncident::of(&url, &url, LOG);
     fs::rename(&file, &elsewhere).unwrap();
-    emergency.lacks("moved", &["rows.ndjson", "stats-now.json"], "cannot open the SQLite file");
+    incident.lacks("moved", &["rows.ndjson", "stats-now.json"], "cannot open the SQLite file");
     assert!(!file.exists());
     fs::rename(&elsewhere, &file).unwrap();
-    let state = rusqlite::Connection::open(emergency.path("sessionwatch-state.db")).unwrap();
+    let state = rusqlite::Connection::open(incident.path("sessionwatch-state.db")).unwrap();
     state.execute_batch("ALTER TABLE log_events RENAME TO elsewhere").unwrap();
-    let written = emergency.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
-    assert!(count(&emergency.parts(&written)) == 2);
+    let written = incident.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
+    assert!(count(&incident.parts(&written)) == 2);
     state.execute_batch("ALTER TABLE elsewhere RENAME TO log_events").unwrap();
-    emergency.is_frozen("all", 2);
+    incident.is_frozen("all", 2);
 }
 
 /// A small application on which two users share a token.
 fn sqlite(file: &Path) {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1', 'Ada'), ('u2', 'Bo');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
           ('s2', 'token-number-one', 'u2', '2100-01-01T00:00:00.000Z');";
@@ -327,7 +326,7 @@ fn sqlite(file: &Path) {
 }
 
 #[test]
-fn api_clients_and_pages_are_told_about_missing_evidence() {
+fn api_clients_and_pages_are_notified_of_missing_evidence() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,incidents,actions");
     let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));

@@ -95,7 +95,7 @@ impl Story {
 }
 
 /// Text of the alert that fires after three failed runs in a row.
-const BLIND: [&str; 4] = [
+const UNREACHABLE_METRICS: [&str; 4] = [
     "sessionwatch_target_up{target=\"app\"} 0",
     "sessionwatch_check_runs_total{target=\"app\"} 4",
     "sessionwatch_check_run_failures_total{target=\"app\"} 3",
@@ -110,7 +110,7 @@ fn runs_that_cannot_start_for_lack_of_file_descriptors_count_as_failed() {
     story.limit_files("3");
     (1..=3).for_each(|minute| story.run(minute));
     story.limit_files("1024");
-    story.assert_metrics(&BLIND);
+    story.assert_metrics(&UNREACHABLE_METRICS);
     let lines = story.log.wait_for("ERROR", 1);
     assert!(
         lines[0].contains("check run on app failed") && lines[0].contains("too many open files"),
@@ -138,7 +138,7 @@ fn a_stopped_server_is_logged_once_and_so_is_its_recovery() {
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
     server.stop_immediately().unwrap();
     (1..=3).for_each(|minute| story.run(minute));
-    story.assert_metrics(&BLIND);
+    story.assert_metrics(&UNREACHABLE_METRICS);
     let lines = story.log.wait_for("ERROR", 1);
     assert!(lines[0].contains("connection refused"), "{lines:?}");
     server.restart_stopped().unwrap();

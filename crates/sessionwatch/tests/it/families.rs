@@ -10,13 +10,17 @@ use serde_json::Value;
 fn tables(of: i64) -> String {
     format!(
         r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-        CREATE TABLE sessions (id integer PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users (id),
+        CREATE TABLE sessions (id integer PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE,
+          "userId" text NOT NULL REFERENCES users (id),
           expires INSTANT NOT NULL, parent integer REFERENCES sessions (id) ON DELETE CASCADE);
         CREATE TABLE carts (id integer PRIMARY KEY, session integer REFERENCES sessions (id) ON DELETE CASCADE);
         INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM SERIES(100);
-        INSERT INTO sessions SELECT 10000 + n, 'token-of-a-usual-length-p' || n, 'u' || (1 + n % 100), ENDED, NULL FROM SERIES(1500);
-        INSERT INTO sessions SELECT 10000 + ({of}) * n, 'token-of-a-usual-length-c' || n, 'u' || (1 + n % 100), LATER, 10000 + n FROM SERIES(60);
-        INSERT INTO sessions SELECT 10000 + ({of}) * (60 + n), 'token-of-a-usual-length-g' || n, 'u' || n, LATER, 10000 + ({of}) * 10 * n FROM SERIES(6);
+        INSERT INTO sessions SELECT 10000 + n, 'token-of-a-usual-length-p' || n, 'u' || (1 + n % 100), ENDED,
+          NULL FROM SERIES(1500);
+        INSERT INTO sessions SELECT 10000 + ({of}) * n, 'token-of-a-usual-length-c' || n, 'u' || (1 + n % 100), LATER,
+          10000 + n FROM SERIES(60);
+        INSERT INTO sessions SELECT 10000 + ({of}) * (60 + n), 'token-of-a-usual-length-g' || n, 'u' || n, LATER,
+          10000 + ({of}) * 10 * n FROM SERIES(6);
         INSERT INTO sessions SELECT 50000 + n, 'token-of-a-usual-length-l' || n, 'u' || n, LATER, NULL FROM SERIES(100);
         INSERT INTO carts SELECT 10 + n, 10000 + ({of}) * n FROM SERIES(60);"#
     )
@@ -26,14 +30,16 @@ fn filled(of: i64, instant: &str, ended: &str, later: &str) -> String {
     let mut sql = tables(of).replace("INSTANT", instant).replace("ENDED", ended).replace("LATER", later);
     for count in [1500, 100, 60, 6] {
         let series = format!(
-            "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s) AS series"
+            "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n \
+               FROM s) AS series"
         );
         sql = sql.replace(&format!("SERIES({count})"), &series);
     }
     sql
 }
 
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nexpires = \"expires\"\n\
     user = \"userId\"\nusers = \"users\"\n";
 
 fn configure(folder: &Path, url: &str, decoder: &str) {

@@ -90,7 +90,7 @@ impl Watch {
         while !left.is_empty() {
             let mut seen = None;
             self.wait_for(|event| match event {
-                LiveEvent::RunFinished { target, at: looked } if *looked == at => {
+                LiveEvent::RunFinished { target, at: run_at } if *run_at == at => {
                     seen = Some(target.clone());
                     true
                 }
@@ -120,7 +120,7 @@ impl Watch {
         while self.events.try_recv().is_ok() {}
         self.set(at);
         // The result of an earlier run may still be being stored.
-        self.wait_for(|event| matches!(event, LiveEvent::RunFinished { at: looked, .. } if *looked == at));
+        self.wait_for(|event| matches!(event, LiveEvent::RunFinished { at: run_at, .. } if *run_at == at));
     }
 
     /// Sets the clock, without waiting.
@@ -135,7 +135,7 @@ impl Watch {
         let mut left = targets.to_vec();
         while !left.is_empty() {
             self.wait_for(|event| match event {
-                LiveEvent::RunFinished { target, at: looked } if *looked == at => {
+                LiveEvent::RunFinished { target, at: run_at } if *run_at == at => {
                     let before = left.len();
                     left.retain(|name| name != target);
                     left.len() < before
@@ -147,11 +147,11 @@ impl Watch {
 
     /// Sets the clock, then advances it in steps until a check run. Returns the time until that run, by the clock.
     pub(crate) fn goes_on(&mut self, from: UtcTimestamp) -> SignedDuration {
-        let mut heard = self.shared.app.events.subscribe();
+        let mut events = self.shared.app.events.subscribe();
         let (mut passed, mut ran_after) = (SignedDuration::ZERO, None);
         self.set(from);
-        testkit::wait_until("a look", || {
-            let finished = std::iter::from_fn(|| heard.try_recv().ok()).filter_map(|event| match event {
+        testkit::wait_until("a check run", || {
+            let finished = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
                 LiveEvent::RunFinished { at, .. } => Some(at.duration_since(from)),
                 _ => None,
             });
@@ -203,15 +203,15 @@ impl Watch {
     }
 
     fn wait_for(&mut self, wanted: impl FnMut(&LiveEvent) -> bool) {
-        assert!(self.hears(wanted, Duration::from_secs(120)), "what is waited for");
+        assert!(self.receives(wanted, Duration::from_secs(120)), "what is waited for");
     }
 
     /// Returns `true` if such an event occurs within this time.
-    fn hears(&mut self, mut wanted: impl FnMut(&LiveEvent) -> bool, patience: Duration) -> bool {
+    fn receives(&mut self, mut wanted: impl FnMut(&LiveEvent) -> bool, timeout: Duration) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let waited = async {
             let events = async { while !wanted(&self.events.recv().await.expect("the daemon runs")) {} };
-            tokio::time::timeout(patience, events).await
+            tokio::time::timeout(timeout, events).await
         };
         runtime.block_on(waited).is_ok()
     }

@@ -7,8 +7,10 @@ use regex::Regex;
 use rusqlite::Connection;
 
 /// Sessions with expiry in milliseconds.
-const IN_MILLIS: &str = r#"CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires bigint NOT NULL);
-INSERT INTO sessions VALUES ('a', 'one-token-for-two-people', 'u1', 2895797577185), ('b', 'one-token-for-two-people', 'u2', 2895797577185);"#;
+const IN_MILLIS: &str = r#"CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL,
+  "userId" text NOT NULL, expires bigint NOT NULL);
+INSERT INTO sessions VALUES ('a', 'one-token-for-two-people', 'u1', 2895797577185),
+  ('b', 'one-token-for-two-people', 'u2', 2895797577185);"#;
 
 #[test]
 fn a_new_password_keeps_the_role_of_an_account() {
@@ -61,7 +63,7 @@ fn a_machine_that_only_checks_needs_no_write_credentials() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
-    for missing in ["write_url = \"${ACT_URL}\"\n", "write_url_file = \"act.url\"\n"] {
+    for missing in ["write_url = \"${WRITE_URL}\"\n", "write_url_file = \"write.url\"\n"] {
         std::fs::write(folder.path().join("sessionwatch.toml"), format!("{target}{missing}")).unwrap();
         let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let checked = run(&["check", "--only", "duplicate-tokens"]);
@@ -119,7 +121,8 @@ fn help_says_which_target_a_command_uses() {
 
 const TABLES: &str = r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL,
+  "userId" text NOT NULL, expires text NOT NULL);
 INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org');"#;
 
 /// Creates a SQLite file with these tables and rows.
@@ -182,10 +185,12 @@ fn tables_fit_the_terminal_and_have_no_trailing_spaces() {
     // In a list, only the widest column is wrapped, so that names can be copied.
     let agent = "a browser with a long name ".repeat(6);
     let rows = format!(
-        "ALTER TABLE sessions ADD COLUMN user_agent text; INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z', '{agent}');"
+        "ALTER TABLE sessions ADD COLUMN user_agent text; \
+         INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z', '{agent}');"
     );
     let path = file(folder.path(), &rows);
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nuser_agent = \"user_agent\"\n";
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\n\
+        expires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nuser_agent = \"user_agent\"\n";
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{path}\"\n{mapping}");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let list =
@@ -214,7 +219,8 @@ fn a_terminal_shows_an_error_once_and_in_color_only_if_supported() {
 /// A configuration of a file, with a manual mapping.
 fn mapped(folder: &std::path::Path, mapping: &str) {
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"stored\"\ntoken = \"token\"\n{mapping}"
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"stored\"\n\
+         token = \"token\"\n{mapping}"
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
@@ -223,7 +229,8 @@ fn mapped(folder: &std::path::Path, mapping: &str) {
 fn without_a_user_column_the_skipped_checks_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
-    app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
+    let row = "INSERT INTO stored VALUES ('token-token-token-token', 4102444800)";
+    app.execute_batch(&format!("CREATE TABLE stored (token text, ends integer); {row}")).unwrap();
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
     let check = run_program_in(folder.path(), &[], &["check"]);
     let skipped =
@@ -259,8 +266,10 @@ fn tokens_with_a_common_prefix_are_distinguished_by_what_follows() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let rows = "CREATE TABLE stored (id integer, token text, ends integer);
-        INSERT INTO stored SELECT value, 'session:' || lower(hex(randomblob(8))) || value || 'abcdefgh', unixepoch() + 86400 FROM json_each('[1,2,3,4,5,6]');
-        INSERT INTO stored VALUES (7, 'session:0123456789abcdefghij', unixepoch() + 86400), (8, '9876543210abcdefghijklmn', unixepoch() + 86400);";
+        INSERT INTO stored SELECT value, 'session:' || lower(hex(randomblob(8))) || value || 'abcdefgh', \
+          unixepoch() + 86400 FROM json_each('[1,2,3,4,5,6]');
+        INSERT INTO stored VALUES (7, 'session:0123456789abcdefghij', unixepoch() + 86400), \
+          (8, '9876543210abcdefghijklmn', unixepoch() + 86400);";
     app.execute_batch(rows).unwrap();
     let mapping = "expires = \"ends\"\ndecoder = \"epoch-s\"\n";
     let prefixes = || {
@@ -298,7 +307,8 @@ fn the_last_use_of_sessions_is_not_mistaken_for_their_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let rows = "CREATE TABLE stored (token text, user_id integer, last_activity integer);
-        INSERT INTO stored VALUES ('token-token-token-token', 1, unixepoch()), ('token-token-token-tokem', 2, unixepoch() - 86400);";
+        INSERT INTO stored VALUES ('token-token-token-token', 1, unixepoch()), \
+          ('token-token-token-tokem', 2, unixepoch() - 86400);";
     app.execute_batch(rows).unwrap();
     mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
     for command in [&["check"][..], &["cleanup", "expired"], &["doctor"]] {
@@ -400,16 +410,20 @@ fn doctor_spells_columns_as_the_table_does() {
     let database = testkit::empty_database();
     database
         .psql(
-            "CREATE TABLE users (id text PRIMARY KEY, name text, email text); CREATE TABLE accounts (id text PRIMARY KEY, user_id text);
-             CREATE TABLE kept (id text PRIMARY KEY, session_token text UNIQUE NOT NULL, user_id text NOT NULL REFERENCES users ON DELETE CASCADE, expires timestamptz NOT NULL);
-             INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org'); INSERT INTO kept VALUES ('s', 'token-token-token-token', 'u1', now() + interval '1 day');
+            "CREATE TABLE users (id text PRIMARY KEY, name text, email text); \
+             CREATE TABLE accounts (id text PRIMARY KEY, user_id text);
+             CREATE TABLE kept (id text PRIMARY KEY, session_token text UNIQUE NOT NULL, \
+               user_id text NOT NULL REFERENCES users ON DELETE CASCADE, expires timestamptz NOT NULL);
+             INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org'); \
+             INSERT INTO kept VALUES ('s', 'token-token-token-token', 'u1', now() + interval '1 day');
              CREATE VIEW shown AS SELECT * FROM kept",
         )
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let said = |table: &str| {
         let mapping = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"{table}\"\ntoken = \"session_token\"\nexpires = \"expires\"\ndecoder = \"timestamptz\"\nuser = \"user_id\"\n",
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"{table}\"\n\
+             token = \"session_token\"\nexpires = \"expires\"\ndecoder = \"timestamptz\"\nuser = \"user_id\"\n",
             database.url("postgres")
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();

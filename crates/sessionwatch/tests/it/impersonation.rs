@@ -6,12 +6,17 @@ use testkit::{find_check_result, run_program_in};
 /// Twelve sessions of one user in the last hour, and three older ones; `WHO` is the impersonator in them.
 const ROWS: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, role text);
-CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE, "createdAt" INSTANT NOT NULL,
-  "updatedAt" INSTANT NOT NULL, "ipAddress" text, "userAgent" text, "userId" text NOT NULL REFERENCES "user" (id), "impersonatedBy" text);
+CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE,
+  "createdAt" INSTANT NOT NULL,
+  "updatedAt" INSTANT NOT NULL, "ipAddress" text, "userAgent" text, "userId" text NOT NULL REFERENCES "user" (id),
+    "impersonatedBy" text);
 INSERT INTO "user" SELECT 'u' || n, 'Person ' || n, 'p' || n || '@example.org', NULL FROM (SERIES) AS numbers;
-INSERT INTO session SELECT 'own' || n, LATER, 'token-of-a-usual-length-o' || n, EARLIER, EARLIER, NULL, NULL, 'u' || n, NULL FROM (SERIES) AS numbers;
-INSERT INTO session SELECT 'now' || n, LATER, 'token-of-a-usual-length-n' || n, NOW, NOW, NULL, NULL, 'u1', WHO FROM (SERIES) AS numbers WHERE n <= 12;
-INSERT INTO session SELECT 'old' || n, LATER, 'token-of-a-usual-length-d' || n, EARLIER, EARLIER, NULL, NULL, 'u2', WHO FROM (SERIES) AS numbers WHERE n <= 3;
+INSERT INTO session SELECT 'own' || n, LATER, 'token-of-a-usual-length-o' || n, EARLIER, EARLIER, NULL, NULL, 'u' || n,
+  NULL FROM (SERIES) AS numbers;
+INSERT INTO session SELECT 'now' || n, LATER, 'token-of-a-usual-length-n' || n, NOW, NOW, NULL, NULL, 'u1', WHO
+  FROM (SERIES) AS numbers WHERE n <= 12;
+INSERT INTO session SELECT 'old' || n, LATER, 'token-of-a-usual-length-d' || n, EARLIER, EARLIER, NULL, NULL, 'u2', WHO
+  FROM (SERIES) AS numbers WHERE n <= 3;
 "#;
 
 fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String {
@@ -22,7 +27,7 @@ fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String 
 }
 
 /// The result of rapid creation, `doctor`'s finding, and the number of rows that can be selected.
-fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
+fn assert_impersonation(folder: &std::path::Path, url: &str, impersonated: bool) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
@@ -54,7 +59,7 @@ fn on_a_server_impersonated_sessions_do_not_count_against_the_user() {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
         database.psql(&tables(who, "timestamptz", at)).unwrap();
-        is_told(folder.path(), &database.url("postgres"), who != "NULL");
+        assert_impersonation(folder.path(), &database.url("postgres"), who != "NULL");
     }
 }
 
@@ -66,7 +71,7 @@ fn in_a_file_impersonated_sessions_do_not_count_against_the_user() {
         let at = |modifier: &str| format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{modifier}')");
         let [earlier, now, later] = ["-2 days", "+0 days", "+2 days"].map(at);
         app.execute_batch(&tables(who, "date", [&earlier, &now, &later])).unwrap();
-        is_told(folder.path(), "app.db", who != "NULL");
+        assert_impersonation(folder.path(), "app.db", who != "NULL");
     }
 }
 

@@ -100,7 +100,8 @@ fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
     is_a_draft(&says(&["message"], 0, "Please log in again."));
     says(&["step", "done", "--note", "mail to both"], 1, "24 hours left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
-    state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
+    let later = "contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000";
+    state.execute(&format!("UPDATE incidents SET {later}"), []).unwrap();
     // Time alone does not finish the step.
     is_reappearance_found(&database, &says);
     says(&["step", "check"], 1, "Find the root cause");
@@ -237,7 +238,8 @@ fn a_drill_runs_on_the_demo_and_on_a_server_and_leaves_nothing_behind() {
 pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n{more}\
-         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\ninterval = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\ninterval = \"1d\"\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n"
     )
 }
 
@@ -325,11 +327,11 @@ fn for_a_day_the_daemon_checks_every_minute_and_reopens_the_incident_if_a_sessio
     assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
     // A day later, the schedule applies again.
     watch.to(at(4) + DAY);
-    let mut heard = shared.app.events.subscribe();
+    let mut events = shared.app.events.subscribe();
     watch.set(at(6) + DAY);
     watch.set(at(8) + DAY);
     assert!(watch.stop());
-    assert!(heard.try_recv().is_err(), "nothing was looked at");
+    assert!(events.try_recv().is_err(), "nothing was checked");
 }
 
 #[test]

@@ -54,7 +54,10 @@ const WELL: [(&str, &str); 12] = [
 /// The series, with some replaced or added.
 fn series(changed: &[(&str, &str)]) -> Value {
     let kept = WELL.iter().filter(|(name, _)| changed.iter().all(|(other, _)| other != name));
-    let entry = |(name, values): &(&str, &str)| json!({ "series": name.replace('{', "{job=\"sessionwatch\","), "values": values });
+    let entry = |(name, values): &(&str, &str)| {
+        let name = name.replace('{', "{job=\"sessionwatch\",");
+        json!({ "series": name, "values": values })
+    };
     kept.chain(changed).map(entry).collect()
 }
 
@@ -95,8 +98,13 @@ fn prometheus_accepts_the_rules() {
 #[test]
 fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
     let (folder, _) = rules();
-    let alert = "sessionwatch_alert_firing{instance=\"a\",target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"}";
-    let fired = |minutes: u32, expected: Value| json!({ "alertname": "SessionwatchDuplicateTokens", "eval_time": format!("{minutes}m"), "exp_alerts": expected });
+    let alert = "sessionwatch_alert_firing{instance=\"a\",target=\"app\",\
+                 check=\"duplicate-tokens\",severity=\"critical\"}";
+    let fired = |minutes: u32, expected: Value| {
+        json!({
+            "alertname": "SessionwatchDuplicateTokens", "eval_time": format!("{minutes}m"), "exp_alerts": expected,
+        })
+    };
     let expected = json!([{
         "exp_labels": {
             "severity": "critical", "service": "sessionwatch", "job": "sessionwatch", "target": "app",
@@ -104,7 +112,8 @@ fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
         },
         "exp_annotations": {
             "summary": "duplicate-tokens is failing on app",
-            "description": "What to do: revoke the sessions sharing a token, then add a unique constraint to the token column. For details, run: sessionwatch alerts show app duplicate-tokens",
+            "description": "What to do: revoke the sessions sharing a token, then add a unique constraint to the token \
+                column. For details, run: sessionwatch alerts show app duplicate-tokens",
             "runbook": "https://docs.example/checks/duplicate-tokens.md",
         },
     }]);
@@ -124,7 +133,7 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
-    let [blind, undelivered] = ["target-unreachable", "channel-failing"]
+    let [unreachable, undelivered] = ["target-unreachable", "channel-failing"]
         .map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
     let leader =
         |instance: &str| format!("sessionwatch_target_leader{{instance=\"{instance}\",target=\"app\"}}");
@@ -132,7 +141,7 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
         format!("sessionwatch_outbox_messages{{instance=\"a\",channel=\"chat\",state=\"{state}\"}}")
     };
     let (up, lag, replica) = (WELL[1].0, WELL[6].0, WELL[7].0);
-    let (delivered, sheltered, reloaded) = (WELL[8].0, WELL[10].0, WELL[11].0);
+    let (delivered, in_memory, reloaded) = (WELL[8].0, WELL[10].0, WELL[11].0);
     let none: Vec<(&str, &str)> = WELL.iter().map(|(name, _)| (*name, "_x120")).collect();
     let tests = [
         fires(110, &[], &[]),
@@ -156,11 +165,11 @@ fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
         fires(59, &[(&outbox("due"), "1+0x120")], &[]),
         fires(60, &[(&outbox("due"), "1+0x120")], &[("SessionwatchNotificationsDelayed", "high")]),
         fires(40, &[(delivered, "3+0x120")], &[("SessionwatchDeliveryFailing", "high")]),
-        fires(1, &[(sheltered, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
+        fires(1, &[(in_memory, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
         fires(1, &[(reloaded, "0+0x120")], &[("SessionwatchConfigReloadFailed", "medium")]),
         fires(1, &[(&custom, "1+0x120")], &[("SessionwatchCustomCheck", "low")]),
         // These have their own rules.
-        fires(1, &[(&blind, "1+0x120"), (&undelivered, "1+0x120")], &[]),
+        fires(1, &[(&unreachable, "1+0x120"), (&undelivered, "1+0x120")], &[]),
     ];
     tested(folder.path(), &tests).unwrap_or_else(|said| panic!("{said}"));
 }
@@ -243,7 +252,8 @@ fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = asked
         .zip(0..)
         .map(|(asked, number)| {
-            json!({ "record": format!("asked_{number}"), "expr": asked["expr"].as_str().unwrap().replace("$target", "app|.*") })
+            let expression = asked["expr"].as_str().unwrap().replace("$target", "app|.*");
+            json!({ "record": format!("asked_{number}"), "expr": expression })
         })
         .collect();
     assert!(rules.len() > 20, "{rules:?}");

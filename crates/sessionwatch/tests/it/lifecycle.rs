@@ -170,9 +170,9 @@ fn a_restart_still_sees_changes_that_happened_while_stopped() {
         .unwrap();
     let mut watch = Watch::start(folder.path(), &text, monday() + 90 * MINUTE);
     watch.delivered();
-    let mut heard = list_notifications(&sink);
-    heard.sort();
-    assert_eq!(heard, ["reappeared-sessions firing", "token-reassigned firing"]);
+    let mut notifications = list_notifications(&sink);
+    notifications.sort();
+    assert_eq!(notifications, ["reappeared-sessions firing", "token-reassigned firing"]);
     assert!(watch.stop());
     no_token_in(folder.path());
 }

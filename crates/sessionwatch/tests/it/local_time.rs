@@ -92,7 +92,8 @@ impl Fixture {
         if self.script.contains("\"cookie\"") {
             sql.push_str(&format!(
                 "UPDATE {} SET sess = jsonb_set(sess::jsonb, '{{cookie,expires}}', to_jsonb(to_char(\
-                 ((sess->'cookie'->>'expires')::timestamptz AT TIME ZONE 'UTC') + {by}, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')))::json;",
+                 ((sess->'cookie'->>'expires')::timestamptz AT TIME ZONE 'UTC') + {by}, \
+                   'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')))::json;",
                 self.table
             ));
         }
@@ -198,7 +199,8 @@ fn lifetimes_off_by_hours_are_not_counted_until_the_zone_is_configured() {
     let said = find_check_result(&report, "active-sessions")["summary"].as_str().unwrap();
     assert!(
         said.contains(
-            "`expires_at` is stored in local time, about UTC+2: `created_at` is up to 2.0 h ahead of the database's clock"
+            "`expires_at` is stored in local time, about UTC+2: \
+               `created_at` is up to 2.0 h ahead of the database's clock"
         ),
         "{said}"
     );
@@ -248,7 +250,8 @@ fn the_zone_of_the_application_corrects_every_number() {
                 .psql(&format!(
                     "UPDATE session SET {0} = (now() AT TIME ZONE '{zone}') + interval '6 days'; \
                      UPDATE session SET {0} = (now() AT TIME ZONE '{zone}') + r.n * interval '10 minutes' FROM \
-                     (SELECT id, row_number() OVER (ORDER BY id) - 2.5 AS n FROM session ORDER BY id LIMIT 4) AS r WHERE r.id = session.id",
+                     (SELECT id, row_number() OVER (ORDER BY id) - 2.5 AS n FROM session ORDER BY id LIMIT 4) AS r \
+                       WHERE r.id = session.id",
                     fixture.columns[0]
                 ))
                 .unwrap();

@@ -10,10 +10,11 @@ use sessionwatch_store::{
 };
 use testkit::{run_program_in, wait_until};
 
-use crate::logs::{DUPLICATE, Scene, drained, post, told, vercel};
+use crate::logs::{DUPLICATE, Scene, drained, find_notifications, post, vercel};
 
 const SOURCE: &str = "[[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"a-secret-of-the-shipper\"\n";
-const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', existingUserId: 'u1', newUserId: 'u2' }";
+const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', \
+    existingUserId: 'u1', newUserId: 'u2' }";
 
 #[test]
 fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
@@ -24,17 +25,23 @@ fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
         let (status, answer) = post(&running, "/ingest/logs", &headers, lines.join("\n").as_bytes());
         assert_eq!(status, 200, "{answer}");
     };
-    let alerts = |check: &str| told(&scene.sink, check);
+    let alerts = |check: &str| find_notifications(&scene.sink, check);
     ship(&[
         format!("203.0.113.9 - - [28/Nov/2026:20:30:00 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"{FORGED}\""),
-        json!({ "level": "info", "msg": "request", "ua": "[SESSION-CALLBACK] User ID mismatch { sessionUserId: 'u7', dbUserId: 'u8' }" }).to_string(),
+        json!({
+            "level": "info",
+            "msg": "request",
+            "ua": "[SESSION-CALLBACK] User ID mismatch { sessionUserId: 'u7', dbUserId: 'u8' }",
+        })
+        .to_string(),
         json!({ "level": "info", "msg": format!("search for {FORGED}") }).to_string(),
         json!({ "level": "info", "msg": "request", "query": "session_user_mismatch" }).to_string(),
         format!("GET /?q={FORGED}"),
         // Finally, a real line of the application that no session confirms.
-        "2026-11-28T20:30:00Z ERROR [SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8 }".into(),
+        "2026-11-28T20:30:00Z ERROR [SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8 }"
+            .into(),
     ]);
-    wait_until("the mismatch is told", || !alerts("log-user-mismatch").is_empty());
+    wait_until("the mismatch is notified", || !alerts("log-user-mismatch").is_empty());
     let mismatch = &alerts("log-user-mismatch")[0];
     assert_eq!(mismatch["severity"], "high", "{mismatch:#}");
     let summary = mismatch["summary"].as_str().unwrap();
@@ -42,7 +49,7 @@ fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
     assert!(alerts("log-duplicate-token").is_empty());
     // An unconfirmed line fires an alert, which is acknowledged.
     ship(&[FORGED.to_owned()]);
-    wait_until("the token is told", || alerts("log-duplicate-token").len() == 1);
+    wait_until("the token is notified", || alerts("log-duplicate-token").len() == 1);
     assert_eq!(alerts("log-duplicate-token")[0]["severity"], "high");
     let ada = [("USER", "ada")];
     let said = testkit::run_program_in(
@@ -53,7 +60,7 @@ fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     // A session confirms the next line, which is notified despite that.
     ship(&[DUPLICATE.to_owned()]);
-    wait_until("it is told anew", || alerts("log-duplicate-token").len() == 2);
+    wait_until("it is notified again", || alerts("log-duplicate-token").len() == 2);
     let confirmed = &alerts("log-duplicate-token")[1];
     assert_eq!(
         (&confirmed["severity"], &confirmed["notice"]),
@@ -83,7 +90,7 @@ fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checkli
     assert_eq!(item(), "unknown");
     // A real line, before the sessions were revoked.
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
-    wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
+    wait_until("the alert", || find_notifications(&scene.sink, "log-duplicate-token").len() == 2);
     assert_eq!(item(), "failing");
     let opened = run(&["incident", "open", "app", "--severity", "P1", "--summary", "x"]);
     assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
@@ -104,7 +111,7 @@ fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checkli
     let signals = || timeline().iter().filter(|entry| entry.kind == "log-event").count();
     let before = signals();
     assert_eq!(drained(&running, &[("2", FORGED)]).0, 200);
-    wait_until("the forged line is judged", || signals() == before + 1);
+    wait_until("the forged line is evaluated", || signals() == before + 1);
     assert_eq!(current().state, IncidentState::Contained);
     let verified = || {
         let step = INCIDENT_STEPS.iter().find(|step| step.id == "verify").unwrap();
@@ -115,7 +122,7 @@ fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checkli
     let said = verified();
     assert!(said.contains("1 unconfirmed critical log line in"), "{said}");
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
-    wait_until("a real one opens it anew", || current().state == IncidentState::Open);
+    wait_until("a real one opens it again", || current().state == IncidentState::Open);
     assert!(verified().contains("not verified: 1 critical log line in"), "{}", verified());
     assert_eq!(running.stop(), Some(0));
 }

@@ -116,15 +116,15 @@ fn unfold(manner: Manner, steps: &[Step]) -> Result<(), TestCaseError> {
     let missing: Vec<u32> =
         (1..=history.user).filter(|user| !users.contains_key(&user.to_string())).collect();
     prop_assert!(doubled.is_empty(), "counted twice: {doubled:?}");
-    prop_assert!(missing.is_empty() || gaps > 0, "missing, and not told: {missing:?}");
+    prop_assert!(missing.is_empty() || gaps > 0, "missing, and not reported: {missing:?}");
     if !history.is_lossy && !manner.has_banner {
-        prop_assert!(missing.is_empty(), "missing, and told: {missing:?}");
+        prop_assert!(missing.is_empty(), "missing, and reported: {missing:?}");
     }
     Ok(())
 }
 
 /// The same histories in every run, so that a failure can be reproduced; with `LOG_HISTORIES`, that many other ones.
-#[expect(clippy::disallowed_methods, reason = "asked for by whoever runs the story")]
+#[expect(clippy::disallowed_methods, reason = "asked for by the person who runs the story")]
 fn configuration() -> ProptestConfig {
     let others = std::env::var("LOG_HISTORIES").ok().map(|count| count.parse().expect("a number"));
     ProptestConfig {

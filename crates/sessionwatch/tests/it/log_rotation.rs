@@ -12,7 +12,7 @@ use serde_json::Value;
 use sessionwatch_store::{Store, StoreLocation};
 use testkit::{DaemonProcess, HttpSink, run_program_in, wait_until};
 
-use crate::logs::told;
+use crate::logs::find_notifications;
 
 /// Longer than the beginning by which a file is identified.
 pub(crate) const BANNER: &str = "----------------------------------------------------------------\n";
@@ -48,7 +48,8 @@ pub(crate) fn truncate(path: &Path) {
 }
 
 /// The tables of the target.
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 /// A daemon that follows a log, and its state.
@@ -69,7 +70,8 @@ impl Scene {
         fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
         let target = rusqlite::Connection::open(scene.folder.path().join("app.db")).unwrap();
         let tables = r#"CREATE TABLE users (id INTEGER PRIMARY KEY);
-            CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL UNIQUE, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);"#;
+            CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL UNIQUE, "userId" INTEGER NOT NULL,
+              expires INTEGER NOT NULL);"#;
         target.execute_batch(tables).unwrap();
         fs::create_dir(scene.folder.path().join("d")).unwrap();
         append(&scene.log(), "started\n");
@@ -232,8 +234,8 @@ fn lost_lines_are_counted_and_reported() {
     let mut command = testkit::program_command(&["serve"]);
     command.current_dir(scene.folder.path()).stderr(fs::File::create(&errors).unwrap());
     let running = testkit::DaemonProcess::start_with_command(&mut command);
-    wait_until("the alert", || !told(&scene.sink, "log-source-gap").is_empty());
-    let alert = &told(&scene.sink, "log-source-gap")[0];
+    wait_until("the alert", || !find_notifications(&scene.sink, "log-source-gap").is_empty());
+    let alert = &find_notifications(&scene.sink, "log-source-gap")[0];
     assert_eq!((&alert["severity"], &alert["notice"]), (&"high".into(), &"firing".into()), "{alert:#}");
     assert!(alert["summary"].as_str().unwrap().contains("`file`: the file read last is gone"), "{alert:#}");
     assert_eq!((scene.users(), scene.gaps()), (vec![1, 3], 1));

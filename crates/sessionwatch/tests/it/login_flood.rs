@@ -31,7 +31,12 @@ fn six_hundred_simultaneous_logins_take_little_memory_and_exceed_no_limit() {
             let body = format!("name=nobody{number}&password=wrong{number}&next=/");
             let mut stream = TcpStream::connect(&watch.address).unwrap();
             let (length, unfinished) = (body.len(), &body[..body.len() - 1]);
-            write!(stream, "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{unfinished}").unwrap();
+            write!(
+                stream,
+                "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n\
+                 {unfinished}"
+            )
+            .unwrap();
             stream
         })
         .collect();
@@ -145,7 +150,7 @@ fn requests_for_foreign_host_names_are_rejected() {
         ("GET", "/api/v1/alerts"),
         ("GET", "/"),
     ] {
-        assert_eq!(status(method, path, "rebound.evil.example:9797"), 421, "{method} {path}");
+        assert_eq!(status(method, path, "rebinding.evil.example:9797"), 421, "{method} {path}");
     }
     assert_eq!(status("GET", "/healthz", "health.check.example"), 200);
     assert_eq!(status("POST", "/ingest/logs", "drain.example"), 404, "no source is configured");

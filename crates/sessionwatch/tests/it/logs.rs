@@ -21,7 +21,8 @@ pub(crate) const KNOWN: &str =
 pub(crate) fn configuration(url: &str, hook: &str, sources: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
+         [serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
     )
 }
 
@@ -51,14 +52,19 @@ pub(crate) fn signature(body: &[u8]) -> String {
 pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
-        .map(|(id, message)| json!({ "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda", "requestId": "iad1::abc" }))
+        .map(|(id, message)| {
+            json!({
+                "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda",
+                "requestId": "iad1::abc",
+            })
+        })
         .collect();
     let body = Value::from(entries).to_string().into_bytes();
     post(watch, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body)
 }
 
 /// Notifications of the webhook, by check.
-pub(crate) fn told(sink: &HttpSink, check: &str) -> Vec<Value> {
+pub(crate) fn find_notifications(sink: &HttpSink, check: &str) -> Vec<Value> {
     let messages =
         sink.received_requests().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
     messages.filter(|message: &Value| message["check"] == check).collect()
@@ -99,8 +105,10 @@ impl Scene {
     }
 }
 
-pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
-pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
+pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\
+    \n  sessionUserId: 8,\n  dbUserId: 9\n}";
+pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', \
+    existingUserId: 8, newUserId: 9 }";
 /// In the table, the session belongs to user 8.
 const WRONG: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }";
 
@@ -117,9 +125,11 @@ fn a_leak_in_the_logs_is_notified_once_with_its_session_and_is_on_the_timeline()
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-vercel-verify: owner-of-this"), "{answer}");
     let critical = ["log-user-mismatch", "log-duplicate-token", "log-user-conflict"];
-    wait_until("the critical alerts", || critical.iter().all(|check| !told(&scene.sink, check).is_empty()));
+    wait_until("the critical alerts", || {
+        critical.iter().all(|check| !find_notifications(&scene.sink, check).is_empty())
+    });
     for check in critical {
-        let messages = told(&scene.sink, check);
+        let messages = find_notifications(&scene.sink, check);
         assert_eq!((messages.len(), &messages[0]["notice"]), (1, &json!("firing")), "{check}");
         let finding = &messages[0]["finding"];
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
@@ -161,17 +171,18 @@ fn assert_secret(folder: &Path) {
 #[test]
 fn custom_patterns_are_log_events_and_checks() {
     let scene = Scene::new();
-    let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
+    let pattern = "[[log_check]]\nname = \"password-failures\"\n\
+        regex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
-    wait_until("it was judged", || {
+    wait_until("it was evaluated", || {
         signals(scene.folder.path()).iter().any(|signal| !signal["correlated"].is_null())
     });
-    assert_eq!(told(&scene.sink, "password-failures").len(), 0);
+    assert_eq!(find_notifications(&scene.sink, "password-failures").len(), 0);
     assert_eq!(failed("2"), 200);
-    wait_until("the alert", || !told(&scene.sink, "password-failures").is_empty());
-    let message = &told(&scene.sink, "password-failures")[0];
+    wait_until("the alert", || !find_notifications(&scene.sink, "password-failures").is_empty());
+    let message = &find_notifications(&scene.sink, "password-failures")[0];
     assert_eq!(
         (&message["severity"], &message["finding"]["log_events"][0]["user"]),
         (&json!("critical"), &json!("7"))
@@ -183,7 +194,8 @@ fn custom_patterns_are_log_events_and_checks() {
 fn an_idle_source_is_reported_and_makes_the_other_checks_unknown() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
-    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n\
+        [alerts.medium]\nfailure_threshold = 1\n";
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
@@ -205,7 +217,7 @@ fn an_idle_source_is_reported_and_makes_the_other_checks_unknown() {
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "passing");
     assert_eq!(unknown(&watch, "log-source-idle"), "passing");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
-    wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
+    wait_until("the silence", || !find_notifications(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());
 }
@@ -221,7 +233,8 @@ fn logs_and_table_are_compared() {
               "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text,
               "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE);
             INSERT INTO "user" SELECT n::text, 'User ' || n FROM generate_series(1, 9) AS n;
-            INSERT INTO session SELECT 's' || n, now() + interval '7 days', 'token00' || n || 'abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, n::text
+            INSERT INTO session SELECT 's' || n, now() + interval '7 days', 'token00' || n || 'abcdefghijklmnopqrstuvw',
+              now(), now(), NULL, NULL, n::text
               FROM generate_series(1, 5) AS n;"#,
         )
         .unwrap();
@@ -262,7 +275,8 @@ fn logs_and_table_are_compared() {
     assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");
     let skew = fits["ahead_of_database_us"].as_i64().unwrap();
     assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
-    database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
+    database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', \
+        now(), now(), NULL, NULL, '9'").unwrap();
     assert_eq!(join()["rows_without_creation"], 1);
     let text = run_program_in(folder.path(), &[], &["logs", "correlate"]).stdout;
     assert!(text.contains("ahead of the database's (median of 3 session creations)"), "{text}");
@@ -280,7 +294,7 @@ fn a_critical_line_reopens_an_incident_with_revoked_sessions_and_a_milder_one_do
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
     assert_eq!(drained(&running, &[("1", MISMATCH)]).0, 200);
-    wait_until("the alert", || !told(&scene.sink, "log-user-mismatch").is_empty());
+    wait_until("the alert", || !find_notifications(&scene.sink, "log-user-mismatch").is_empty());
     let url = scene.database.url("postgres");
     let arguments = ["incident", "open", "app", "--severity", "P1", "--summary", "x"];
     assert_eq!(run_program_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], &arguments).exit_code, 0);
@@ -298,6 +312,6 @@ fn a_critical_line_reopens_an_incident_with_revoked_sessions_and_a_milder_one_do
     wait_until("the milder one is on the timeline", || signals_on() == before + 1);
     assert_eq!(current().state, IncidentState::Contained);
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
-    wait_until("it is open anew", || current().state == IncidentState::Open);
+    wait_until("it is open again", || current().state == IncidentState::Open);
     assert_eq!(running.stop(), Some(0));
 }

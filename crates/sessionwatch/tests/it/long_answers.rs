@@ -6,10 +6,13 @@ use testkit::find_check_result;
 fn tables(name: u32, id: u32) -> String {
     format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
-         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, \
+           expires timestamptz NOT NULL);
          INSERT INTO users VALUES ('ada', repeat('é', {name})), ('bob', 'Bob');
-         INSERT INTO sessions SELECT 's' || n, 'shared-token-of-a-usual-length', CASE n WHEN 1 THEN 'ada' ELSE 'bob' END, now() + interval '5 days' FROM generate_series(1, 2) AS n;
-         INSERT INTO sessions SELECT 'long', 'token-of-a-usual-length', repeat('x', {id}), now() + interval '5 days' WHERE {id} > 0"
+         INSERT INTO sessions SELECT 's' || n, 'shared-token-of-a-usual-length', \
+           CASE n WHEN 1 THEN 'ada' ELSE 'bob' END, now() + interval '5 days' FROM generate_series(1, 2) AS n;
+         INSERT INTO sessions SELECT 'long', 'token-of-a-usual-length', repeat('x', {id}), now() + interval '5 days' \
+           WHERE {id} > 0"
     )
 }
 

@@ -180,14 +180,15 @@ fn rejected_recipients_delay_no_other_and_fail_in_the_end() {
     let to: Vec<String> = mails.received_mails().iter().map(|mail| mail.to.join(" ")).collect();
     assert_eq!(to, ["ada@example.org", "grace@example.org", "busy@example.org"]);
     // The alert was not acknowledged, so a reminder was sent every four hours.
-    let told = |received: &[ReceivedRequest]| -> Vec<String> {
-        let line =
-            |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);
+    let list_notices = |received: &[ReceivedRequest]| -> Vec<String> {
+        let line = |message: serde_json::Value| {
+            format!("{} {} {}", message["target"], message["check"], message["notice"])
+        };
         let lines = received.iter().map(|received| line(body(received)).replace('"', ""));
         lines.filter(|line| !line.ends_with("reminder")).collect()
     };
     let before = hook.received_requests();
-    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail channel-failing firing"]);
+    assert_eq!(list_notices(&before), ["app duplicate-tokens firing", "mail channel-failing firing"]);
     assert!(before[1].body.contains("@example.org: the channel returned status 550"), "{}", before[1].body);
     let dead = testkit::run_program_in(folder.path(), &[], &["notifications", "failed"]).stdout;
     for part in ["nobody@example.org", "noone@example.org", "the channel returned status 550"] {
@@ -196,7 +197,7 @@ fn rejected_recipients_delay_no_other_and_fail_in_the_end() {
     assert!(!dead.contains("ada@") && !dead.contains("busy@"), "{dead}");
     leak(&database, false);
     watch.to(at + 720 * MINUTE);
-    let mut after = told(&hook.wait_for_requests(before.len() + 2)[before.len()..]);
+    let mut after = list_notices(&hook.wait_for_requests(before.len() + 2)[before.len()..]);
     after.sort();
     assert_eq!(after, ["app duplicate-tokens resolved", "mail channel-failing resolved"]);
     assert!(watch.stop());

@@ -101,10 +101,14 @@ fn planted() -> Database<'static> {
     database
         .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
-             INSERT INTO users SELECT 'u{letters}' || n, '{name}' || n, '{name}@example.org' FROM generate_series(1, 3) AS n;
-             INSERT INTO sessions SELECT 's{letters}' || n, 'shared-token-of-a-usual-length', 'u{letters}' || n, now() + interval '5 days' FROM generate_series(1, 3) AS n;
-             INSERT INTO sessions SELECT 'o{letters}' || n, 'token-of-a-usual-length-' || n, 'gone{letters}', now() - interval '5 days' FROM generate_series(1, 60) AS n"
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, \
+               expires timestamptz NOT NULL);
+             INSERT INTO users SELECT 'u{letters}' || n, '{name}' || n, '{name}@example.org' \
+               FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 's{letters}' || n, 'shared-token-of-a-usual-length', 'u{letters}' || n, \
+               now() + interval '5 days' FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 'o{letters}' || n, 'token-of-a-usual-length-' || n, 'gone{letters}', \
+               now() - interval '5 days' FROM generate_series(1, 60) AS n"
         ))
         .unwrap();
     database
@@ -156,7 +160,7 @@ fn no_page_line_table_or_alert_shows_misleading_characters() {
     testkit::create_account(folder.path(), "ada", "admin");
     let watch = testkit::DaemonProcess::start(folder.path());
     let is_leak = |body: &str| body.contains("duplicate-tokens");
-    testkit::wait_until("the leak is told", || {
+    testkit::wait_until("the leak is notified", || {
         sink.received_requests().iter().any(|message| is_leak(&message.body))
     });
     for message in sink.received_requests() {

@@ -131,7 +131,12 @@ fn mapped(url: &str, keys: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn a_missing_table_or_column_of_a_mapping_is_an_error() {
     let database = staged();
-    database.psql("CREATE SCHEMA backup; CREATE TABLE staging.logins (LIKE sessions); CREATE TABLE backup.logins (LIKE sessions)").unwrap();
+    database
+        .psql(
+            "CREATE SCHEMA backup; CREATE TABLE staging.logins (LIKE sessions); \
+             CREATE TABLE backup.logins (LIKE sessions)",
+        )
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db");
     let lite = rusqlite::Connection::open(&file).unwrap();

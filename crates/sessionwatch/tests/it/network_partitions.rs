@@ -14,8 +14,10 @@ use crate::target_failures::{ENDLESS, wait_for_scan};
 /// Exceeds all buffers between server and program, so that the server blocks in the middle of a response.
 const WIDE: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL);
-INSERT INTO sessions SELECT 's' || n, 'token-' || md5(n::text), rpad(n || '-', 400, 'x'), now() + interval '9 days' FROM generate_series(1, 50000) AS n;
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL,
+  expires timestamp(3) NOT NULL);
+INSERT INTO sessions SELECT 's' || n, 'token-' || md5(n::text), rpad(n || '-', 400, 'x'), now() + interval '9 days'
+  FROM generate_series(1, 50000) AS n;
 ANALYZE
 "#;
 /// Bytes into the scan, far from its end.

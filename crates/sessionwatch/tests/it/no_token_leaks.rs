@@ -69,7 +69,8 @@ fn a_role_that_can_read_only_the_needed_columns_suffices() {
         assert!(refused.stderr.contains("sessionToken"), "{}", refused.stderr);
     }
     let grant = format!(
-        r#"GRANT SELECT ("sessionToken", "userId", expires) ON sessions TO {role}; GRANT SELECT (id) ON users TO {role}"#
+        r#"GRANT SELECT ("sessionToken", "userId", expires) ON sessions TO {role};
+           GRANT SELECT (id) ON users TO {role}"#
     );
     database.psql(&grant).unwrap();
     for url in database.urls(&role) {

@@ -3,12 +3,15 @@
 use serde_json::json;
 use testkit::{find_check_result, run_check};
 
-const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
+const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions
+  GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
 const ORPHANS: &str =
     r#"SELECT count(*) FROM sessions s LEFT JOIN users u ON s."userId" = u.id WHERE u.id IS NULL"#;
-const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id), ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
+const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id),
+  ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
   FROM sessions s WHERE s.expires > NOW()"#;
-const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW()) FROM sessions"#;
+const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW())
+  FROM sessions"#;
 
 #[test]
 fn every_number_of_the_operator_guide_is_in_the_report() {
@@ -17,12 +20,12 @@ fn every_number_of_the_operator_guide_is_in_the_report() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = run_check(&url, &["--engine", engine]);
-            let census = &report["stats"];
-            assert_eq!(number(DUPLICATES), census["duplicate_tokens"].to_string());
-            assert_eq!(number(ORPHANS), census["orphaned"].to_string());
-            assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
-            let ratio = census["sessions_per_user"].as_f64().unwrap();
-            assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
+            let stats = &report["stats"];
+            assert_eq!(number(DUPLICATES), stats["duplicate_tokens"].to_string());
+            assert_eq!(number(ORPHANS), stats["orphaned"].to_string());
+            assert_eq!(number(STATUS), format!("{}|{}", stats["active"], stats["expired"]));
+            let ratio = stats["sessions_per_user"].as_f64().unwrap();
+            assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", stats["users_active"], stats["active"]));
             // Creation is not stored, so one check run cannot see it.
             assert_eq!(find_check_result(&report, "rapid-creation")["result"], "unknown");
             assert!(
@@ -45,7 +48,8 @@ fn a_healthy_table_passes_and_its_constraints_are_named_as_proof() {
     database
         .psql(
             r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
-               ALTER TABLE sessions ADD CONSTRAINT of_user FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
+               ALTER TABLE sessions ADD CONSTRAINT of_user
+                 FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
         )
         .unwrap();
     for url in database.urls("postgres") {

@@ -81,7 +81,8 @@ fn commands_are_found_in_code_blocks_and_backquotes() {
     let unit = "ExecStart=/usr/bin/sessionwatch serve --config /etc/a.toml\n  sessionwatch check \"$URL\" >> \"$OUT\"";
     let serve = said(&["sessionwatch", "serve", "--config", "/etc/a.toml"]);
     assert_eq!(commands(unit, false), [serve, said(&["sessionwatch", "check", "$URL"])]);
-    let page = "sessionwatch is good:\n`sessionwatch man`\n```sh\nsessionwatch demo  # look\n```\n```text\nsessionwatch says\n```";
+    let page = "sessionwatch is good:\n`sessionwatch man`\n```sh\nsessionwatch demo  # look\n```\n```text\n\
+        sessionwatch says\n```";
     assert_eq!(commands(page, true), [said(&["sessionwatch", "man"]), said(&["sessionwatch", "demo"])]);
     assert!(understood(&said(&["sessionwatch", "check", "--formt", "json"])).is_err());
     assert!(is_command_name(&said(&["sessionwatch", "incident", "open"])));

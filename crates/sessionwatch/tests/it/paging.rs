@@ -305,7 +305,8 @@ fn shared_tokens_are_found_with_and_without_an_index_in_every_database() {
 #[test]
 fn an_index_in_page_order_is_used() {
     let database = testkit::empty_database();
-    let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
+    let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, \
+        timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
                 timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
     let made = "CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
     database

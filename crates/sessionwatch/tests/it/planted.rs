@@ -58,7 +58,8 @@ const LOGGED: [&str; 6] = [
 ];
 
 /// Tables of the SQLite file, with a row ID that its profile does not know.
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 /// Channels of every kind; two of them are unreachable.
@@ -90,10 +91,12 @@ fn configure(folder: &Path, planted: &Planted, channels: &str) {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\n\
-         [oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
+         [oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
+         admins = [\"ops\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\
          [[logs]]\nname = \"ship\"\nkind = \"http\"\nsecret = \"{SHIPPER_SECRET}\"\n\
-         [[log_check]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n{channels}",
+         [[log_check]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\n\
+         severity = \"high\"\n{channels}",
         planted.url,
         planted.store.as_ref().map_or("state.db".to_owned(), |store| store.url("postgres")),
     );
@@ -178,7 +181,7 @@ struct Scene<'a> {
     mails: MailSink,
     outcome: Outcome,
     /// Messages that channels received.
-    told: Outcome,
+    messages: Outcome,
     used: Vec<Vec<String>>,
 }
 
@@ -195,7 +198,7 @@ impl<'a> Scene<'a> {
             sink,
             mails,
             outcome: Outcome::default(),
-            told: Outcome::default(),
+            messages: Outcome::default(),
             used: vec![],
         }
     }
@@ -223,12 +226,15 @@ impl<'a> Scene<'a> {
         let refused = testkit::http::post(&watch.address, "/ingest/logs/ship", &[], b"x");
         self.outcome.add("refused ingest", refused.headers_and_body());
         let is_about = |body: &str, check: &str| {
-            serde_json::from_str::<Value>(body).is_ok_and(|told| told["check"] == check)
+            serde_json::from_str::<Value>(body).is_ok_and(|message| message["check"] == check)
         };
         let about =
-            |check: &str| self.sink.received_requests().iter().any(|told| is_about(&told.body, check));
-        testkit::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
-        let sent_to = |path: &str| self.sink.received_requests().iter().any(|told| told.path.contains(path));
+            |check: &str| self.sink.received_requests().iter().any(|message| is_about(&message.body, check));
+        testkit::wait_until("leaks are notified", || {
+            about("duplicate-tokens") && about("log-duplicate-token")
+        });
+        let sent_to =
+            |path: &str| self.sink.received_requests().iter().any(|message| message.path.contains(path));
         for path in ["/services/", "/bot", "/api/chat", "/workflows/", "/v2/enqueue", "/prefix/", "/alerts"] {
             testkit::wait_until(path, || sent_to(path));
         }
@@ -280,11 +286,14 @@ impl<'a> Scene<'a> {
 
     /// Adds the messages of channels and every file. Returns the output, and the identity that opens archives.
     fn finish(mut self) -> (Outcome, Outcome, String) {
-        for told in self.sink.stop() {
-            self.told.add(format!("a message to {}", told.path), format!("{:?} {}", told.headers, told.body));
+        for message in self.sink.stop() {
+            self.messages.add(
+                format!("a message to {}", message.path),
+                format!("{:?} {}", message.headers, message.body),
+            );
         }
         for mail in self.mails.received_mails() {
-            self.told.add("a mail", mail.data);
+            self.messages.add("a mail", mail.data);
         }
         add_store(self.planted, &mut self.outcome);
         let mut identity = String::new();
@@ -299,14 +308,15 @@ impl<'a> Scene<'a> {
                 self.outcome.add(name, bytes.unwrap());
             }
         }
-        (self.outcome, self.told, identity)
+        (self.outcome, self.messages, identity)
     }
 }
 
 /// Adds every row of a store on a server, as text.
 fn add_store(planted: &Planted, outcome: &mut Outcome) {
     let Some(store) = &planted.store else { return };
-    let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables WHERE schemaname = 'sessionwatch'";
+    let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables \
+        WHERE schemaname = 'sessionwatch'";
     let queries = store.psql(tables).unwrap();
     assert!(queries.lines().count() > 20, "{queries}");
     for query in queries.lines() {
@@ -318,7 +328,7 @@ fn add_store(planted: &Planted, outcome: &mut Outcome) {
 struct Used {
     outcome: Outcome,
     /// Messages that channels received.
-    told: Outcome,
+    messages: Outcome,
     /// Secrets that were generated on the way.
     made: Vec<String>,
 }
@@ -351,12 +361,12 @@ fn use_everything(planted: &Planted) -> Used {
     }
     assert_all_used(&scene.used);
     assert_eq!(watch.stop(), Some(0));
-    let (outcome, told, identity) = scene.finish();
-    Used { outcome, told, made: vec![token, cookie, identity] }
+    let (outcome, messages, identity) = scene.finish();
+    Used { outcome, messages, made: vec![token, cookie, identity] }
 }
 
 fn search(planted: &Planted) {
-    let Used { outcome, told, made } = use_everything(planted);
+    let Used { outcome, messages, made } = use_everything(planted);
     let mut secrets = made;
     secrets.extend([&CONFIGURED[..], &LOGGED].concat().into_iter().map(str::to_owned));
     for token in &planted.tokens {
@@ -367,7 +377,7 @@ fn search(planted: &Planted) {
     }
     let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= 4).collect();
     let of_channels = [PAGER_KEY, TOPIC_TOKEN].map(str::to_owned);
-    let leaks = [outcome.leaks(&[&secrets[..], &of_channels].concat()), told.leaks(&secrets)].concat();
+    let leaks = [outcome.leaks(&[&secrets[..], &of_channels].concat()), messages.leaks(&secrets)].concat();
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks[..leaks.len().min(40)].join("\n"));
     // The search finds secrets where they belong.
     let mut shown = Outcome::default();

@@ -17,64 +17,75 @@ const POSTGRES: [Store; 10] = [
     (
         "authjs-pg",
         r#"CREATE TABLE users (id serial PRIMARY KEY, name varchar(255), email varchar(255));
-           CREATE TABLE sessions ("sessionToken" varchar(255) NOT NULL, "userId" integer NOT NULL, expires timestamptz NOT NULL, id serial PRIMARY KEY)"#,
+           CREATE TABLE sessions ("sessionToken" varchar(255) NOT NULL, "userId" integer NOT NULL,
+             expires timestamptz NOT NULL, id serial PRIMARY KEY)"#,
         ZONED,
     ),
     (
         "authjs-prisma",
         r#"CREATE TABLE "User" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "User" (id) ON DELETE CASCADE, expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "User" (id)
+             ON DELETE CASCADE, expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
         NAIVE,
     ),
     (
         "authjs-prisma-mapped",
         r#"CREATE TABLE users (id text PRIMARY KEY, name text);
-           CREATE TABLE sessions (session_token text NOT NULL UNIQUE, user_id text NOT NULL, expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
+           CREATE TABLE sessions (session_token text NOT NULL UNIQUE, user_id text NOT NULL,
+             expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
         NAIVE,
     ),
     (
         "authjs-drizzle",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE, expires timestamp NOT NULL)"#,
+           CREATE TABLE session ("sessionToken" text PRIMARY KEY,
+             "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE, expires timestamp NOT NULL)"#,
         NAIVE,
     ),
     (
         "authjs-kysely",
         r#"CREATE TABLE "User" (id uuid PRIMARY KEY, name text, email text);
-           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" uuid NOT NULL, expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" uuid NOT NULL,
+             expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
         ZONED,
     ),
     (
         "authjs-typeorm",
         r#"CREATE TABLE users (id uuid PRIMARY KEY, name varchar);
-           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" uuid, expires varchar NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" uuid, expires varchar NOT NULL,
+             id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
         ["'3786912000000'", "'1577836800000'"],
     ),
     (
         "authjs-supabase",
         r#"CREATE SCHEMA next_auth; CREATE TABLE next_auth.users (id uuid PRIMARY KEY, name text, email text);
-           CREATE TABLE next_auth.sessions ("sessionToken" text NOT NULL UNIQUE, "userId" uuid, expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+           CREATE TABLE next_auth.sessions ("sessionToken" text NOT NULL UNIQUE, "userId" uuid,
+             expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
         ZONED,
     ),
     (
         "better-auth-kysely",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE, "expiresAt" timestamptz NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id)
+             ON DELETE CASCADE, "expiresAt" timestamptz NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
              "createdAt" timestamptz DEFAULT now() NOT NULL, "ipAddress" text DEFAULT '192.0.2.1', "userAgent" text)"#,
         ZONED,
     ),
     (
         "better-auth-drizzle",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at timestamp NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at timestamp NOT NULL,
+             id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
              created_at timestamp DEFAULT (now() AT TIME ZONE 'UTC') NOT NULL, ip_address text, user_agent text)"#,
         NAIVE,
     ),
     (
         "better-auth-prisma",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL, "expiresAt" timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
-             "createdAt" timestamp(3) DEFAULT (now() AT TIME ZONE 'UTC') NOT NULL, "ipAddress" text, "userAgent" text)"#,
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL, "expiresAt" timestamp(3) NOT NULL,
+             id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+             "createdAt" timestamp(3) DEFAULT (now() AT TIME ZONE 'UTC') NOT NULL, "ipAddress" text,
+               "userAgent" text)"#,
         NAIVE,
     ),
 ];
@@ -83,50 +94,58 @@ const SQLITE: [Store; 8] = [
     (
         "authjs-prisma",
         r#"CREATE TABLE "User" (id TEXT PRIMARY KEY, name TEXT);
-           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL REFERENCES "User" (id), expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL REFERENCES "User" (id),
+             expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
         MILLIS,
     ),
     (
         "authjs-prisma",
         r#"CREATE TABLE "User" (id TEXT PRIMARY KEY, name TEXT);
-           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL, expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL,
+             expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
         [MILLIS[0], OFFSET[1]],
     ),
     (
         "authjs-drizzle",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id), expires integer NOT NULL)"#,
+           CREATE TABLE session ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id),
+             expires integer NOT NULL)"#,
         MILLIS,
     ),
     (
         "authjs-kysely",
         r#"CREATE TABLE "User" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL, expires datetime NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL,
+             expires datetime NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
         ISO,
     ),
     (
         "authjs-typeorm",
         r#"CREATE TABLE users (id varchar PRIMARY KEY, name varchar);
-           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" varchar, expires varchar NOT NULL, id varchar DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" varchar, expires varchar NOT NULL,
+             id varchar DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
         ["'3786912000000'", "'1577836800000'"],
     ),
     (
         "authjs-d1",
         r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE sessions ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL, expires datetime NOT NULL, id text DEFAULT (hex(randomblob(8))))"#,
+           CREATE TABLE sessions ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL, expires datetime NOT NULL,
+             id text DEFAULT (hex(randomblob(8))))"#,
         ISO,
     ),
     (
         "better-auth-kysely",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id), "expiresAt" date NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id),
+             "expiresAt" date NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
              "createdAt" date DEFAULT '2020-01-01T00:00:00.000Z' NOT NULL, "ipAddress" text, "userAgent" text)"#,
         ISO,
     ),
     (
         "better-auth-drizzle",
         r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
-           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at integer NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
+           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at integer NOT NULL,
+             id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
              created_at integer DEFAULT 1577836800000 NOT NULL, ip_address text, user_agent text)"#,
         MILLIS,
     ),
@@ -162,12 +181,12 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
 fn assert_read(url: &str, profile: &str) {
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(url, &["--engine", engine]);
-        let census = &report["stats"];
+        let stats = &report["stats"];
         assert_eq!(report["profile"], profile, "{report:#}");
         let numbers =
-            ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| census[key].as_u64());
+            ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| stats[key].as_u64());
         assert_eq!(numbers, [2, 1, 1, 0, 0].map(Some), "{profile}: {report:#}");
-        assert_eq!(census["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
+        assert_eq!(stats["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
     }
     let list = testkit::run_for_json(&["sessions", "list", url, "--format", "json"]);
     assert_eq!(list["sessions"][0]["display"]["name"], "Ada", "{profile}: {list:#}");
@@ -206,11 +225,13 @@ fn modified_tables_are_read_and_described() {
         ),
         (
             r#"DROP VIEW sessions;
-               CREATE MATERIALIZED VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored"#,
+               CREATE MATERIALIZED VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires
+                 FROM stored"#,
             "is a view",
         ),
         (
-            r#"DROP MATERIALIZED VIEW sessions; ALTER TABLE stored RENAME stored_token TO "sessionToken"; CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
+            r#"DROP MATERIALIZED VIEW sessions; ALTER TABLE stored RENAME stored_token TO "sessionToken";
+               CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
                CREATE TABLE part0 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 0);
                CREATE TABLE part1 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 1);
                INSERT INTO sessions SELECT * FROM stored"#,
@@ -252,7 +273,8 @@ fn two_session_tables_are_ambiguous_and_a_missing_column_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mapping = |expires: &str, decoder: &str| {
         let text = format!(
-            "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"{expires}\"\ndecoder = \"{decoder}\"\n",
+            "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\n\
+             token = \"sessionToken\"\nexpires = \"{expires}\"\ndecoder = \"{decoder}\"\n",
             database.url("postgres")
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -283,15 +305,17 @@ fn users_of_any_type_are_counted_alike() {
                 r#"CREATE TABLE users (id {kind} PRIMARY KEY, name text);
                    CREATE TABLE sessions (id text, "sessionToken" text, "userId" {kind}, expires timestamp(3));
                    INSERT INTO users SELECT DISTINCT {value}, 'x' FROM generate_series(2, 6) AS n;
-                   INSERT INTO sessions SELECT n::text, 'token-' || n, {value}, now() + interval '1 day' FROM generate_series(1, 70) AS n;
-                   INSERT INTO sessions SELECT 'a' || n, 'anonymous-' || n, NULL, now() + interval '1 day' FROM generate_series(1, 5) AS n"#
+                   INSERT INTO sessions SELECT n::text, 'token-' || n, {value}, now() + interval '1 day'
+                     FROM generate_series(1, 70) AS n;
+                   INSERT INTO sessions SELECT 'a' || n, 'anonymous-' || n, NULL, now() + interval '1 day'
+                     FROM generate_series(1, 5) AS n"#
             ))
             .unwrap();
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
-            let census = &report["stats"];
+            let stats = &report["stats"];
             let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
-                .map(|key| census[key].as_u64());
+                .map(|key| stats[key].as_u64());
             assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
         }
         let top = testkit::run_program(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
@@ -307,11 +331,13 @@ fn no_trust_constraints_ignores_a_corrupt_index() {
         .psql(
             r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken");
                -- As after a change of the collation under the server: the index stays, and holds no longer.
-               UPDATE pg_index SET indisready = false, indisvalid = false, indislive = false WHERE indexrelid = 'one_token'::regclass"#,
+               UPDATE pg_index SET indisready = false, indisvalid = false, indislive = false
+                 WHERE indexrelid = 'one_token'::regclass"#,
         )
         .unwrap();
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'same' WHERE id IN ('s1', 's2')"#).unwrap();
-    let lie = "UPDATE pg_index SET indisready = true, indisvalid = true, indislive = true WHERE indexrelid = 'one_token'::regclass";
+    let lie = "UPDATE pg_index SET indisready = true, indisvalid = true, indislive = true \
+        WHERE indexrelid = 'one_token'::regclass";
     database.psql(lie).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
@@ -334,10 +360,12 @@ fn hostile_names_and_values_are_only_names_and_values() {
     database
         .psql(
             "CREATE SCHEMA \"sch\"\"ema; DROP TABLE x; --\";
-             CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\" (\"sessionToken\" text, \"userId\" text, expires timestamptz);
+             CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n\
+             [[check]]\" (\"sessionToken\" text, \"userId\" text, expires timestamptz);
              CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".accounts (id text);
              INSERT INTO \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\"
-               SELECT 'token-' || n, E'o''brien \\\\ \\x1b[31m', now() + interval '1 day' FROM generate_series(1, 60) AS n",
+               SELECT 'token-' || n, E'o''brien \\\\ \\x1b[31m', now() + interval '1 day' \
+                 FROM generate_series(1, 60) AS n",
         )
         .unwrap();
     for url in database.urls("postgres") {
@@ -375,7 +403,8 @@ fn without_a_user_column_nothing_is_known_about_users() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+        "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\n\
+         token = \"sessionToken\"\nexpires = \"expires\"\n\
          decoder = \"timestamp-utc\"\n[checks.duplicate-tokens]\nenabled = false\n",
         database.url("postgres")
     );
@@ -401,12 +430,15 @@ fn a_custom_profile_is_recognized_like_the_others() {
         .psql(
             "CREATE TABLE people (id bigint PRIMARY KEY, nick text); INSERT INTO people VALUES (1, 'ada');
              CREATE TABLE logins (secret text UNIQUE, person bigint REFERENCES people, until bigint);
-             INSERT INTO logins SELECT 'secret-' || n, 1, extract(epoch FROM now())::bigint + 3600 FROM generate_series(1, 3) AS n",
+             INSERT INTO logins SELECT 'secret-' || n, 1, extract(epoch FROM now())::bigint + 3600 \
+               FROM generate_series(1, 3) AS n",
         )
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let profile = "title = \"Our log-ins\"\nmax_lifetime_days = 1\nschemas = []\ntables = [\"logins\"]\nid = []\ntoken = [\"secret\"]\n\
-                   user = [\"person\"]\nexpires = [\"until\"]\ncreated = []\nusers = [\"people\"]\ndisplay = [\"nick\"]\naccounts = []\n\
+    let profile = "title = \"Our logins\"\nmax_lifetime_days = 1\nschemas = []\ntables = [\"logins\"]\nid = []\n\
+                   token = [\"secret\"]\n\
+                   user = [\"person\"]\nexpires = [\"until\"]\ncreated = []\nusers = [\"people\"]\n\
+                   display = [\"nick\"]\naccounts = []\n\
                    decoders = { integer = \"epoch-s\" }\n";
     std::fs::write(folder.path().join("ours.toml"), profile).unwrap();
     let configuration = |profiles: &str| {

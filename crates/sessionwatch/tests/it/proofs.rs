@@ -13,12 +13,14 @@ CREATE TABLE sessions (
   id text PRIMARY KEY, "sessionToken" text NOT NULL CONSTRAINT one_token UNIQUE,
   "userId" text NOT NULL CONSTRAINT of_user REFERENCES users (id) ON DELETE CASCADE, expires timestamp(3) NOT NULL);
 INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
-INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days'
+  FROM generate_series(1, 60) AS n;
 "#;
 /// Twenty sessions of missing users, as `pg_restore --disable-triggers` or replication can leave them.
 const ORPHANS: &str = r#"
 SET session_replication_role = replica;
-INSERT INTO sessions SELECT 'o' || n, md5('o' || n), 'ghost' || n, now() + interval '9 days' FROM generate_series(1, 20) AS n;
+INSERT INTO sessions SELECT 'o' || n, md5('o' || n), 'ghost' || n, now() + interval '9 days'
+  FROM generate_series(1, 20) AS n;
 RESET session_replication_role;
 "#;
 
@@ -61,8 +63,10 @@ fn constraints_of_a_table_prove_nothing_about_inheriting_tables() {
     database
         .psql(
             r#"CREATE TABLE sessions_new () INHERITS (sessions);
-               INSERT INTO sessions_new VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days');
-               INSERT INTO sessions_new SELECT 'o' || n, md5('x' || n), 'ghost' || n, now() + interval '5 days' FROM generate_series(1, 50) AS n"#,
+               INSERT INTO sessions_new VALUES ('d1', 'same', 'u1', now() + interval '5 days'),
+                 ('d2', 'same', 'u2', now() + interval '5 days');
+               INSERT INTO sessions_new SELECT 'o' || n, md5('x' || n), 'ghost' || n, now() + interval '5 days'
+                 FROM generate_series(1, 50) AS n"#,
         )
         .unwrap();
     finds(&database, "duplicate-tokens", 1.0, None);
@@ -93,9 +97,11 @@ fn a_foreign_key_that_is_not_enforced_proves_nothing() {
     for trap in [
         "ALTER TABLE sessions DISABLE TRIGGER ALL",
         "ALTER TABLE users DISABLE TRIGGER ALL",
-        "ALTER TABLE sessions DROP CONSTRAINT of_user, ADD CONSTRAINT of_user FOREIGN KEY (\"userId\") REFERENCES users (id) NOT VALID",
+        "ALTER TABLE sessions DROP CONSTRAINT of_user, ADD CONSTRAINT of_user \
+           FOREIGN KEY (\"userId\") REFERENCES users (id) NOT VALID",
         "ALTER TABLE sessions ALTER CONSTRAINT of_user DEFERRABLE INITIALLY DEFERRED",
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); \
+         END $$",
     ] {
         let database = constrained();
         database.psql(trap).unwrap();
@@ -117,7 +123,8 @@ fn a_partition_with_disabled_triggers_voids_the_proof_of_the_whole_table() {
                CREATE TABLE sessions_0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
                CREATE TABLE sessions_1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
                INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
-               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n"#,
+               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days'
+                 FROM generate_series(1, 60) AS n"#,
         )
         .unwrap();
     // If it includes the partition key, a unique index applies across all partitions.
@@ -134,13 +141,15 @@ fn unique_indexes_on_partitions_prove_nothing_about_the_whole_table() {
     database
         .psql(
             r#"CREATE TABLE users (id text PRIMARY KEY, name text);
-               CREATE TABLE sessions (id text, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL)
+               CREATE TABLE sessions (id text, "sessionToken" text NOT NULL, "userId" text NOT NULL,
+                 expires timestamp(3) NOT NULL)
                  PARTITION BY HASH ("userId");
                CREATE TABLE sessions_0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
                CREATE TABLE sessions_1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
                CREATE UNIQUE INDEX ON sessions_0 ("sessionToken"); CREATE UNIQUE INDEX ON sessions_1 ("sessionToken");
                INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
-               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
+               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days'
+                 FROM generate_series(1, 60) AS n;
                INSERT INTO sessions_0 SELECT 'd0', 'same', "userId", now() + interval '1 day' FROM sessions_0 LIMIT 1;
                INSERT INTO sessions_1 SELECT 'd1', 'same', "userId", now() + interval '1 day' FROM sessions_1 LIMIT 1"#,
         )
@@ -161,7 +170,8 @@ fn a_unique_index_that_does_not_cover_every_token_proves_nothing() {
         database
             .psql(&format!(
                 r#"ALTER TABLE sessions DROP CONSTRAINT one_token; {index};
-                   INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days')"#
+                   INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'),
+                     ('d2', 'same', 'u2', now() + interval '5 days')"#
             ))
             .unwrap();
         finds(&database, "duplicate-tokens", 1.0, None);
@@ -171,7 +181,8 @@ fn a_unique_index_that_does_not_cover_every_token_proves_nothing() {
     database
         .psql(
             r#"ALTER TABLE sessions DROP CONSTRAINT one_token;
-               INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days')"#,
+               INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'),
+                 ('d2', 'same', 'u2', now() + interval '5 days')"#,
         )
         .unwrap();
     database.psql(r#"CREATE UNIQUE INDEX CONCURRENTLY one_token ON sessions ("sessionToken")"#).unwrap_err();
@@ -209,7 +220,7 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
         page.lines().find(|line| line.contains("kind=\"orphaned\"")).map(str::to_owned).unwrap_or_default()
     };
     let first = testkit::DaemonProcess::start(folder.path());
-    wait_until("the first look", || orphans(&first).ends_with(" 0"));
+    wait_until("the first check run", || orphans(&first).ends_with(" 0"));
     assert_eq!(first.stop(), Some(0));
     database.psql(ORPHANS).unwrap();
     // Ten minutes later a run is due, but not the nightly one.
@@ -218,7 +229,7 @@ fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_fir
         .execute("UPDATE samples SET at = at - 600000000", [])
         .unwrap();
     let second = testkit::DaemonProcess::start(folder.path());
-    wait_until("the first look of another process", || orphans(&second).contains("orphaned"));
+    wait_until("the first check run of another process", || orphans(&second).contains("orphaned"));
     assert!(orphans(&second).ends_with(" 20"), "{}", second.get_body("/metrics"));
     assert_eq!(second.stop(), Some(0));
 }

@@ -63,11 +63,13 @@ fn grant(database: &Database<'_>, watch: &str, act: &str) {
 
 /// Two users share the first token, and one user has the second one twice.
 const SHARED: &str = "INSERT INTO users (id, name) VALUES (1, 'Ada'), (2, 'Bo'), (3, 'Cy'), (4, 'Di');
-INSERT INTO sessions VALUES ('a', 'shared-token-1-of-a-usual-length', 1, {live}), ('b', 'shared-token-1-of-a-usual-length', 2, {live}),
-  ('c', 'double-token-2-of-a-usual-length', 3, {live}), ('d', 'double-token-2-of-a-usual-length', 3, {live} + {more}), ('e', 'single-token-3-of-a-usual-length', 4, {live});";
+INSERT INTO sessions VALUES ('a', 'shared-token-1-of-a-usual-length', 1, {live}), \
+  ('b', 'shared-token-1-of-a-usual-length', 2, {live}),
+  ('c', 'double-token-2-of-a-usual-length', 3, {live}), ('d', 'double-token-2-of-a-usual-length', 3, {live} + {more}), \
+    ('e', 'single-token-3-of-a-usual-length', 4, {live});";
 
 /// Restores on any database no more than the plan promised.
-fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
+fn restores_no_more_than_promised(folder: &Path, sql: &dyn Fn(&str)) {
     let gone = applied(folder, &["cleanup", "duplicates"]);
     assert_eq!(gone["done"], 3, "a, b and c");
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
@@ -114,13 +116,16 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
 /// Tables that are deleted or changed with a session, and triggers of every kind.
 const CARTS: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE,
+  "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
 CREATE TABLE carts (id integer PRIMARY KEY, session_id text REFERENCES sessions(id) ON DELETE CASCADE);
 CREATE TABLE items (cart integer REFERENCES carts(id) ON DELETE CASCADE, name text);
 CREATE TABLE orders (id integer PRIMARY KEY, session_token text REFERENCES sessions("sessionToken") ON DELETE SET NULL);
 INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 100) AS n;
-INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() - interval '30 days' FROM generate_series(1, 50) AS n;
-INSERT INTO sessions SELECT 'l' || n, md5('l' || n) || md5('m' || n), 'u' || n, now() + interval '10 days' FROM generate_series(1, 50) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() - interval '30 days'
+  FROM generate_series(1, 50) AS n;
+INSERT INTO sessions SELECT 'l' || n, md5('l' || n) || md5('m' || n), 'u' || n, now() + interval '10 days'
+  FROM generate_series(1, 50) AS n;
 INSERT INTO carts SELECT n, 's' || (1 + n % 50) FROM generate_series(1, 500) AS n;
 INSERT INTO carts SELECT 500 + n, 'l' || (1 + n % 50) FROM generate_series(1, 100) AS n;
 INSERT INTO items SELECT 1 + n % 600, 'item ' || n FROM generate_series(1, 1200) AS n;
@@ -136,7 +141,7 @@ fn a_restore_promises_only_what_it_can_do_and_names_shared_tokens() {
     database.psql(schema).unwrap();
     database.psql(&live(SHARED)).unwrap();
     configured(folder.path(), &database.url("postgres"), &database.url("postgres"), "");
-    puts_back_what_it_promises(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
+    restores_no_more_than_promised(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
 }
 
 #[test]
@@ -150,18 +155,20 @@ fn a_restore_in_a_file_promises_only_what_it_can_do() {
     };
     file.execute_batch(
         "CREATE TABLE users (id integer PRIMARY KEY, name text);
-         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, expires integer NOT NULL)",
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, \
+           expires integer NOT NULL)",
     )
     .unwrap();
     file.execute_batch(&live(SHARED)).unwrap();
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\n\
+        expires = \"expires\"\n\
         decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\n";
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
         format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}"),
     )
     .unwrap();
-    puts_back_what_it_promises(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
+    restores_no_more_than_promised(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
 }
 
 /// Plans for one target, by several users, at a set time.
@@ -209,9 +216,11 @@ impl Desk {
 const EACH: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE,
+  "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
 INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 50) AS n;
-INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 + n % 50), now() + interval '10 days' FROM generate_series(1, 100) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 + n % 50), now() + interval '10 days'
+  FROM generate_series(1, 100) AS n;
 "#;
 
 #[test]

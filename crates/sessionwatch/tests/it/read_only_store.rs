@@ -17,8 +17,10 @@ use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
-const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\n\
-                             kind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
+const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+                             [[channel]]\nname = \"hook\"\n\
+                             kind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n\
+                             [[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
 
 /// Runs a program in a mount namespace in which a folder is read-only.
 const READ_ONLY: &str =
@@ -68,15 +70,19 @@ fn folder(log: Option<bool>) -> tempfile::TempDir {
     let (making, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("sessionwatch.toml"), CONFIGURATION).unwrap();
     let tables = "CREATE TABLE users (id TEXT PRIMARY KEY);
-        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+          expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2020-01-01T00:00:00.000Z');";
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tables).unwrap();
     let path = making.path().join(STORE);
     drop(Store::open(&StoreLocation::File(path.clone())).unwrap());
-    let rows = "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+    let rows =
+        "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, \
+        verdict, finding, updated_at)
           VALUES ('app', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
-        INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
+        INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) \
+          VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
         INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
         PRAGMA wal_checkpoint(TRUNCATE);";
     Connection::open(&path).unwrap().execute_batch(rows).unwrap();
@@ -180,8 +186,13 @@ fn a_store_on_a_read_only_file_system_is_read_with_its_wal() {
         assert_eq!(entries, 1, "{log:?}");
         for command in WRITE {
             let said = read_only(folder.path(), command);
-            let told = said.stderr.contains(&format!("the store {STORE} is read-only: "));
-            assert!(said.exit_code == 3 && told, "{log:?} {command:?} ({}): {}", said.exit_code, said.stderr);
+            let is_reported = said.stderr.contains(&format!("the store {STORE} is read-only: "));
+            assert!(
+                said.exit_code == 3 && is_reported,
+                "{log:?} {command:?} ({}): {}",
+                said.exit_code,
+                said.stderr
+            );
         }
         let served = read_only(folder.path(), &["serve"]);
         assert!(
@@ -291,12 +302,12 @@ fn an_empty_file_is_not_a_new_store() {
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
         let served = testkit::start_expecting_refusal(folder.path());
-        let told = served.stderr.contains("is empty");
-        assert!(served.exit_code == 3 && told, "{}", served.stderr);
+        let is_reported = served.stderr.contains("is empty");
+        assert!(served.exit_code == 3 && is_reported, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
             let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], command);
-            let told = said.stderr.contains(&format!("store {STORE} is empty"));
-            assert!(said.exit_code == 2 && told, "{command:?}: {}", said.stderr);
+            let is_reported = said.stderr.contains(&format!("store {STORE} is empty"));
+            assert!(said.exit_code == 2 && is_reported, "{command:?}: {}", said.stderr);
         }
         // The same in a folder that another user may not write to.
         if is_root {

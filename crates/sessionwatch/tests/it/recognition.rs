@@ -65,7 +65,8 @@ impl Store {
     fn configure(&self, folder: &Path, lines: &str) {
         let url = self.url();
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{lines}\n[checks.slow-check-run]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{lines}\n\
+             [checks.slow-check-run]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
         );
         std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     }
@@ -75,8 +76,10 @@ impl Store {
         let instant = if matches!(self, Self::Server(_)) { "timestamptz" } else { "text" };
         let [token, user, expires] = columns;
         self.run(&format!(
-            "CREATE TABLE \"{name}\" (\"{token}\" text NOT NULL, \"{user}\" text NOT NULL, \"{expires}\" {instant} NOT NULL{more});
-             INSERT INTO \"{name}\" (\"{token}\", \"{user}\", \"{expires}\") VALUES ('a-token-of-something', 'u1', '2020-01-01T00:00:00.000Z'),
+            "CREATE TABLE \"{name}\" (\"{token}\" text NOT NULL, \"{user}\" text NOT NULL, \
+               \"{expires}\" {instant} NOT NULL{more});
+             INSERT INTO \"{name}\" (\"{token}\", \"{user}\", \"{expires}\") \
+               VALUES ('a-token-of-something', 'u1', '2020-01-01T00:00:00.000Z'),
                ('another-token-of-it', 'u2', '2090-01-01T00:00:00.000Z');"
         ));
     }
@@ -292,7 +295,10 @@ fn signed_tokens_are_not_sessions_whatever_their_table_is_called() {
 fn a_table_with_too_little_evidence_is_unknown_until_it_is_named() {
     for server in [true, false] {
         let store = Store::new(server);
-        store.run("CREATE TABLE \"user\" (id text PRIMARY KEY, name text); CREATE TABLE account (id text); INSERT INTO \"user\" VALUES ('u1', 'x'), ('u2', 'y')");
+        store.run(
+            "CREATE TABLE \"user\" (id text PRIMARY KEY, name text); CREATE TABLE account (id text); \
+             INSERT INTO \"user\" VALUES ('u1', 'x'), ('u2', 'y')",
+        );
         store.tokens("entries", SNAKE, "");
         let folder = store.configured("");
         let all = &["revoke", "all"][..];

@@ -164,7 +164,7 @@ fn runs_that_alternate_between_a_lagging_replica_and_the_database_find_only_real
     look(&mut watch, NetworkFault::None);
     watch.delivered();
     assert!(watch.stop());
-    let told: Vec<String> = sink
+    let notifications: Vec<String> = sink
         .received_requests()
         .iter()
         .map(|received| {
@@ -172,7 +172,10 @@ fn runs_that_alternate_between_a_lagging_replica_and_the_database_find_only_real
             format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
         })
         .collect();
-    assert_eq!(told, ["token-reassigned firing", "token-reassigned resolved", "reappeared-sessions firing"]);
+    assert_eq!(
+        notifications,
+        ["token-reassigned firing", "token-reassigned resolved", "reappeared-sessions firing"]
+    );
 }
 
 #[test]

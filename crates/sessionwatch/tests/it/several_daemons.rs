@@ -40,7 +40,8 @@ impl Scene {
         let patterns: String = (0..patterns)
             .map(|number| {
                 format!(
-                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\n\
+                     max = 0\n"
                 )
             })
             .collect();
@@ -79,7 +80,7 @@ impl Scene {
     }
 
     /// Returns the `possible_duplicate` flag of each message.
-    fn told_again(&self) -> Vec<bool> {
+    fn list_duplicate_flags(&self) -> Vec<bool> {
         let again = |body: &str| {
             serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool()
         };
@@ -170,7 +171,7 @@ fn many_alerts_are_delivered_concurrently() {
     append(&scene.log(), &lines);
     assert_eq!(scene.sink.wait_for_requests(ALERTS).len(), ALERTS);
     scene.wait_until_delivered();
-    assert_eq!(scene.told_again(), [false; ALERTS]);
+    assert_eq!(scene.list_duplicate_flags(), [false; ALERTS]);
     assert_eq!(watch.stop(), Some(0));
 }
 
@@ -193,7 +194,7 @@ fn a_delivery_that_cannot_be_recorded_at_once_is_recorded_later_and_not_repeated
     append(&scene.log(), "EVENT 1;\n");
     assert_eq!(scene.sink.wait_for_requests(2).len(), 2);
     scene.wait_until_delivered();
-    assert_eq!(scene.told_again(), [false, false]);
+    assert_eq!(scene.list_duplicate_flags(), [false, false]);
     assert_eq!(watch.stop(), Some(0));
 }
 
@@ -202,7 +203,8 @@ fn a_new_leader_does_not_repeat_a_cleanup() {
     let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n\
+         [target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
          [checks.slow-check-run]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nname = \"first\"\nstore = \"{}\"\n",
         folder.path().join("archive.key").display(),
@@ -215,7 +217,8 @@ fn a_new_leader_does_not_repeat_a_cleanup() {
     let event = |at: &str| {
         format!(
             "INSERT INTO sessionwatch.events (id, at, target, check_id, kind, summary, detail)
-             SELECT COALESCE(MAX(id), 0) + 1, {at}, 'app', 'expired-backlog', 'cleanup', 'by the second', '{{}}' FROM sessionwatch.events"
+             SELECT COALESCE(MAX(id), 0) + 1, {at}, 'app', 'expired-backlog', 'cleanup', 'by the second', '{{}}' \
+               FROM sessionwatch.events"
         )
     };
     ask(&event(&format!("{SOON} - 7200000000")));

@@ -41,14 +41,14 @@ impl Shadowed {
 fn said(report: &Value) -> Value {
     let checks = report["checks"].as_array().unwrap().iter();
     let checks = checks.filter(|check| check["id"] != "slow-check-run");
-    let told = checks.map(|check| {
+    let results = checks.map(|check| {
         // Rows are ordered by fingerprint, whose key is new in every run.
         let mut evidence: Vec<String> =
             check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
         evidence.sort();
         json!([check["id"], check["result"], check["value"], check["summary"], check["proof"], evidence])
     });
-    told.collect()
+    results.collect()
 }
 
 #[test]
@@ -183,7 +183,8 @@ fn no_program_is_started_through_a_superuser_role() {
     );
     database
         .psql(&format!(
-            r#"ALTER TABLE sessions ALTER "userId" TYPE varchar; ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE varchar;
+            r#"ALTER TABLE sessions ALTER "userId" TYPE varchar;
+               ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE varchar;
                CREATE FUNCTION equal(varchar, varchar) RETURNS bool LANGUAGE plpgsql AS $${body}$$;
                CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = equal)"#
         ))
@@ -260,7 +261,8 @@ fn doctor_names_who_can_create_objects_on_the_search_path() {
     let owner = testkit::create_role(&database, "owner");
     database
         .psql(&format!(
-            "CREATE SCHEMA house; GRANT USAGE ON SCHEMA house TO PUBLIC; ALTER ROLE {watch} SET search_path = house, public;
+            "CREATE SCHEMA house; GRANT USAGE ON SCHEMA house TO PUBLIC; \
+             ALTER ROLE {watch} SET search_path = house, public;
              GRANT SELECT ON ALL TABLES IN SCHEMA public TO {watch};
              GRANT CREATE ON SCHEMA house, public TO {owner}; ALTER TABLE sessions OWNER TO {owner}"
         ))
@@ -298,14 +300,19 @@ fn triggers_use_the_search_path_of_the_role_as_for_any_other_program() {
     database
         .psql(
             "CREATE TABLE ended (id text); CREATE TABLE noted_late (id text);
-             CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ended VALUES (OLD.id); RETURN OLD; END $$;
+             CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ended \
+               VALUES (OLD.id); RETURN OLD; END $$;
              CREATE TRIGGER noted AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION note_end();
-             CREATE FUNCTION note_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO noted_late VALUES (OLD.id); RETURN OLD; END $$;
-             CREATE CONSTRAINT TRIGGER late AFTER DELETE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_late();
-             CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM ended; RETURN OLD; END $$;
+             CREATE FUNCTION note_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO noted_late \
+               VALUES (OLD.id); RETURN OLD; END $$;
+             CREATE CONSTRAINT TRIGGER late AFTER DELETE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+               EXECUTE FUNCTION note_late();
+             CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM ended; \
+             RETURN OLD; END $$;
              CREATE TRIGGER a_veto BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION veto();
              CREATE TABLE begun (id text);
-             CREATE FUNCTION note_begin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO begun VALUES (NEW.id); RETURN NEW; END $$;
+             CREATE FUNCTION note_begin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO begun \
+               VALUES (NEW.id); RETURN NEW; END $$;
              CREATE TRIGGER begun BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION note_begin()",
         )
         .unwrap();

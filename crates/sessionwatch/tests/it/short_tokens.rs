@@ -9,7 +9,8 @@ const TOKENS: [(&str, &str, &str); 4] =
     [("s1", "QZ42X", "Q"), ("s2", "qzxjvkwpbf", "qzx"), ("s3", "739184625013", "7391"), ("s4", "zq", "")];
 
 /// Tables of the SQLite file, with a row ID that its profile does not know.
-const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+    token = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 fn in_postgres() -> Database<'static> {
@@ -28,7 +29,8 @@ fn in_sqlite(folder: &Path) -> String {
     connection
         .execute_batch(
             r#"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
-               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);
+               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL,
+                 expires INTEGER NOT NULL);
                INSERT INTO users VALUES (2, 'Ada'), (3, 'Bea'), (4, 'Cay'), (5, 'Dan');
                INSERT INTO sessions VALUES ('s1', '', 2, 4102444800000), ('s2', '', 3, 4102444800000),
                  ('s3', '', 4, 4102444800000), ('s4', '', 5, 4102444800000);"#,

@@ -21,7 +21,8 @@ fn signature(body: &[u8]) -> String {
 fn slow_unauthenticated_bodies_block_nobody_else() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{SECRET}\"\n\
          [[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"{TOKEN}\"\n",
         database.url("postgres")
@@ -31,7 +32,8 @@ fn slow_unauthenticated_bodies_block_nobody_else() {
     let slow = |signed: &str| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         let head = format!(
-            "POST /ingest/vercel HTTP/1.1\r\nHost: {}\r\nX-Forwarded-For: 203.0.113.7\r\n{signed}Content-Length: 1000\r\n\r\nx",
+            "POST /ingest/vercel HTTP/1.1\r\nHost: {}\r\nX-Forwarded-For: 203.0.113.7\r\n\
+             {signed}Content-Length: 1000\r\n\r\nx",
             watch.address
         );
         stream.write_all(head.as_bytes()).unwrap();

@@ -42,7 +42,8 @@ const INCIDENTS: [Incident; 9] = [
         20,
         "orphaned-sessions",
         [
-            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 9000 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 9000 + n, now() + interval '1 day'
+                 FROM generate_series(1, 11) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'o%'",
         ],
     ),
@@ -75,7 +76,8 @@ const INCIDENTS: [Incident; 9] = [
         4,
         "rapid-creation",
         [
-            r#"INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            r#"INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day'
+                 FROM generate_series(1, 11) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'r%'",
         ],
     ),
@@ -90,7 +92,8 @@ const INCIDENTS: [Incident; 9] = [
         4,
         "creation-rate",
         [
-            r#"INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n % 60 + 1, now() + interval '1 day' FROM generate_series(1, 30) AS n"#,
+            r#"INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n % 60 + 1, now() + interval '1 day'
+                 FROM generate_series(1, 30) AS n"#,
             "DELETE FROM sessions WHERE id LIKE 'c%'",
         ],
     ),
@@ -132,7 +135,8 @@ fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
     let [all, grave] = sinks.map(HttpSink::url);
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\ninterval = \"10m\"\n[checks.slow-check-run]\nenabled = false\n\
-         [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"all\"\nkind = \"webhook\"\nurl = \"{all}\"\n\
          [[channel]]\nname = \"grave\"\nkind = \"webhook\"\nurl = \"{grave}\"\n\
          [[route]]\nchannels = [\"all\"]\n[[route]]\nchannels = [\"grave\"]\nseverity = \"high\"\n"
@@ -140,16 +144,16 @@ fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
 }
 
 /// Notices by check in order of delivery, each with its run.
-fn told(sink: &HttpSink) -> BTreeMap<String, Vec<(String, i32)>> {
-    let mut told = BTreeMap::<String, Vec<(String, i32)>>::new();
+fn list_notices(sink: &HttpSink) -> BTreeMap<String, Vec<(String, i32)>> {
+    let mut notices = BTreeMap::<String, Vec<(String, i32)>>::new();
     for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         let at = clock::parse_rfc3339(&text("at")).unwrap();
-        let look = i32::try_from(at.duration_since(monday()).as_mins() / STEP.as_mins()).unwrap();
-        told.entry(text("check")).or_default().push((text("notice"), look));
+        let step = i32::try_from(at.duration_since(monday()).as_mins() / STEP.as_mins()).unwrap();
+        notices.entry(text("check")).or_default().push((text("notice"), step));
     }
-    told
+    notices
 }
 
 #[test]
@@ -206,16 +210,16 @@ fn two_weeks_with_incidents_are_notified_exactly_and_memory_stays_flat() {
 fn exactly(all: &HttpSink, grave: &HttpSink) {
     for incident in &INCIDENTS {
         for (sink, meant) in [(all, true), (grave, GRAVE.contains(&incident.check))] {
-            let notices = told(sink).remove(incident.check).unwrap_or_default();
+            let notices = list_notices(sink).remove(incident.check).unwrap_or_default();
             let words: Vec<&str> = notices.iter().map(|(notice, _)| notice.as_str()).collect();
             assert_eq!(words, if meant { vec!["firing", "resolved"] } else { vec![] }, "{}", incident.check);
-            let look = notices.first().map_or(incident.at, |(_, look)| *look);
-            assert!((incident.at..incident.at + 3).contains(&look), "{} at look {look}", incident.check);
+            let step = notices.first().map_or(incident.at, |(_, step)| *step);
+            assert!((incident.at..incident.at + 3).contains(&step), "{} at step {step}", incident.check);
         }
     }
-    for told in [told(all), told(grave)] {
+    for notices in [list_notices(all), list_notices(grave)] {
         let planted = |check: &String| INCIDENTS.iter().any(|incident| incident.check == check);
-        let others: Vec<_> = told.iter().filter(|(check, _)| !planted(check)).collect();
+        let others: Vec<_> = notices.iter().filter(|(check, _)| !planted(check)).collect();
         assert!(others.is_empty(), "quiet times are quiet: {others:?}");
     }
 }

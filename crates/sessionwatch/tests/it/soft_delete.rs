@@ -7,8 +7,10 @@ use testkit::{find_check_result, run_program_in};
 /// live.
 const ROWS: &str = "
 INSERT INTO users SELECT n, n || '@example.org' FROM SERIES(120);
-INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT n, 'token-of-a-usual-length-' || n, n, LATER, NOW FROM SERIES(103);
-INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT 200 + n, 'token-of-a-usual-length-' || n, n + 100, LATER, NOW FROM SERIES(3);
+INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT n, 'token-of-a-usual-length-' || n, n, \
+  LATER, NOW FROM SERIES(103);
+INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT 200 + n, 'token-of-a-usual-length-' || n, \
+  n + 100, LATER, NOW FROM SERIES(3);
 INSERT INTO sessions SELECT 300 + n, 'token-of-a-usual-length-' || (10 + n), n, LATER, NOW, MARK FROM SERIES(5);
 INSERT INTO sessions SELECT 400 + n, 'deleted-token-of-a-usual-length-' || n, n, LATER, NOW, MARK FROM SERIES(45);
 ";
@@ -17,7 +19,8 @@ INSERT INTO sessions SELECT 400 + n, 'deleted-token-of-a-usual-length-' || n, n,
 fn schema(instant: &str, column: &str, kind: &str, mark: &str) -> String {
     let tables = format!(
         "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);
-         CREATE TABLE sessions (id bigint PRIMARY KEY, token text NOT NULL, user_id bigint NOT NULL REFERENCES users (id),
+         CREATE TABLE sessions (id bigint PRIMARY KEY, token text NOT NULL, \
+           user_id bigint NOT NULL REFERENCES users (id),
            expires_at {instant} NOT NULL, created_at {instant} NOT NULL, \"{column}\" {kind});"
     );
     tables + &ROWS.replace("MARK", mark)
@@ -27,12 +30,8 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
-        let census = &report["stats"];
-        assert_eq!(
-            (&census["sessions"], &census["active"]),
-            (&106.into(), &106.into()),
-            "{engine} {report:#}"
-        );
+        let stats = &report["stats"];
+        assert_eq!((&stats["sessions"], &stats["active"]), (&106.into(), &106.into()), "{engine} {report:#}");
         let duplicates = find_check_result(&report, "duplicate-tokens");
         assert_eq!(
             (&duplicates["result"], &duplicates["value"]),

@@ -58,7 +58,8 @@ fn a_locked_file_and_an_endless_view_are_unknown() {
         CREATE VIEW sessions AS SELECT stored.* FROM stored,
           (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n)"#;
     connection.execute_batch(tables).unwrap();
-    let mapping = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\n\
+    let mapping = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"sessions\"\n\
+                   token = \"sessionToken\"\n\
                    expires = \"expires\"\ndecoder = \"epoch-ms\"\nuser = \"userId\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
     for engine in ["scan", "pushdown"] {

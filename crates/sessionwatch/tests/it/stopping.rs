@@ -4,7 +4,7 @@ use serde_json::Value;
 use sessionwatch_store::{Store, StoreLocation, archive_batches};
 use testkit::run_program_in;
 
-/// More sessions than can be removed before the daemon is told to stop.
+/// More sessions than can be removed before the daemon is asked to stop.
 const ROWS: u32 = 60_000;
 
 #[test]
@@ -12,9 +12,11 @@ fn a_plan_applied_from_a_page_ends_cleanly_with_the_daemon() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let sessions = format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
-         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" text NOT NULL, \
+           expires timestamptz NOT NULL);
          INSERT INTO users VALUES ('u', 'Ada');
-         INSERT INTO sessions SELECT n, 'token-of-a-usual-length-' || n, 'u', now() + interval '5 days' FROM generate_series(1, {ROWS}) AS n"
+         INSERT INTO sessions SELECT n, 'token-of-a-usual-length-' || n, 'u', now() + interval '5 days' \
+           FROM generate_series(1, {ROWS}) AS n"
     );
     database.psql(&sessions).unwrap();
     let url = database.url("postgres");

@@ -20,7 +20,8 @@ fn folder(hook: &str) -> tempfile::TempDir {
         .unwrap()
         .execute_batch(
             "CREATE TABLE users (id TEXT PRIMARY KEY);
-             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+               expires TEXT NOT NULL);
              INSERT INTO users VALUES ('u1');
              INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z');",
         )
@@ -80,8 +81,12 @@ fn the_daemon_stops_with_a_message_if_its_store_is_deleted_or_replaced() {
         let (code, log) = ended(watch);
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains(expected) && log.contains("shutting down"), "{log}");
-        let told = sink.wait_for_requests(1);
-        assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
+        let received = sink.wait_for_requests(1);
+        assert!(
+            received[0].body.contains("store-file") && received[0].body.contains(expected),
+            "{}",
+            received[0].body
+        );
         // After a restart, it uses the existing file.
         assert_eq!(ready(folder.path()).stop(), Some(0));
     }

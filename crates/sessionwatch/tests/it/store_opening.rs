@@ -7,7 +7,8 @@ use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
-const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n\
+const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n\
+                             [[channel]]\nname = \"hook\"\nkind = \"webhook\"\n\
                              url = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
 
 /// A folder with a small application and its configuration.
@@ -18,7 +19,8 @@ fn folder() -> tempfile::TempDir {
         .unwrap()
         .execute_batch(
             "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
-             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, \
+               expires TEXT NOT NULL);
              INSERT INTO users VALUES ('u1', 'Ada');
              INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
                ('s2', 'token-number-two', 'u1', '2020-01-01T00:00:00.000Z');",

@@ -69,18 +69,18 @@ const USED: &str = "INFO new configuration active";
 const REFUSED: &str = "new configuration rejected";
 
 /// Time limit for a notification on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A service manager's socket, and its path.
 fn supervisor(folder: &Path) -> (UnixDatagram, PathBuf) {
     let place = folder.join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(NOTIFICATION_TIMEOUT)).unwrap();
     (socket, place)
 }
 
 /// Returns the next notification other than a watchdog ping.
-fn heard(socket: &UnixDatagram) -> String {
+fn receive_notification(socket: &UnixDatagram) -> String {
     let begun = Instant::now();
     loop {
         let mut bytes = [0; 1_000];
@@ -89,7 +89,7 @@ fn heard(socket: &UnixDatagram) -> String {
         if text != "WATCHDOG=1" {
             return text;
         }
-        assert!(begun.elapsed() < PATIENCE, "only that all is well");
+        assert!(begun.elapsed() < NOTIFICATION_TIMEOUT, "only that all is well");
     }
 }
 
@@ -111,7 +111,7 @@ fn the_service_manager_is_notified_of_the_daemons_state() {
     write(folder.path(), &good);
     let begun = Instant::now();
     let watch = Logged::start(&mut start());
-    assert_eq!(heard(&socket), "READY=1");
+    assert_eq!(receive_notification(&socket), "READY=1");
     assert!(folder.path().join("state.db").is_file());
     assert_eq!(testkit::http::get(&watch.watch.address, "/healthz").status, 200);
     for _ in 0..10 {
@@ -124,14 +124,14 @@ fn the_service_manager_is_notified_of_the_daemons_state() {
     for (text, words) in [(good.as_str(), USED), ("nonsense", REFUSED)] {
         write(folder.path(), text);
         watch.reload(1, words);
-        let reloading = heard(&socket);
+        let reloading = receive_notification(&socket);
         let (state, time) = reloading.split_once('\n').expect("both in one message");
         let time: u64 = time.strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
         assert!(state == "RELOADING=1" && time > 0, "{reloading}");
-        assert_eq!(heard(&socket), "READY=1");
+        assert_eq!(receive_notification(&socket), "READY=1");
     }
     watch.watch.send_signal("TERM");
-    assert_eq!(heard(&socket), "STOPPING=1");
+    assert_eq!(receive_notification(&socket), "STOPPING=1");
     assert_eq!(watch.watch.wait(), Some(0));
 }
 
@@ -280,7 +280,9 @@ fn without_store(folder: &Path, [database, store]: [&Database<'_>; 2], proxy: &F
     let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
     write(folder, &(targets + &common(&sink.url(), &store)));
     let watch = testkit::DaemonProcess::start(folder);
-    testkit::wait_until("a look", || watch.get_body("/metrics").contains("sessionwatch_check_runs_total"));
+    testkit::wait_until("a check run", || {
+        watch.get_body("/metrics").contains("sessionwatch_check_runs_total")
+    });
     proxy.set_fault(NetworkFault::FreezeAfter(0));
     proxy.wait_until_frozen();
     watch

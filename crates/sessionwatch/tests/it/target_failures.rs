@@ -10,7 +10,8 @@ use testkit::{Database, FaultProxy, NetworkFault, PostgresServer, ProgramOutput}
 
 /// Enough rows for a scan to be in progress when a fault strikes.
 const LARGE: &str = r#"
-INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 50000) AS n;
+INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now() + interval '1 day'
+  FROM generate_series(1, 50000) AS n;
 "#;
 /// Bytes into the scan, far from its end.
 const MIDDLE: usize = 400_000;
@@ -86,7 +87,8 @@ fn a_locked_table_is_reported_in_time() {
     for url in database.urls("postgres") {
         // psql holds the lock for as long as the program that it runs.
         let script = format!(
-            "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1s 2>&1; echo code $?\nROLLBACK;\n",
+            "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1s 2>&1; \
+             echo code $?\nROLLBACK;\n",
             env!("CARGO_BIN_EXE_sessionwatch")
         );
         let file = tempfile::NamedTempFile::new().unwrap();

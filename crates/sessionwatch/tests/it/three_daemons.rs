@@ -79,7 +79,10 @@ impl Story {
         std::fs::write(&log, "").unwrap();
         let patterns: String = (0..PATTERNS)
             .map(|number| {
-                format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
+                format!(
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\n\
+                     severity = \"critical\"\nmax = 0\n"
+                )
             })
             .collect();
         let members = [-HOUR, SignedDuration::ZERO, HOUR].into_iter().enumerate().map(|(number, ahead)| {
@@ -139,7 +142,7 @@ impl Story {
     }
 
     /// Alerts without a notification yet; each evaluated one must be notified.
-    fn untold(&self) -> u64 {
+    fn count_undelivered(&self) -> u64 {
         self.counted(
             "SELECT 2 * (SELECT count(*) FROM sessionwatch.log_events WHERE judged = 0)
                + (SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done')",
@@ -203,7 +206,7 @@ fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
         let kept = || story.asked("SELECT count(*) FROM sessionwatch.log_events").parse::<u32>().unwrap();
         let before = kept();
         story.strike(if number % 3 == 2 { "delivery" } else { "target/app" }, blow);
-        wait_until("whoever leads now reads on", || kept() > before);
+        wait_until("the new leader reads on", || kept() > before);
     }
     takeovers::assert_in_time(&story.store, "target/app", 5);
     takeovers::assert_in_time(&story.store, "delivery", 2);
@@ -219,20 +222,20 @@ fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
         story.asked("SELECT max((counters::json ->> 'lines')::int) FROM sessionwatch.log_sources"),
         written.to_string()
     );
-    wait_until_none_left("everything is told", || story.untold());
-    let mut told = BTreeMap::<String, Vec<bool>>::new();
+    wait_until_none_left("everything is notified", || story.count_undelivered());
+    let mut deliveries = BTreeMap::<String, Vec<bool>>::new();
     let mut checks = BTreeMap::<String, Vec<String>>::new();
     for received in sink.received_requests() {
         let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        let times = told.entry(text("key")).or_default();
+        let times = deliveries.entry(text("key")).or_default();
         times.push(message["possible_duplicate"].as_bool().unwrap());
         // The first message of a key may be marked: a delivery that a blow cut off may never have arrived.
         if times.len() == 1 && text("check").starts_with("event-") {
             checks.entry(text("check")).or_default().push(text("notice"));
         }
     }
-    assert!(told.values().all(|times| times.iter().skip(1).all(|again| *again)), "{told:?}");
+    assert!(deliveries.values().all(|times| times.iter().skip(1).all(|again| *again)), "{deliveries:?}");
     assert_eq!(checks.len(), written as usize);
     for (check, notices) in &checks {
         assert_eq!(notices, &["firing"], "{check}");

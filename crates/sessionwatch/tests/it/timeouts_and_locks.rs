@@ -15,7 +15,8 @@ use crate::fastforward::{MINUTE, Watch, monday};
 fn common(sink: &HttpSink, checks: &str) -> String {
     format!(
         "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
-         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
+         [[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
         sink.url()
     )
 }
@@ -25,7 +26,7 @@ fn target(name: &str, url: &str, more: &str) -> String {
 }
 
 /// Notifications in order of arrival.
-fn told(sink: &HttpSink) -> Vec<String> {
+fn list_notifications(sink: &HttpSink) -> Vec<String> {
     let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
@@ -35,17 +36,17 @@ fn told(sink: &HttpSink) -> Vec<String> {
 }
 
 /// Minutes at which a target was checked since the last call.
-fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
-    let mut looks = vec![];
-    while let Ok(event) = heard.try_recv() {
+fn list_run_minutes(events: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
+    let mut minutes = vec![];
+    while let Ok(event) = events.try_recv() {
         match event {
             LiveEvent::RunFinished { target, at } if target == name => {
-                looks.push(i32::try_from(at.duration_since(monday()).as_mins()).unwrap() - 10)
+                minutes.push(i32::try_from(at.duration_since(monday()).as_mins()).unwrap() - 10)
             }
             _ => {}
         }
     }
-    looks
+    minutes
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_hanging_target_delays_no_other_and_is_checked_less_often_until_it_responds(
     let folder = tempfile::tempdir().unwrap();
     let mut watch =
         Watch::start(folder.path(), &(targets + &common(&sink, "\"target-unreachable\"")), monday());
-    let mut heard = watch.shared.app.events.subscribe();
+    let mut events = watch.shared.app.events.subscribe();
     // The first check runs have finished by then.
     let at = |minute: i32| monday() + (10 + minute) * MINUTE;
     let (others, all) = (["good", "slow"], ["hanging", "good", "slow"]);
@@ -79,11 +80,11 @@ fn a_hanging_target_delays_no_other_and_is_checked_less_often_until_it_responds(
         minute += 17;
         watch.each_to(at(minute), &all);
     }
-    assert_eq!(*looks(&mut heard, "hanging").last().unwrap(), minute);
+    assert_eq!(*list_run_minutes(&mut events, "hanging").last().unwrap(), minute);
     watch.each_to(at(minute + 14), &others);
     minute += 17;
     watch.each_to(at(minute), &all);
-    assert_eq!(looks(&mut heard, "hanging"), [minute], "it is left alone for a while");
+    assert_eq!(list_run_minutes(&mut events, "hanging"), [minute], "it is left alone for a while");
     hanging.set_fault(NetworkFault::None);
     minute += 17;
     watch.each_to(at(minute), &all);
@@ -91,10 +92,14 @@ fn a_hanging_target_delays_no_other_and_is_checked_less_often_until_it_responds(
     watch.delivered();
     let metrics = watch.page("/metrics");
     assert!(watch.stop());
-    assert_eq!(told(&sink)[0], "hanging target-unreachable firing");
-    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging target-unreachable reminder");
+    assert_eq!(list_notifications(&sink)[0], "hanging target-unreachable firing");
+    let (last, repeated) = (list_notifications(&sink).pop().unwrap(), "hanging target-unreachable reminder");
     assert_eq!(last, "hanging target-unreachable resolved");
-    assert!(told(&sink)[1..].iter().all(|line| *line == last || line == repeated), "{:?}", told(&sink));
+    assert!(
+        list_notifications(&sink)[1..].iter().all(|line| *line == last || line == repeated),
+        "{:?}",
+        list_notifications(&sink)
+    );
     for name in others {
         let none = format!("sessionwatch_check_run_failures_total{{target=\"{name}\"}} 0\n");
         assert!(metrics.contains(&none), "{metrics}");
@@ -118,7 +123,10 @@ fn a_file_locked_by_a_writer_is_unreachable_until_it_is_released() {
     watch.to(monday() + 5 * MINUTE);
     watch.delivered();
     assert!(watch.stop());
-    assert_eq!(told(&sink), ["app target-unreachable firing", "app target-unreachable resolved"]);
+    assert_eq!(
+        list_notifications(&sink),
+        ["app target-unreachable firing", "app target-unreachable resolved"]
+    );
 }
 
 #[test]
@@ -145,10 +153,10 @@ fn a_clock_jump_loses_no_alert_and_notifies_none_twice() {
     assert!(watch.goes_on(at(-5, 0)) <= 80 * SECOND);
     assert_eq!(sink.wait_for_requests(2).len(), 2);
     watch.to(at(-5, 4));
-    assert_eq!(told(&sink), ["app duplicate-tokens firing"; 2]);
+    assert_eq!(list_notifications(&sink), ["app duplicate-tokens firing"; 2]);
     // Five hours ahead: the reminder is due, and the silence is over.
     watch.to(at(1, 0));
-    let orphaned = || told(&sink).iter().filter(|line| line.contains("orphaned")).count();
+    let orphaned = || list_notifications(&sink).iter().filter(|line| line.contains("orphaned")).count();
     assert_eq!(sink.wait_for_requests(4).len(), 4);
     assert_eq!(orphaned(), 1);
     // Thirty days ahead and back: one reminder each, then the usual interval again.
@@ -161,7 +169,7 @@ fn a_clock_jump_loses_no_alert_and_notifies_none_twice() {
     assert_eq!(sink.wait_for_requests(8).len(), 8);
     watch.delivered();
     assert!(watch.stop());
-    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("reminder")).count(), 4);
+    assert_eq!(list_notifications(&sink)[4..].iter().filter(|line| line.ends_with("reminder")).count(), 4);
 }
 
 /// Check runs that the metrics count.
@@ -195,14 +203,14 @@ fn a_suspending_database_is_checked_rarely_and_while_it_is_awake() {
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"target-unreachable\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     let at = |hours: i32, seconds: i32| monday() + hours * HOUR + seconds * SECOND;
-    let mut heard = watch.shared.app.events.subscribe();
+    let mut events = watch.shared.app.events.subscribe();
     watch.set(at(5, 3_599));
     let awake = |watch: &Watch, name: &str| {
         testkit::http::post(&watch.address, &format!("/targets/{name}/wake"), &[], b"").status
     };
     assert_eq!((counted(&watch), awake(&watch, "nobody")), (1, 404));
     assert_eq!(awake(&watch, "app"), 202);
-    testkit::wait_until("a look out of turn", || counted(&watch) == 2);
+    testkit::wait_until("a check run out of turn", || counted(&watch) == 2);
     for _ in 0..3 {
         assert_eq!(awake(&watch, "app"), 202);
     }
@@ -215,12 +223,12 @@ fn a_suspending_database_is_checked_rarely_and_while_it_is_awake() {
     watch.to(at(12, 60));
     assert!(watch.stop());
     // Never within a minute of the last run.
-    let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
+    let runs: Vec<_> = std::iter::from_fn(|| events.try_recv().ok())
         .filter_map(|event| if let LiveEvent::RunFinished { at, .. } = event { Some(at) } else { None })
         // The first run is counted before its event is sent, so the event may arrive as well.
         .filter(|at| *at > monday())
         .collect();
-    assert_eq!(looks, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
+    assert_eq!(runs, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
     assert_costs(folder.path(), &text);
 }
 
@@ -255,11 +263,11 @@ fn a_requested_run_is_answered_when_its_notifications_are_sent() {
 
 /// Asserts the monthly cost of the presets.
 fn assert_costs(folder: &Path, text: &str) {
-    for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
+    for (preset, runs, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
         std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();
         let said = testkit::run_program_in(folder, &[], &["config", "check"]);
         let line =
-            format!("app: {looks} check runs a month keep this database awake for {hours} of 720 hours");
+            format!("app: {runs} check runs a month keep this database awake for {hours} of 720 hours");
         assert!(said.exit_code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
     }
 }

@@ -67,7 +67,8 @@ fn passwords_sockets_and_options_are_taken_from_the_url() {
     let role = testkit::create_role(&database, "odd");
     let settings = format!(
         "ALTER ROLE {role} PASSWORD 'p@ss/w:rd?#%'; GRANT SELECT ON sessions, users, accounts TO {role};
-         CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.sessions (LIKE sessions); GRANT USAGE ON SCHEMA elsewhere TO {role};
+         CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.sessions (LIKE sessions); \
+         GRANT USAGE ON SCHEMA elsewhere TO {role};
          GRANT SELECT ON elsewhere.sessions TO {role}"
     );
     database.psql(&settings).unwrap();

@@ -7,7 +7,8 @@ use testkit::{find_check_result, run_program_in};
 /// 1800 sessions of Better Auth: 60 in another unit, 45 of them live, and 100 expired ones among the others.
 const SCHEMA: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL);
-CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, user_id text NOT NULL REFERENCES "user" (id), expires_at KIND NOT NULL,
+CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, user_id text NOT NULL REFERENCES "user" (id),
+  expires_at KIND NOT NULL,
   created_at KIND NOT NULL, updated_at KIND NOT NULL, ip_address text, user_agent text);
 "#;
 
@@ -17,7 +18,8 @@ fn rows(from: u32, to: u32, instant: &str, each: i64) -> String {
     for number in from..to {
         sql.push_str(&format!(
             "INSERT INTO \"user\" VALUES ('u{number}', 'Person', 'p{number}@example.org');\n\
-             INSERT INTO session VALUES ('s{number}', 'token-of-a-usual-length-{number:08}', 'u{number}', ({instant}) * {each}, \
+             INSERT INTO session VALUES ('s{number}', 'token-of-a-usual-length-{number:08}', 'u{number}', \
+               ({instant}) * {each}, \
              (NOW - 86400) * {each}, (NOW - 86400) * {each}, NULL, NULL);\n"
         ));
     }
@@ -39,9 +41,9 @@ fn is_right(folder: &std::path::Path, url: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report = said.check_report();
-        let census = &report["stats"];
+        let stats = &report["stats"];
         assert_eq!(
-            (&census["active"], &census["expired"]),
+            (&stats["active"], &stats["expired"]),
             (&1_685.into(), &115.into()),
             "{engine} {report:#}"
         );

@@ -10,32 +10,39 @@ use testkit::{
 
 /// Better Auth's tables, with the sessions laid out as `SESSION` says.
 const USERS: &str = r#"
-CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, "emailVerified" boolean NOT NULL,
+CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE,
+  "emailVerified" boolean NOT NULL,
   image text, "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL DEFAULT now());
-CREATE TABLE account (id text PRIMARY KEY, "accountId" text NOT NULL, "providerId" text NOT NULL, "userId" text NOT NULL,
+CREATE TABLE account (id text PRIMARY KEY, "accountId" text NOT NULL,
+  "providerId" text NOT NULL, "userId" text NOT NULL,
   password text, "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL);
-CREATE TABLE verification (id text PRIMARY KEY, identifier text NOT NULL, value text NOT NULL, "expiresAt" timestamptz NOT NULL,
+CREATE TABLE verification (id text PRIMARY KEY, identifier text NOT NULL, value text NOT NULL,
+  "expiresAt" timestamptz NOT NULL,
   "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL DEFAULT now());
 INSERT INTO "user" SELECT 'u' || n, 'User ' || n, 'user' || n || '@example.org', true FROM generate_series(1, 300) AS n;
 "#;
 
 /// Columns of the sessions, without the primary key.
-const COLUMNS: &str = r#"id text NOT NULL, token text NOT NULL, "userId" text NOT NULL, "expiresAt" timestamptz NOT NULL,
+const COLUMNS: &str = r#"id text NOT NULL, token text NOT NULL, "userId" text NOT NULL,
+  "expiresAt" timestamptz NOT NULL,
   "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text"#;
 
 /// 1030 sessions, written by one transaction, 30 of which expired long ago.
 const SESSIONS: &str = r#"
 INSERT INTO session SELECT 's' || to_char(n, 'FM0000'), 'token-' || md5(n::text), 'u' || 1 + n % 300,
   CASE WHEN n % 34 = 0 THEN now() - n * interval '1 hour' ELSE now() + n * interval '10 minutes' END,
-  now() - (1 + n % 9) * interval '1 day', now() - n * interval '0.123457 seconds', '192.0.2.' || n % 250, E'agent \\ ''x'', "y"\t' || n
+  now() - (1 + n % 9) * interval '1 day', now() - n * interval '0.123457 seconds', '192.0.2.' || n % 250,
+    E'agent \\ ''x'', "y"\t' || n
 FROM generate_series(1, 1030) AS n;
 ANALYZE;
 "#;
 
 /// Two dependent rows per session.
 const CARTS: &str = r#"
-CREATE TABLE cart (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "sessionId" text NOT NULL REFERENCES session (id) ON DELETE CASCADE, content jsonb);
-INSERT INTO cart ("sessionId", content) SELECT id, jsonb_build_object('a\t"b"', n) FROM session, generate_series(1, 2) AS n;
+CREATE TABLE cart (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "sessionId" text NOT NULL REFERENCES session (id)
+  ON DELETE CASCADE, content jsonb);
+INSERT INTO cart ("sessionId", content) SELECT id, jsonb_build_object('a\t"b"', n)
+  FROM session, generate_series(1, 2) AS n;
 "#;
 
 /// Layout of the session table.
@@ -74,10 +81,12 @@ const RANGED: Shape = Shape {
 /// Inheriting tables do not show in the catalog entry of their parent.
 const INHERITED: Shape = Shape {
     name: "inherited",
-    table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)); CREATE TABLE session_eu (PRIMARY KEY (id)) INHERITS (session);
+    table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)); \
+      CREATE TABLE session_eu (PRIMARY KEY (id)) INHERITS (session);
       CREATE FUNCTION elsewhere() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN INSERT INTO session_eu VALUES (NEW.*); RETURN NULL; END';
-      CREATE TRIGGER elsewhere BEFORE INSERT ON session FOR EACH ROW WHEN (right(NEW.id, 1) < '5') EXECUTE FUNCTION elsewhere()",
+      CREATE TRIGGER elsewhere BEFORE INSERT ON session FOR EACH ROW WHEN (right(NEW.id, 1) < '5') \
+        EXECUTE FUNCTION elsewhere()",
 };
 
 /// Half of the rows are in another database, where row versions are not visible.
@@ -139,7 +148,8 @@ impl<'a> Site<'a> {
             String::new()
         };
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nwrite_url = \"{act}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n{store}",
+            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nwrite_url = \"{act}\"\n\
+             [checks.slow-check-run]\nbudget_ms = 3600000\n{store}",
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let site = Self { folder, database, _other: other, shape };
@@ -188,7 +198,7 @@ impl<'a> Site<'a> {
     }
 
     fn is_examined(&self) {
-        let mut stats = vec![];
+        let mut by_engine = vec![];
         for engine in ["scan", "pushdown"] {
             let report = self.json(&["check", "app", "--engine", engine], 1)["targets"][0].take();
             assert_eq!(
@@ -196,14 +206,14 @@ impl<'a> Site<'a> {
                 (&engine.into(), &"better-auth-kysely".into())
             );
             assert_eq!(find_check_result(&report, "expired-backlog")["result"], "failing", "{report:#}");
-            let mut census = report["stats"].clone();
-            let counts = [&census["sessions"], &census["active"], &census["expired"]];
+            let mut stats = report["stats"].clone();
+            let counts = [&stats["sessions"], &stats["active"], &stats["expired"]];
             assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
             // Each run has its own timestamp.
-            census.as_object_mut().unwrap().remove("checked_at");
-            stats.push(census);
+            stats.as_object_mut().unwrap().remove("checked_at");
+            by_engine.push(stats);
         }
-        assert_eq!(stats[0], stats[1], "{}", self.shape.name);
+        assert_eq!(by_engine[0], by_engine[1], "{}", self.shape.name);
         let listed = self.json(&["sessions", "list", "app", "--limit", "2000"], 0);
         assert_eq!(listed["sessions"].as_array().unwrap().len(), 1030, "{listed:#}");
         let doctor = run_program_in(self.folder.path(), &[], &["doctor"]);
@@ -222,7 +232,7 @@ impl<'a> Site<'a> {
     }
 
     /// Asserts that the SQL printed by `doctor` can be run, and fixes the finding.
-    fn is_mended(&self) {
+    fn is_fixed_by_doctor(&self) {
         let statements = || {
             let doctor = run_program_in(self.folder.path(), &[], &["doctor"]).stdout;
             let lines = doctor.lines().filter_map(|line| line.trim().strip_prefix("→ "));
@@ -240,12 +250,12 @@ impl<'a> Site<'a> {
         assert!(left.is_empty() || self.shape.name == INHERITED.name, "{}: {left:#?}", self.shape.name);
     }
 
-    fn is_put_right_and_undone(&self) {
+    fn is_fixed_and_undone(&self) {
         let expired = "\"expiresAt\" < now() - interval '1 hour'";
         if self.shape.name != PLAIN.name {
             let alike = format!(
                 "SELECT count(*) FROM session AS s JOIN session AS a ON a.ctid = s.ctid AND a.tableoid <> s.tableoid\n\
-                AND a.xmin::text IN (s.xmin::text, '0') WHERE s.{expired} AND a.\"expiresAt\" > now()"
+                 AND a.xmin::text IN (s.xmin::text, '0') WHERE s.{expired} AND a.\"expiresAt\" > now()"
             );
             assert_ne!(self.database.psql(&alike).unwrap(), "0\n", "{}: rows share places", self.shape.name);
         }
@@ -286,10 +296,10 @@ fn every_story_on(major: u32) {
 fn every_story_of(shape: &Shape, server: &'static PostgresServer, port: usize) {
     let site = Site::new(server, shape, port);
     site.is_examined();
-    site.is_put_right_and_undone();
+    site.is_fixed_and_undone();
     // A foreign partition can have neither a foreign key nor an index.
     if shape.name != FOREIGN.name {
-        site.is_mended();
+        site.is_fixed_by_doctor();
     }
 }
 

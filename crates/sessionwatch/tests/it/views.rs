@@ -9,11 +9,15 @@ use testkit::{Database, find_check_result};
 /// A table that is not recognized, with a token shared by two users; views of it decide what is visible.
 const BEHIND: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text);
-CREATE TABLE stored (id text PRIMARY KEY, t text NOT NULL, u text NOT NULL, e timestamp(3) NOT NULL, revoked bool NOT NULL DEFAULT false);
+CREATE TABLE stored (id text PRIMARY KEY, t text NOT NULL, u text NOT NULL, e timestamp(3) NOT NULL,
+  revoked bool NOT NULL DEFAULT false);
 INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
 INSERT INTO stored SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
-INSERT INTO stored VALUES ('d1', 'same', 'u1', now() + interval '5 days', true), ('d2', 'same', 'u2', now() + interval '5 days', true);
+INSERT INTO stored VALUES ('d1', 'same', 'u1', now() + interval '5 days', true),
+  ('d2', 'same', 'u2', now() + interval '5 days', true);
 "#;
+/// A view that only renames columns.
+const RENAMES: &str = "CREATE VIEW sessions AS SELECT NAMED FROM stored";
 /// Columns of the view, named so that it is recognized.
 const NAMED: &str = r#"id, t AS "sessionToken", u AS "userId", e AS expires"#;
 
@@ -33,57 +37,63 @@ fn reports(database: &Database<'_>, user: &str) -> [Value; 2] {
     ]
 }
 
+/// Views that may hide sessions, each with the reason that a report names.
+const HIDING_VIEWS: [(&str, &str); 12] = [
+    (r#"CREATE VIEW sessions AS SELECT DISTINCT ON (t) NAMED FROM stored"#, "groups, limits or joins rows"),
+    (
+        r#"CREATE VIEW sessions AS SELECT DISTINCT NAMED FROM stored WHERE id <> 'd1'"#,
+        "groups, limits or joins rows",
+    ),
+    (
+        r#"CREATE VIEW sessions AS SELECT min(id) AS id, t AS "sessionToken", min(u) AS "userId", max(e) AS expires
+             FROM stored GROUP BY t"#,
+        "groups, limits or joins rows",
+    ),
+    (
+        r#"CREATE VIEW sessions AS SELECT NAMED FROM stored ORDER BY id DESC LIMIT 60"#,
+        "groups, limits or joins rows",
+    ),
+    (
+        r#"CREATE VIEW sessions AS SELECT s.id, t AS "sessionToken", u AS "userId", e AS expires FROM stored s
+             JOIN (VALUES ('d1')) v (x) ON s.id <> v.x"#,
+        "groups, limits or joins rows",
+    ),
+    (
+        r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE id <> 'd1' UNION SELECT NAMED FROM stored
+             WHERE id = 's1'"#,
+        "groups, limits or joins rows",
+    ),
+    (
+        r#"CREATE VIEW sessions AS WITH q AS (SELECT * FROM stored WHERE id <> 'd1') SELECT NAMED FROM q"#,
+        "groups, limits or joins rows",
+    ),
+    (r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE NOT revoked"#, "a view with a condition"),
+    (
+        r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE NOT revoked;
+           CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
+        "a view with a condition",
+    ),
+    (
+        r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW sessions AS SELECT NAMED FROM stored;
+        INSERT INTO stored VALUES ('d1', 'same', 'u1', now(), true), ('d2', 'same', 'u2', now(), true)"#,
+        "materialized view",
+    ),
+    (
+        r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW kept AS SELECT * FROM stored;
+           CREATE VIEW sessions AS SELECT NAMED FROM kept"#,
+        "materialized view",
+    ),
+    (
+        r#"ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (id <> 'd1');
+        CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE ROLE VIEWER; GRANT SELECT ON stored TO VIEWER;
+        ALTER VIEW sessions OWNER TO VIEWER"#,
+        "row-level security on `public.stored`",
+    ),
+];
+
 #[test]
 fn a_view_that_may_hide_sessions_is_unknown_and_names_its_table() {
-    for (view, why) in [
-        (
-            r#"CREATE VIEW sessions AS SELECT DISTINCT ON (t) NAMED FROM stored"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS SELECT DISTINCT NAMED FROM stored WHERE id <> 'd1'"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS SELECT min(id) AS id, t AS "sessionToken", min(u) AS "userId", max(e) AS expires FROM stored GROUP BY t"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored ORDER BY id DESC LIMIT 60"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS SELECT s.id, t AS "sessionToken", u AS "userId", e AS expires FROM stored s JOIN (VALUES ('d1')) v (x) ON s.id <> v.x"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE id <> 'd1' UNION SELECT NAMED FROM stored WHERE id = 's1'"#,
-            "groups, limits or joins rows",
-        ),
-        (
-            r#"CREATE VIEW sessions AS WITH q AS (SELECT * FROM stored WHERE id <> 'd1') SELECT NAMED FROM q"#,
-            "groups, limits or joins rows",
-        ),
-        (r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE NOT revoked"#, "a view with a condition"),
-        (
-            r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE NOT revoked; CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
-            "a view with a condition",
-        ),
-        (
-            r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW sessions AS SELECT NAMED FROM stored;
-            INSERT INTO stored VALUES ('d1', 'same', 'u1', now(), true), ('d2', 'same', 'u2', now(), true)"#,
-            "materialized view",
-        ),
-        (
-            r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW kept AS SELECT * FROM stored; CREATE VIEW sessions AS SELECT NAMED FROM kept"#,
-            "materialized view",
-        ),
-        (
-            r#"ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (id <> 'd1');
-            CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE ROLE VIEWER; GRANT SELECT ON stored TO VIEWER; ALTER VIEW sessions OWNER TO VIEWER"#,
-            "row-level security on `public.stored`",
-        ),
-    ] {
+    for (view, why) in HIDING_VIEWS {
         let database = behind(&view.replace("VIEWER", &format!("view_owner_{}", std::process::id())));
         for report in reports(&database, "postgres") {
             assert_eq!(report["result"], "unknown", "{view}: {report:#}");
@@ -100,7 +110,8 @@ fn a_view_that_may_hide_sessions_is_unknown_and_names_its_table() {
 fn a_view_that_only_renames_is_evaluated_like_its_table() {
     for view in [
         "CREATE VIEW sessions AS SELECT NAMED FROM stored",
-        "CREATE VIEW inner_view AS SELECT * FROM stored ORDER BY id; CREATE VIEW sessions AS SELECT NAMED FROM inner_view",
+        "CREATE VIEW inner_view AS SELECT * FROM stored ORDER BY id; \
+         CREATE VIEW sessions AS SELECT NAMED FROM inner_view",
     ] {
         let database = behind(view);
         for report in reports(&database, "postgres") {
@@ -123,7 +134,8 @@ fn a_condition_is_part_of_what_a_mapping_means() {
     let database = behind("CREATE VIEW live AS SELECT NAMED FROM stored WHERE NOT revoked");
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"live\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n\
+         [target.mapping]\nsessions = \"live\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
          expires = \"expires\"\ndecoder = \"timestamp-utc\"\nusers = \"users\"\n",
         database.url("postgres")
     );
@@ -140,7 +152,8 @@ fn a_table_is_preferred_to_its_views() {
     let database = testkit::anomalous_database();
     database
         .psql(
-            r#"ALTER TABLE sessions RENAME TO login; CREATE VIEW sessions AS SELECT DISTINCT ON ("sessionToken") * FROM login"#,
+            r#"ALTER TABLE sessions RENAME TO login;
+               CREATE VIEW sessions AS SELECT DISTINCT ON ("sessionToken") * FROM login"#,
         )
         .unwrap();
     for report in reports(&database, "postgres") {
@@ -153,7 +166,8 @@ fn a_table_is_preferred_to_its_views() {
 const TRAP: &str = r#"
 CREATE FUNCTION trap(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-  IF current_setting('application_name') LIKE 'sessionwatch%' THEN RAISE EXCEPTION 'code of the target was executed'; END IF;
+  IF current_setting('application_name') LIKE 'sessionwatch%' THEN RAISE EXCEPTION 'code of the target was executed';
+  END IF;
   RETURN $1;
 END $$;
 "#;
@@ -166,7 +180,8 @@ fn objects_that_would_execute_code_of_the_database_are_named_and_not_read() {
             "the view `public.sessions` calls `public.trap`",
         ),
         (
-            r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE trap(id) <> ''; CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
+            r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE trap(id) <> '';
+               CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
             "the view `public.inner_view` calls `public.trap`",
         ),
         (
@@ -189,18 +204,21 @@ fn objects_that_would_execute_code_of_the_database_are_named_and_not_read() {
             "the index expression of `public.stored`",
         ),
         (
-            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE STATISTICS st ON (id || trap('x')), t FROM stored"#,
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored;
+               CREATE STATISTICS st ON (id || trap('x')), t FROM stored"#,
             "the statistics expression of `public.stored`",
         ),
         (
-            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE TABLE more () INHERITS (stored); CREATE INDEX ON more ((id || trap('x')))"#,
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE TABLE more () INHERITS (stored);
+               CREATE INDEX ON more ((id || trap('x')))"#,
             "the index expression of `public.more`",
         ),
         (
-            r#"CREATE TYPE color AS ENUM ('u1', 'u2'); CREATE FUNCTION shown(color) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN trap('x'); END $$;
-            CREATE CAST (color AS text) WITH FUNCTION shown(color);
-            CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text, "userId" color, expires timestamp(3));
-            INSERT INTO sessions VALUES ('s', 'token', 'u1', now() + interval '1 day')"#,
+            r#"CREATE TYPE color AS ENUM ('u1', 'u2');
+                  CREATE FUNCTION shown(color) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN trap('x'); END $$;
+               CREATE CAST (color AS text) WITH FUNCTION shown(color);
+               CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text, "userId" color, expires timestamp(3));
+               INSERT INTO sessions VALUES ('s', 'token', 'u1', now() + interval '1 day')"#,
             "the cast of `userId` to text calls `public.shown`",
         ),
     ] {
@@ -217,7 +235,8 @@ fn objects_that_would_execute_code_of_the_database_are_named_and_not_read() {
 fn policies_that_call_functions_are_not_executed_either() {
     let database = behind(&format!(
         r#"{TRAP} ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (trap(id) <> '');
-           ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME u TO "userId"; ALTER TABLE stored RENAME e TO expires;
+           ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME u TO "userId";
+           ALTER TABLE stored RENAME e TO expires;
            ALTER TABLE stored RENAME TO sessions; UPDATE sessions SET revoked = false"#
     ));
     let watch = testkit::create_role(&database, "watch");
@@ -236,7 +255,8 @@ fn policies_that_call_functions_are_not_executed_either() {
     database
         .psql(&format!(
             r#"ALTER TABLE sessions RENAME "sessionToken" TO t; ALTER TABLE sessions RENAME TO stored;
-               CREATE VIEW sessions AS SELECT id, t AS "sessionToken", "userId", expires FROM stored; ALTER VIEW sessions OWNER TO {watch}"#
+               CREATE VIEW sessions AS SELECT id, t AS "sessionToken", "userId", expires FROM stored;
+               ALTER VIEW sessions OWNER TO {watch}"#
         ))
         .unwrap();
     for report in reports(&database, "postgres") {
@@ -257,7 +277,10 @@ fn policies_that_call_functions_are_not_executed_either() {
         assert!(report["error"].is_null(), "{report:#}");
     }
     database
-        .psql("DROP POLICY p ON sessions; CREATE POLICY p ON sessions AS RESTRICTIVE TO pg_monitor USING (trap(id) <> '')")
+        .psql(
+            "DROP POLICY p ON sessions; \
+             CREATE POLICY p ON sessions AS RESTRICTIVE TO pg_monitor USING (trap(id) <> '')",
+        )
         .unwrap();
     for report in reports(&database, &watch) {
         assert!(report["error"].is_null(), "{report:#}");
@@ -307,13 +330,15 @@ fn views_of_sqlite_are_unknown_if_they_may_drop_rows() {
             .unwrap()
             .execute_batch(&format!(
                 "CREATE TABLE user (id text PRIMARY KEY, name text); INSERT INTO user VALUES ('u1', 'One');
-                 CREATE TABLE stored (id text, t text, u text, e integer); INSERT INTO stored VALUES ('a', 'abcdefghijkl', 'u1', 4000000000000);
+                 CREATE TABLE stored (id text, t text, u text, e integer); \
+                 INSERT INTO stored VALUES ('a', 'abcdefghijkl', 'u1', 4000000000000);
                  CREATE VIEW session AS {view}"
             ))
             .unwrap();
         // Recognition is independent of that: the view is named.
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n[target.mapping]\nsessions = \"session\"\ntoken = \"token\"\nuser = \"userId\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n[target.mapping]\nsessions = \"session\"\n\
+             token = \"token\"\nuser = \"userId\"\n\
              expires = \"expiresAt\"\ndecoder = \"epoch-ms\"\nusers = \"user\"\n",
             file.display()
         );
@@ -336,7 +361,6 @@ fn views_of_sqlite_are_unknown_if_they_may_drop_rows() {
 
 #[test]
 fn every_version_of_postgresql_shows_what_is_behind_a_view() {
-    const RENAMES: &str = "CREATE VIEW sessions AS SELECT NAMED FROM stored";
     for major in testkit::POSTGRES_VERSIONS {
         let statistics = format!("{RENAMES}; CREATE STATISTICS st ON (id || trap('x')), t FROM stored");
         let index = format!("{RENAMES}; CREATE INDEX ON stored ((id || trap('x')))");
@@ -350,7 +374,8 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
                 "groups, limits or joins rows",
             ),
             (
-                r#"CREATE VIEW sessions AS SELECT max(id) AS id, t AS "sessionToken", u AS "userId", e AS expires FROM stored GROUP BY t, u, e HAVING t <> 'same'"#,
+                r#"CREATE VIEW sessions AS SELECT max(id) AS id, t AS "sessionToken", u AS "userId", e AS expires
+                     FROM stored GROUP BY t, u, e HAVING t <> 'same'"#,
                 "unknown",
                 "groups, limits or joins rows",
             ),
@@ -365,7 +390,8 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
                 "groups, limits or joins rows",
             ),
             (
-                "CREATE VIEW sessions AS SELECT NAMED FROM stored NATURAL JOIN (SELECT 'd1' AS id) AS q WHERE id <> 'd1'",
+                "CREATE VIEW sessions AS SELECT NAMED FROM stored NATURAL JOIN (SELECT 'd1' AS id) AS q \
+                 WHERE id <> 'd1'",
                 "unknown",
                 "groups, limits or joins rows",
             ),
@@ -375,7 +401,8 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
                 "a view with a condition",
             ),
             (
-                r#"CREATE VIEW sessions AS SELECT id, trap(t) AS "sessionToken", u AS "userId", e AS expires FROM stored"#,
+                r#"CREATE VIEW sessions AS SELECT id, trap(t) AS "sessionToken", u AS "userId", e AS expires
+                     FROM stored"#,
                 "unknown",
                 "calls `public.trap`",
             ),

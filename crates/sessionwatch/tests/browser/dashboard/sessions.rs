@@ -15,7 +15,8 @@ fn paging_neither_misses_nor_repeats_sessions() {
     scene
         .database
         .psql(
-            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + (n % 7) * interval '1 day' FROM generate_series(1, 350) AS n"#,
+            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60,
+                 timestamp '2030-01-01' + (n % 7) * interval '1 day' FROM generate_series(1, 350) AS n"#,
         )
         .unwrap();
     let address = scene.daemon.address.clone();
@@ -86,7 +87,8 @@ fn a_hundred_thousand_sessions_can_be_paged_through_in_a_browser() {
     scene
         .database
         .psql(
-            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + n * interval '1 minute' FROM generate_series(1, 100000) AS n"#,
+            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60,
+                 timestamp '2030-01-01' + n * interval '1 minute' FROM generate_series(1, 100000) AS n"#,
         )
         .unwrap();
     run(async {

@@ -97,7 +97,7 @@ fn a_large_table_is_paged_by_id_even_if_it_is_mistaken_for_a_small_one() {
 fn queries_take_turns_on_a_connection_that_stays_open_for_a_while() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,actions");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    testkit::wait_until("the first check run", || !bot.get("/targets/app").body["checked_at"].is_null());
     let waiting = || {
         let query = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'";
@@ -139,7 +139,7 @@ fn queries_take_turns_on_a_connection_that_stays_open_for_a_while() {
 fn aborted_requests_make_no_room_for_more_queries() {
     let scene = Scene::of("lock_timeout = 600\n", "");
     let bot = scene.program("ada", "read");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
+    testkit::wait_until("the first check run", || !bot.get("/targets/app").body["checked_at"].is_null());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = Dsn::parse(&scene.database.url("postgres")).unwrap();
     let locker = runtime.block_on(PgConnection::<NoRows>::open(&dsn)).unwrap();

@@ -56,7 +56,7 @@ const ACTIONS: [(&[&str], u64, u64, &str); 9] = [
 ];
 
 impl Site<'_> {
-    fn is_put_right_and_undone(&self) {
+    fn is_fixed_and_undone(&self) {
         let mut before = (self.sql)(TABLE);
         for (arguments, rows, active, gone) in ACTIONS {
             let plan = plan(self.folder, arguments);
@@ -94,6 +94,6 @@ impl Site<'_> {
 #[test]
 fn every_action_does_what_its_plan_says_and_can_be_restored() {
     for backend in BACKENDS {
-        backend.visit_anomalous(&|site| site.is_put_right_and_undone());
+        backend.visit_anomalous(&|site| site.is_fixed_and_undone());
     }
 }

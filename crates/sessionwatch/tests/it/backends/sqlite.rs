@@ -121,7 +121,8 @@ pub(crate) fn file(path: &Path, numbered: bool) {
     let script = [
         "CREATE TABLE users (id integer PRIMARY KEY, name text, \"xUsername\" text);".to_owned(),
         format!(
-            "CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, expires integer NOT NULL){rowid};"
+            "CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, \
+               expires integer NOT NULL){rowid};"
         ),
         format!("INSERT INTO users SELECT n, 'User ' || n, 'user' || n FROM {};", series(60)),
         rows(format!("'s' || n, 'token-' || n || '-x', 1 + n % 60, {}", hours("n")), 90),
@@ -136,7 +137,8 @@ pub(crate) fn file(path: &Path, numbered: bool) {
 
 /// Writes a configuration of a target in a file.
 pub(crate) fn configured(folder: &Path, more: &str) {
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\n\
+        expires = \"expires\"\n\
         decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\ndisplay = [\"name\", \"xUsername\"]\n";
     let text = format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();

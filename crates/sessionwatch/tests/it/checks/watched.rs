@@ -15,7 +15,7 @@ use sessionwatch_core::{
 use sessionwatch_store::{alerts, latest_reports};
 use testkit::HttpSink;
 
-use super::is_told_by_one_look;
+use super::is_evaluated_by_one_run;
 use crate::{
     fastforward::{MINUTE, Watch, monday},
     log_rotation::append,
@@ -46,12 +46,15 @@ fn fixture(id: &str) -> Fixture {
         },
         "rapid-creation" => Fixture {
             ordinary: "INSERT INTO sessions VALUES ('r0', 'rapid-0', 7, now() + interval '1 day')",
-            tripping: "INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n",
+            tripping: "INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' \
+                FROM generate_series(1, 11) AS n",
             configuration,
         },
         "creation-rate" => Fixture {
-            ordinary: "INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n, now() + interval '1 day' FROM generate_series(1, 5) AS n",
-            tripping: "INSERT INTO sessions SELECT 'd' || n, 'more-' || n, n, now() + interval '1 day' FROM generate_series(1, 16) AS n",
+            ordinary: "INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n, now() + interval '1 day' \
+                FROM generate_series(1, 5) AS n",
+            tripping: "INSERT INTO sessions SELECT 'd' || n, 'more-' || n, n, now() + interval '1 day' \
+                FROM generate_series(1, 16) AS n",
             configuration: "[checks.creation-rate]\nmax = 20\n",
         },
         other => panic!("{other} has no table that trips it"),
@@ -67,7 +70,7 @@ fn verdict(watch: &Watch, id: &str) -> Value {
 
 #[test]
 fn each_comparing_check_passes_on_ordinary_changes_and_fails_for_its_own_reason() {
-    for check in TABLE_CHECKS.into_iter().filter(|check| !is_told_by_one_look(check)) {
+    for check in TABLE_CHECKS.into_iter().filter(|check| !is_evaluated_by_one_run(check)) {
         let Fixture { ordinary, tripping, configuration } = fixture(check.id);
         let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         let text = format!(
@@ -75,7 +78,7 @@ fn each_comparing_check_passes_on_ordinary_changes_and_fails_for_its_own_reason(
             database.url("postgres")
         );
         let mut watch = Watch::start(folder.path(), &text, monday());
-        assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first look", check.id);
+        assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first check run", check.id);
         for (minute, change, expected) in [(1, ordinary, "passing"), (2, tripping, "failing")] {
             database.psql(change).unwrap();
             watch.to(monday() + minute * MINUTE);

@@ -49,7 +49,8 @@ impl App {
     /// Dependent rows of other tables, by session.
     pub(super) fn carts(&self, shape: Shape) -> BTreeMap<String, Vec<String>> {
         const CARTS: &str = "SELECT session, 'cart ' || id || ' ' || note FROM carts UNION ALL
-            SELECT c.session, 'item ' || i.cart || ' ' || i.name FROM items AS i JOIN carts AS c ON c.id = i.cart ORDER BY 1, 2";
+            SELECT c.session, 'item ' || i.cart || ' ' || i.name FROM items AS i JOIN carts AS c ON c.id = i.cart \
+              ORDER BY 1, 2";
         let rows: Vec<(String, String)> = match self {
             Self::Server(_) if !matches!(shape, Shape::Referenced | Shape::ReferencedPartitions) => vec![],
             Self::Server(database) => {
@@ -76,7 +77,8 @@ impl App {
         let now = "CAST(strftime('%s', 'now') AS integer) * 1000";
         let (live, dead) = (format!("{now} + 86400000"), format!("{now} - 259200000"));
         let sql = schema("INTEGER", &live, &dead);
-        let numbers = "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 420) SELECT n FROM n) AS n";
+        let numbers = "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 420) \
+            SELECT n FROM n) AS n";
         let sql = sql
             .replace("generate_series(1, 420) AS n", numbers)
             .replace("generate_series(1, 30) AS n", &numbers.replace("420", "30"))
@@ -84,10 +86,13 @@ impl App {
         connection.execute_batch(&sql).unwrap();
         connection
             .execute_batch(
-                "CREATE TABLE carts (id integer PRIMARY KEY AUTOINCREMENT, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '');
-                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
+                "CREATE TABLE carts (id integer PRIMARY KEY AUTOINCREMENT, \
+                   session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '');
+                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, \
+                   session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
                  INSERT INTO carts (session) SELECT id FROM sessions;
-                 INSERT INTO items SELECT id, session, 'a' FROM carts; INSERT INTO items SELECT id, NULL, 'b' FROM carts;
+                 INSERT INTO items SELECT id, session, 'a' FROM carts; \
+                 INSERT INTO items SELECT id, NULL, 'b' FROM carts;
                  INSERT INTO items SELECT * FROM items WHERE cart % 5 = 0",
             )
             .unwrap();
@@ -137,8 +142,10 @@ impl App {
 fn schema(instant: &str, live: &str, dead: &str) -> String {
     format!(
         "CREATE TABLE users (id integer PRIMARY KEY, name text);
-         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" integer NOT NULL, expires {instant} NOT NULL, seen integer DEFAULT 0);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \
+           \"userId\" integer NOT NULL, expires {instant} NOT NULL, seen integer DEFAULT 0);
          INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 30) AS n;
-         INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires) SELECT 's' || n, md5(n::text), 1 + n % 30, CASE n % 2 WHEN 0 THEN {live} ELSE {dead} END FROM generate_series(1, 420) AS n;"
+         INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires) SELECT 's' || n, md5(n::text), 1 + n % 30, \
+           CASE n % 2 WHEN 0 THEN {live} ELSE {dead} END FROM generate_series(1, 420) AS n;"
     )
 }

@@ -64,7 +64,8 @@ impl History {
         let decoder = if server { "timestamp-utc" } else { "epoch-ms" };
         let id = if identified { "id = \"id\"\n" } else { "" };
         let mapping = format!(
-            "[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"{decoder}\"\n{id}user = \"userId\"\nusers = \"users\"\n"
+            "[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+             decoder = \"{decoder}\"\n{id}user = \"userId\"\nusers = \"users\"\n"
         );
         let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{mapping}");
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();

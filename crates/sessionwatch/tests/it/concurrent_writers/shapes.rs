@@ -39,7 +39,8 @@ pub(super) enum Shape {
 /// Each shape, and the SQL that creates it from a plain table `old`, which is then dropped.
 pub(super) const SHAPES: [(Shape, &str); 17] = [
     (Shape::Plain, ""),
-    (Shape::HashPartitioned, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
+    (Shape::HashPartitioned, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) \
+                 PARTITION BY HASH (id);
                  CREATE TABLE p0 PARTITION OF sessions FOR VALUES WITH (MODULUS 3, REMAINDER 0);
                  CREATE TABLE p1 PARTITION OF sessions FOR VALUES WITH (MODULUS 3, REMAINDER 1);
                  CREATE TABLE p2 PARTITION OF sessions FOR VALUES WITH (MODULUS 3, REMAINDER 2);
@@ -67,32 +68,42 @@ pub(super) const SHAPES: [(Shape, &str); 17] = [
                  INSERT INTO live SELECT * FROM old WHERE expires >= now()"),
     (Shape::VetoTrigger, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.\"userId\" = 7 THEN RETURN NULL; END IF; RETURN OLD; END $$;
+                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                   BEGIN IF OLD.\"userId\" = 7 THEN RETURN NULL; END IF; RETURN OLD; END $$;
                  CREATE TRIGGER hook BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION hook()"),
     (Shape::RedirectTrigger, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE public.sessions SET seen = -1 WHERE id = OLD.id; RETURN NULL; END $$;
+                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                   BEGIN UPDATE public.sessions SET seen = -1 WHERE id = OLD.id; RETURN NULL; END $$;
                  CREATE TRIGGER hook BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION hook()"),
     (Shape::SweepTrigger, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.sessions WHERE \"userId\" = OLD.\"userId\"; RETURN NULL; END $$;
-                 CREATE TRIGGER hook AFTER DELETE ON sessions FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION hook()"),
-    (Shape::SelfReference, "CREATE TABLE sessions (LIKE old INCLUDING ALL, parent text REFERENCES sessions (id) ON DELETE CASCADE);
+                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.sessions \
+                   WHERE \"userId\" = OLD.\"userId\"; RETURN NULL; END $$;
+                 CREATE TRIGGER hook AFTER DELETE ON sessions FOR EACH ROW WHEN (pg_trigger_depth() = 0) \
+                   EXECUTE FUNCTION hook()"),
+    (Shape::SelfReference, "CREATE TABLE sessions (LIKE old INCLUDING ALL, \
+                 parent text REFERENCES sessions (id) ON DELETE CASCADE);
                  INSERT INTO sessions SELECT *, NULL FROM old;
                  UPDATE sessions SET parent = 's' || (substr(id, 2)::int - 1) WHERE substr(id, 2)::int % 50 = 0"),
     (Shape::Referenced, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '');
-                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
+                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, \
+                   note text NOT NULL DEFAULT '');
+                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, \
+                   session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
                  CREATE TABLE orders (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE SET NULL);
                  INSERT INTO carts (session) SELECT id FROM old; INSERT INTO orders (session) SELECT id FROM old;
-                 INSERT INTO items SELECT id, session, 'a' FROM carts; INSERT INTO items SELECT id, NULL, 'b' FROM carts;
+                 INSERT INTO items SELECT id, session, 'a' FROM carts; \
+                 INSERT INTO items SELECT id, NULL, 'b' FROM carts;
                  INSERT INTO items SELECT * FROM items WHERE cart % 5 = 0"),
-    (Shape::ReferencedPartitions, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
+    (Shape::ReferencedPartitions, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) \
+                 PARTITION BY HASH (id);
                  CREATE TABLE p0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
                  CREATE TABLE p1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '') PARTITION BY HASH (id);
+                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, \
+                   note text NOT NULL DEFAULT '') PARTITION BY HASH (id);
                  CREATE TABLE c0 PARTITION OF carts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
                  CREATE TABLE c1 PARTITION OF carts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
                  CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text, name text);
@@ -104,7 +115,8 @@ pub(super) const SHAPES: [(Shape, &str); 17] = [
     (Shape::InsteadRule, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
                  CREATE RULE hook AS ON DELETE TO sessions DO INSTEAD NOTHING"),
-    (Shape::Generated, "CREATE TABLE sessions (LIKE old INCLUDING ALL, shown text GENERATED ALWAYS AS (upper(id)) STORED);
+    (Shape::Generated, "CREATE TABLE sessions (LIKE old INCLUDING ALL, \
+                 shown text GENERATED ALWAYS AS (upper(id)) STORED);
                  INSERT INTO sessions SELECT * FROM old"),
     (Shape::Identity, "CREATE TABLE sessions (LIKE old INCLUDING ALL, number bigint GENERATED ALWAYS AS IDENTITY);
                  INSERT INTO sessions SELECT * FROM old"),

@@ -37,7 +37,7 @@ pub(super) fn prepare(command: &mut Process, configuration: &Path, from: UtcTime
 
 /// The settings of that process, or `None` in an ordinary test run.
 #[expect(clippy::disallowed_methods, reason = "the arguments belong to the harness")]
-fn told() -> Option<(Config, UtcTimestamp)> {
+fn read_settings() -> Option<(Config, UtcTimestamp)> {
     let configuration = std::env::var(CONFIGURATION).ok()?;
     let from = instant(&std::env::var(BEGINNING).ok()?).expect("an instant");
     Some((Config::load(Some(Path::new(&configuration))).unwrap(), from))
@@ -46,7 +46,7 @@ fn told() -> Option<(Config, UtcTimestamp)> {
 /// In an ordinary test run, this test returns at once.
 #[test]
 fn a_daemon_whose_clock_is_set_from_outside() {
-    let Some((config, from)) = told() else { return };
+    let Some((config, from)) = read_settings() else { return };
     tracing_subscriber::fmt()
         .with_writer(sessionwatch_app::output::masked_stderr)
         .with_max_level(tracing::Level::INFO)

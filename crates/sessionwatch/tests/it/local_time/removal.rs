@@ -78,7 +78,8 @@ fn a_session_is_ended_at_the_current_time_of_its_zone() {
     let said = run_program_in(folder.path(), &[], &apply);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     let ended = format!(
-        "SELECT COUNT(*) FROM session WHERE \"expiresAt\" AT TIME ZONE '{zone}' BETWEEN now() - interval '5 minutes' AND now()"
+        "SELECT COUNT(*) FROM session WHERE \"expiresAt\" AT TIME ZONE '{zone}' BETWEEN now() - interval '5 minutes' \
+           AND now()"
     );
     assert_eq!(database.psql(&ended).unwrap(), "10\n");
 }
@@ -86,8 +87,10 @@ fn a_session_is_ended_at_the_current_time_of_its_zone() {
 #[test]
 fn removing_most_of_a_table_needs_a_confirmation() {
     let database = testkit::empty_database();
-    let sessions = "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamptz NOT NULL,\n\
-        \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
+    let sessions = "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \
+        \"expiresAt\" timestamptz NOT NULL,\n\
+        \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \
+          \"userAgent\" text);\n\
         CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);";
     database.psql(sessions).unwrap();
     let url = database.url("postgres");
@@ -95,7 +98,8 @@ fn removing_most_of_a_table_needs_a_confirmation() {
         database
             .psql(&format!(
                 "DELETE FROM session; INSERT INTO session SELECT n, md5(n::text) || 'x', 'u' || n,\n\
-                 CASE WHEN n <= {expired} THEN now() - interval '2 days' ELSE now() + interval '2 days' END, now() - interval '5 days', now()\n\
+                 CASE WHEN n <= {expired} THEN now() - interval '2 days' ELSE now() + interval '2 days' END, \
+                   now() - interval '5 days', now()\n\
                  FROM generate_series(1, {}) AS n",
                 expired + active
             ))
@@ -145,30 +149,44 @@ fn every_zone_and_lifetime_is_detected_or_spares_live_sessions() {
         "Pacific/Kiritimati",
     ]);
     let config = ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() };
-    let outcome = TestRunner::new(config).run(&(zones, 20i64..30_000, any::<bool>()), |(zone, minutes, truth)| {
-        let cookie = if truth {
-            "json_build_object('cookie', json_build_object('originalMaxAge', NULL, 'expires', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')))"
-        } else {
-            "'{}'::json"
-        };
-        database
+    let outcome =
+        TestRunner::new(config).run(&(zones, 20i64..30_000, any::<bool>()), |(zone, minutes, truth)| {
+            let cookie = if truth {
+                "json_build_object('cookie', json_build_object('originalMaxAge', NULL, 'expires', \
+                 to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')))"
+            } else {
+                "'{}'::json"
+            };
+            database
             .psql(&format!(
-                "DELETE FROM session; INSERT INTO session SELECT 'sid-' || n || '-of-the-story', {cookie}, at AT TIME ZONE '{zone}'\n\
-                 FROM (SELECT n, now() + {minutes} * interval '1 minute' - n * interval '3 seconds' AS at FROM generate_series(1, 40) AS n) AS s"
+                "DELETE FROM session; INSERT INTO session SELECT 'sid-' || n || '-of-the-story', {cookie}, \
+                   at AT TIME ZONE '{zone}'\n\
+                 FROM (SELECT n, now() + {minutes} * interval '1 minute' - n * interval '3 seconds' AS at \
+                   FROM generate_series(1, 40) AS n) AS s"
             ))
             .unwrap();
-        let report = check_in(folder.path(), "scan");
-        if truth {
-            prop_assert!(!doubted(&report).is_empty(), "{zone} {minutes}");
-        }
-        for grace in ["0s", "1h", "13h", "14h", "24h"] {
-            let said = run_program_in(bare.path(), &[], &["cleanup", "expired", "--grace", grace, "--format", "json"]);
-            // Every session is active, so no plan may name one.
-            let none = said.exit_code == 0 && said.stdout.contains("\"rows\": 0");
-            prop_assert!(said.exit_code == 2 || none && !truth, "{zone} {minutes} {grace}: {} {}", said.stdout, said.stderr);
-        }
-        Ok(())
-    });
+            let report = check_in(folder.path(), "scan");
+            if truth {
+                prop_assert!(!doubted(&report).is_empty(), "{zone} {minutes}");
+            }
+            for grace in ["0s", "1h", "13h", "14h", "24h"] {
+                let said = run_program_in(
+                    bare.path(),
+                    &[],
+                    &["cleanup", "expired", "--grace", grace, "--format", "json"],
+                );
+                // Every session is active, so no plan may name one.
+                let none = said.exit_code == 0 && said.stdout.contains("\"rows\": 0");
+                prop_assert!(
+                    said.exit_code == 2 || none && !truth,
+                    "{zone} {minutes} {grace}: \
+                     {} {}",
+                    said.stdout,
+                    said.stderr
+                );
+            }
+            Ok(())
+        });
     if let Err(error) = outcome {
         panic!("{error}");
     }
@@ -181,7 +199,8 @@ fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
         database
             .psql(
                 "DELETE FROM sessions WHERE id NOT IN ('s88', 's89', 's90'); \
-                 INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - interval '3 days' FROM generate_series(1, 5) AS n",
+                 INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - interval '3 days' \
+                   FROM generate_series(1, 5) AS n",
             )
             .unwrap();
         let url = database.url("postgres");

@@ -52,11 +52,14 @@ fn columns_of_one_row_that_differ_by_hours_reveal_a_zone() {
     // The creation time is the database's clock, as a column default; the expiry is the application's.
     let table = |shift: &str, lifetime: &str| {
         format!(
-            "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamp NOT NULL,\n\
-             \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
+            "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \
+               \"expiresAt\" timestamp NOT NULL,\n\
+             \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \
+               \"userAgent\" text);\n\
              CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);\n\
              INSERT INTO \"user\" SELECT 'u' || n, 'N', 'e' FROM generate_series(1, 40) AS n;\n\
-             INSERT INTO session SELECT n, md5(n::text) || 'x', 'u' || n, ((at + interval '{lifetime}') AT TIME ZONE 'UTC') + interval '{shift}', at, at\n\
+             INSERT INTO session SELECT n, md5(n::text) || 'x', 'u' || n, \
+               ((at + interval '{lifetime}') AT TIME ZONE 'UTC') + interval '{shift}', at, at\n\
              FROM (SELECT n, now() - n * interval '23 minutes' AS at FROM generate_series(1, 40) AS n) AS s"
         )
     };
@@ -92,7 +95,8 @@ fn a_table_growing_by_sessions_of_hours_ago_is_detected_by_two_runs() {
         database
             .psql(&format!(
                 "INSERT INTO session (id, token, \"userId\", \"expiresAt\", \"createdAt\", \"updatedAt\")\n\
-                 SELECT 'new-{number}', 'new-token-{number}-of-the-story', min(\"userId\"), at + interval '7 days', at, at\n\
+                 SELECT 'new-{number}', 'new-token-{number}-of-the-story', min(\"userId\"), \
+                   at + interval '7 days', at, at\n\
                  FROM session, (SELECT now() AT TIME ZONE '{zone}' AS at) AS n GROUP BY at"
             ))
             .unwrap();

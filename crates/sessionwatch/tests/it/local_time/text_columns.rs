@@ -22,7 +22,8 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
     let url = path.display().to_string();
     let mapped = |decoder: &str| {
         let mapping = format!(
-            "sessions = \"django_session\"\ntoken = \"session_key\"\nexpires = \"expire_date\"\ndecoder = \"{decoder}\"\n"
+            "sessions = \"django_session\"\ntoken = \"session_key\"\nexpires = \"expire_date\"\n\
+             decoder = \"{decoder}\"\n"
         );
         configured(&url, &mapping, "")
     };
@@ -32,7 +33,12 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
     assert_eq!(run_program_in(place.path(), &[], &["cleanup", "expired"]).exit_code, 0);
     let place = mapped(&format!("timestamp-local:{zone}"));
     let (scan, pushdown) = (check_in(place.path(), "scan"), check_in(place.path(), "pushdown"));
-    let expired = file.query_row("SELECT COUNT(*) FROM django_session WHERE strftime('%s', expire_date) - strftime('%s', 'now') < 0 + ?1", [ahead], |row| row.get::<_, i64>(0));
+    let expired = file.query_row(
+        "SELECT COUNT(*) FROM django_session \
+         WHERE strftime('%s', expire_date) - strftime('%s', 'now') < 0 + ?1",
+        [ahead],
+        |row| row.get::<_, i64>(0),
+    );
     for report in [&scan, &pushdown] {
         assert_eq!(report["stats"]["expired"], expired.as_ref().copied().unwrap());
     }
@@ -53,7 +59,8 @@ fn text_with_an_offset_is_an_instant_until_a_row_lacks_it() {
         .unwrap();
     let moved = |column: &str, sql: &str| {
         format!(
-            "{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {sql}, (strftime('%s', 'now') - strftime('%s', '2026-11-28 20:37:55')) || ' seconds')"
+            "{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {sql}, \
+               (strftime('%s', 'now') - strftime('%s', '2026-11-28 20:37:55')) || ' seconds')"
         )
     };
     let cookie = moved("x", "json_extract(sess, '$.cookie.expires')");
@@ -87,7 +94,8 @@ fn one_text_without_an_offset_among_many_puts_the_column_in_doubt() {
     file.execute_batch(
         "CREATE TABLE sessions (sid TEXT PRIMARY KEY, expire TEXT);\n\
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)\n\
-         INSERT INTO sessions SELECT 'token-number-' || i, strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+' || i || ' minutes') FROM n;",
+         INSERT INTO sessions SELECT 'token-number-' || i, strftime('%Y-%m-%dT%H:%M:%SZ', 'now', \
+           '+' || i || ' minutes') FROM n;",
     )
     .unwrap();
     let url = path.display().to_string();

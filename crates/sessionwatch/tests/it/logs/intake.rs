@@ -5,7 +5,9 @@ use std::{io::Write as _, path::Path};
 use serde_json::json;
 use testkit::{DaemonProcess, run_program_in, wait_until};
 
-use super::{DUPLICATE, MISMATCH, Scene, configuration, drained, kinds, post, signature, told, vercel};
+use super::{
+    DUPLICATE, MISMATCH, Scene, configuration, drained, find_notifications, kinds, post, signature, vercel,
+};
 
 #[test]
 fn only_authorized_senders_are_accepted_and_sizes_are_limited() {
@@ -182,6 +184,6 @@ fn lines_stored_before_a_crash_are_evaluated_after_it() {
         store.write(|db| log_batch::record_batch(db, &LogBatch { ..batch.clone() }, clock::now())).unwrap();
     }
     let running = scene.start(&vercel());
-    wait_until("the alert", || !told(&scene.sink, "log-duplicate-token").is_empty());
+    wait_until("the alert", || !find_notifications(&scene.sink, "log-duplicate-token").is_empty());
     assert_eq!(running.stop(), Some(0));
 }

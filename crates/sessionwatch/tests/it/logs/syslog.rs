@@ -41,7 +41,8 @@ fn syslog_is_accepted_only_from_configured_senders() {
     let scene = Scene::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let sources = format!(
-        "[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\nsenders = [\"10.0.0.0/8\", \"127.0.0.2\"]\n"
+        "[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\n\
+         senders = [\"10.0.0.0/8\", \"127.0.0.2\"]\n"
     );
     let running = scene.start(&sources);
     let message =
@@ -56,7 +57,7 @@ fn syslog_is_accepted_only_from_configured_senders() {
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.read_to_end(&mut vec![]);
     named.send_to(message(3).as_bytes(), ("127.0.0.1", port)).unwrap();
-    wait_until("the named one is heard", || !kinds(scene.folder.path()).is_empty());
+    wait_until("the line of the named one is received", || !kinds(scene.folder.path()).is_empty());
     let users: Vec<Value> =
         signals(scene.folder.path()).iter().map(|signal| signal["user"].clone()).collect();
     assert_eq!(users, ["3"]);

@@ -54,13 +54,16 @@ pub(super) fn in_sqlite() -> Planted {
     connection
         .execute_batch(
             r#"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
-               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);
+               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL,
+                 expires INTEGER NOT NULL);
                WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40)
                INSERT INTO users SELECT n, 'User ' || n FROM n;
                WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60)
-               INSERT INTO sessions SELECT 's' || n, lower(hex(randomblob(4))) || 'Z' || lower(hex(randomblob(16))), 1 + n % 45,
+               INSERT INTO sessions SELECT 's' || n, lower(hex(randomblob(4))) || 'Z' || lower(hex(randomblob(16))),
+                 1 + n % 45,
                  (unixepoch() + (n - 20) * 3600) * 1000 FROM n;
-               UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's50') WHERE id = 's51';
+               UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's50')
+                 WHERE id = 's51';
                UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';"#,
         )
         .unwrap();

@@ -61,7 +61,8 @@ fn dependent_rows_are_counted_and_confirmed() {
         doctor.stdout
     );
     // A plan that does not mention a trigger does not run it.
-    let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
+    let trigger = "CREATE FUNCTION forget() RETURNS trigger \
+        LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
     let said = apply(place, &counted, true);
@@ -74,7 +75,8 @@ fn dependent_rows_are_counted_and_confirmed() {
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     // Ending sessions in place deletes nothing.
     let url = database.url("postgres");
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\n\
+        expires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
     configured(place, &url, &url, mapping);
     assert_eq!(besides(&plan(place, &["revoke", "user", "u1"])), []);
 }
@@ -137,7 +139,8 @@ fn triggers_and_rules_that_prevent_a_deletion_are_named() {
     configured(folder.path(), &url, &url, "");
     database
         .psql(
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = ''s3'' THEN RETURN NULL; END IF; RETURN OLD; END';
+            "CREATE FUNCTION keep() RETURNS trigger \
+               LANGUAGE plpgsql AS 'BEGIN IF OLD.id = ''s3'' THEN RETURN NULL; END IF; RETURN OLD; END';
              CREATE TRIGGER keeps BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION keep()",
         )
         .unwrap();
@@ -159,7 +162,10 @@ fn triggers_and_rules_that_prevent_a_deletion_are_named() {
         said.stderr
     );
     database
-        .psql("DROP RULE stays ON sessions; CREATE RULE more AS ON DELETE TO sessions DO ALSO DELETE FROM users WHERE id = OLD.\"userId\"")
+        .psql(
+            "DROP RULE stays ON sessions; \
+             CREATE RULE more AS ON DELETE TO sessions DO ALSO DELETE FROM users WHERE id = OLD.\"userId\"",
+        )
         .unwrap();
     let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
@@ -177,17 +183,20 @@ fn dependent_rows_in_a_file_are_counted_too() {
     let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let live = "CAST(strftime('%s', 'now') AS integer) * 1000 + 86400000";
     file.execute_batch(&format!(
-        "CREATE TABLE Sessions (id text PRIMARY KEY, token text NOT NULL, expires integer NOT NULL, parent text REFERENCES sessions ON DELETE CASCADE);
+        "CREATE TABLE Sessions (id text PRIMARY KEY, token text NOT NULL, expires integer NOT NULL, \
+           parent text REFERENCES sessions ON DELETE CASCADE);
          CREATE TABLE carts (id integer PRIMARY KEY, session text REFERENCES SESSIONS ON DELETE CASCADE);
          CREATE TABLE orders (session text REFERENCES sessions(id) ON DELETE SET NULL);
          CREATE TABLE log (what text);
          CREATE TRIGGER \"before delete\" AFTER UPDATE ON orders BEGIN INSERT INTO log VALUES ('order'); END;
          CREATE TRIGGER keeps BEFORE DELETE ON sessions WHEN OLD.id = 'b' BEGIN SELECT RAISE(IGNORE); END;
-         INSERT INTO sessions VALUES ('a', 'token-a', {live}, NULL), ('b', 'token-b', {live}, NULL), ('c', 'token-c', {live}, 'a'), ('d', 'token-d', {live}, 'd');
+         INSERT INTO sessions VALUES ('a', 'token-a', {live}, NULL), ('b', 'token-b', {live}, NULL), \
+           ('c', 'token-c', {live}, 'a'), ('d', 'token-d', {live}, 'd');
          INSERT INTO carts (session) VALUES ('a'), ('a'), ('c'), (NULL); INSERT INTO orders VALUES ('a'), ('b');"
     ))
     .unwrap();
-    let mapping = "[target.mapping]\nsessions = \"Sessions\"\nid = \"id\"\ntoken = \"token\"\nexpires = \"expires\"\ndecoder = \"epoch-ms\"\n";
+    let mapping = "[target.mapping]\nsessions = \"Sessions\"\nid = \"id\"\ntoken = \"token\"\nexpires = \"expires\"\n\
+        decoder = \"epoch-ms\"\n";
     let text = format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let revoke = ["revoke", "session", "a"];
@@ -220,7 +229,8 @@ fn a_session_stays_if_its_dependent_rows_stay() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (_, act) = roles(&database, folder.path());
-    let keeps = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 502 THEN RETURN NULL; END IF; RETURN OLD; END';
+    let keeps = "CREATE FUNCTION keep() RETURNS trigger \
+        LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 502 THEN RETURN NULL; END IF; RETURN OLD; END';
         CREATE TRIGGER keeps BEFORE DELETE ON carts FOR EACH ROW EXECUTE FUNCTION keep();
         INSERT INTO carts SELECT 1000 + n, 'l' || (7 + n % 2) FROM generate_series(1, 30000) AS n";
     database.psql(keeps).unwrap();
@@ -240,7 +250,8 @@ fn a_session_stays_if_its_dependent_rows_stay() {
         "dependent rows of other tables were changed in the meantime, or a trigger keeps them"
     );
     assert_eq!(done["dependents"][0]["done"], 30_598, "all but the two carts of that session");
-    let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";
+    let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id \
+        WHERE s.expires > now() GROUP BY s.id";
     assert_eq!(database.psql(left).unwrap(), "l3|2\n");
     let restore = ["archive", "restore", done["plan"].as_str().unwrap()];
     let said = apply(folder.path(), &plan(folder.path(), &restore), true);

@@ -8,11 +8,14 @@ use super::{applied, apply, plan, roles};
 const USERS: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL,
+  expires timestamp(3) NOT NULL);
 INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 100) AS n;
 INSERT INTO accounts SELECT 'a' || n, 'u' || n FROM generate_series(1, 100) AS n;
-INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() + interval '10 days' FROM generate_series(1, 60) AS n;
-INSERT INTO sessions SELECT 'g' || n, md5('g' || n) || md5('h' || n), 'ghost' || n, now() + interval '2 days' FROM generate_series(1, 30) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() + interval '10 days'
+  FROM generate_series(1, 60) AS n;
+INSERT INTO sessions SELECT 'g' || n, md5('g' || n) || md5('h' || n), 'ghost' || n, now() + interval '2 days'
+  FROM generate_series(1, 30) AS n;
 "#;
 /// Twelve of a hundred users are visible.
 const HIDING: &str =

@@ -11,7 +11,12 @@ use crate::fastforward::{MINUTE, Watch};
 #[test]
 fn nothing_is_planned_while_two_tables_match() {
     let database = testkit::healthy_database();
-    database.psql("CREATE SCHEMA auth; CREATE TABLE auth.sessions (LIKE sessions INCLUDING ALL); CREATE TABLE logins AS TABLE sessions").unwrap();
+    database
+        .psql(
+            "CREATE SCHEMA auth; CREATE TABLE auth.sessions (LIKE sessions INCLUDING ALL); \
+             CREATE TABLE logins AS TABLE sessions",
+        )
+        .unwrap();
     let store = Store::Server(database);
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
     let (said, report) = check(folder.path());
@@ -159,7 +164,10 @@ fn nothing_is_planned_on_another_table_until_it_is_confirmed() {
 fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let all = &["revoke", "all"][..];
     let run = |arguments: &[&str]| run_program_in(folder, &[], arguments);
-    store.run("ALTER TABLE logins RENAME COLUMN \"sessionToken\" TO session_token; ALTER TABLE logins RENAME COLUMN \"userId\" TO user_id");
+    store.run(
+        "ALTER TABLE logins RENAME COLUMN \"sessionToken\" TO session_token; \
+         ALTER TABLE logins RENAME COLUMN \"userId\" TO user_id",
+    );
     let changed = run(all);
     assert!(
         changed.exit_code == 3 && changed.stderr.contains("(`session_token`, `user_id`"),
@@ -178,7 +186,8 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let gone = run(all);
     assert!(gone.exit_code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
     let kept = rusqlite::Connection::open(folder.join("sessionwatch-state.db")).unwrap();
-    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'target.layout_confirmed' ORDER BY id)";
+    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit \
+        WHERE action = 'target.layout_confirmed' ORDER BY id)";
     let by: String = kept.query_row(by, [], |row| row.get(0)).unwrap();
     assert_eq!(by, "ada the configuration");
     let list = run(&["targets", "list", "--format", "json"]);

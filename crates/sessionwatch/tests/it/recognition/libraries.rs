@@ -87,8 +87,10 @@ fn definite_signs_distinguish_libraries() {
         let store = Store::new(true);
         store.run(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text); {migrations};
-             CREATE TABLE sessions (id text PRIMARY KEY, session_token text, user_id text REFERENCES users, expires {declared});
-             INSERT INTO users VALUES ('u', 'x'); INSERT INTO sessions VALUES ('s', 'a-token-of-a-session', 'u', '2090-01-01')"
+             CREATE TABLE sessions (id text PRIMARY KEY, session_token text, user_id text REFERENCES users, \
+               expires {declared});
+             INSERT INTO users VALUES ('u', 'x'); \
+             INSERT INTO sessions VALUES ('s', 'a-token-of-a-session', 'u', '2090-01-01')"
         ));
         let plan = run_program_in(store.configured("").path(), &[], &["revoke", "all"]);
         assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
@@ -119,8 +121,11 @@ fn sessions_stored_elsewhere_are_reported_in_plan_and_result() {
     let (_, report) = check(folder.path());
     assert!(report["notes"].to_string().contains(sign), "{report:#}");
     let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
-    let told = finding(&doctor, "other-stores");
-    assert!(told["level"] == "warn" && told["summary"].to_string().contains(sign), "{doctor:#}");
+    let other_stores = finding(&doctor, "other-stores");
+    assert!(
+        other_stores["level"] == "warn" && other_stores["summary"].to_string().contains(sign),
+        "{doctor:#}"
+    );
     let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert!(plan["plan"]["not_revoked"][0].as_str().unwrap().contains(sign), "{plan:#}");

@@ -105,7 +105,8 @@ fn messages_for_many_simultaneous_alerts_match_their_snapshots() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let text = [names.map(|name| target(name, &database)).concat(), inboxes.configured("orphaned-sessions")];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
-    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day'
+        FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
     watch.all_to(monday() + 20 * MINUTE);
     watch.all_to(monday() + 30 * MINUTE);

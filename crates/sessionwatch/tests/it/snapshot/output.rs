@@ -218,13 +218,13 @@ fn output_of_an_incident_matches_its_snapshots() {
 fn watch_once(folder: &std::path::Path, sink: &HttpSink) -> String {
     let watch = testkit::DaemonProcess::start(folder);
     let metric = |part: &str| watch.get_body("/metrics").contains(part);
-    testkit::wait_until("what the table shows is told", || sink.received_requests().len() >= 3);
+    testkit::wait_until("what the table shows is notified", || sink.received_requests().len() >= 3);
     let headers = [("authorization", "Bearer a-token-for-lines")];
     assert_eq!(
         testkit::http::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).status,
         200
     );
-    testkit::wait_until("what the log says is told", || sink.received_requests().len() >= 4);
+    testkit::wait_until("what the log says is notified", || sink.received_requests().len() >= 4);
     testkit::wait_until("deliveries are noted", || !metric("sessionwatch_outbox_messages{"));
     let metrics = watch.get_body("/metrics");
     assert_eq!(watch.stop(), Some(0));
@@ -290,7 +290,8 @@ fn output_about_sqlite_matches_its_snapshots() {
     scene::sqlite(&folder.path().join("app.db"));
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
-        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nwrite_url = \"app.db\"\n[checks.slow-check-run]\nenabled = false\n",
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nwrite_url = \"app.db\"\n\
+         [checks.slow-check-run]\nenabled = false\n",
     )
     .unwrap();
     let mut snapshots = Snapshots::new("output");

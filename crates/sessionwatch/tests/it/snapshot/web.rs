@@ -128,7 +128,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     plan["id"].as_str().unwrap().clone_into(&mut known.plan);
     answers.post("/plans/{id}/apply", &known, &json!({}));
     let path = format!("/plans/{}", known.plan);
-    testkit::wait_until("the plan is carried out", || {
+    testkit::wait_until("the plan is applied", || {
         answers.program.get(&path).body["progress"]["outcome"].is_string()
     });
     // Lists of simultaneous events have no defined order.
@@ -147,7 +147,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
         testkit::http::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).status,
         200
     );
-    testkit::wait_until("the lines are judged", || {
+    testkit::wait_until("the lines are evaluated", || {
         let alerts = answers.program.get("/alerts").body;
         let incident = answers.program.get(&format!("/incidents/{}", known.incident)).body;
         let is_leak = |alert: &Value| alert["check"] == "log-duplicate-token" && alert["state"] == "firing";
