@@ -384,7 +384,8 @@ mod tests {
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
             let policy = AlertPolicy {
-                failure_threshold: pending, success_threshold: clear, repeat_interval: Some(SignedDuration::from_hours(repeat)), ..POLICY
+                failure_threshold: pending, success_threshold: clear,
+                repeat_interval: Some(SignedDuration::from_hours(repeat)), ..POLICY
             };
             prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }
