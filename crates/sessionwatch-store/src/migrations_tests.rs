@@ -289,22 +289,28 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
 
 /// Replaces, in a store of the version before the terms, everything that the migration renames.
 const RENAMED_ROWS: &str = r#"
-INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, updated_at, verdict, finding)
-VALUES ('shop', 'log-table-mismatch', 'ok', 0, 0, NULL, NULL, 0, 'critical', 'none', 7, 'healthy', '{"signals":[{"fit":"exact","seen_at":"x","text":"\"fit\":"}]}');
+INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale,
+    severity, summary, updated_at, verdict, finding)
+VALUES ('shop', 'log-table-mismatch', 'ok', 0, 0, NULL, NULL, 0, 'critical', 'none', 7, 'healthy',
+        '{"signals":[{"fit":"exact","seen_at":"x","text":"\"fit\":"}]}');
 INSERT INTO events (id, at, target, check_id, kind, summary, detail)
 VALUES (51, 1, 'shop', 'log-silence', 'verdict', 'healthy: every source speaks', '{"before":null,"after":"healthy"}'),
        (52, 1, 'shop', 'token-rebound', 'repeated', 'healthy: no verdict', '{}');
 INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, subject)
 VALUES (51, 'k51', 'chat', '{"schema":1,"notice":"repeated","check":"blind","again":false}', 5, 5, 'shop/blind');
-INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('shop', 0, 1, 1, 0, '{"rebound":1.0,"revived":2.0}');
+INSERT INTO censuses (target, resolution, at, looks, blind, gauges)
+VALUES ('shop', 0, 1, 1, 0, '{"rebound":1.0,"revived":2.0}');
 INSERT INTO signals (id, source, target, kind, seen_at, byte_from, byte_to, text, fit, joined, judged)
 VALUES (51, 'web', 'shop', 'created', 1, 0, 9, 'created', 'exact', '{"by_chance":0.0,"skew_us":5}', 1);
-INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('shop', 'shop', NULL, NULL, '', '{"signals/created":4}');
+INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters)
+VALUES ('shop', 'shop', NULL, NULL, '', '{"signals/created":4}');
 INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
 VALUES ('p51', 'shop', 'x', '{"Where":{"agent_like":"curl"}}', 1, 'ada', 1, 'making', 0, 0, '');
-INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i51', 'shop', 'P0', 'open', 1, 'ada', '{}');
+INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields)
+VALUES ('i51', 'shop', 'P0', 'open', 1, 'ada', '{}');
 INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
-VALUES (51, 'i51', 1, 'ada', 'look', '', '', '{"census":null,"checks":[{"id":"revived-sessions","verdict":"healthy"}],"schema":1,"taken_at":null,"verdict":"failing"}'),
+VALUES (51, 'i51', 1, 'ada', 'look', '', '',
+        '{"census":null,"checks":[{"id":"revived-sessions","verdict":"healthy"}],"schema":1,"taken_at":null,"verdict":"failing"}'),
        (52, 'i51', 1, 'ada', 'found', '', '', '{}'), (53, 'i51', 1, 'the log', 'signal', '', '', '{}');
 "#;
 
@@ -400,7 +406,8 @@ fn tables_are_renamed_and_ids_go_on() {
     let db = Tx::Postgres(&remote);
     assert_tables(db).unwrap();
     // No index keeps a word of the earlier tables.
-    let old = "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'sessionwatch' AND (indexname NOT LIKE tablename || '%')";
+    let old = "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'sessionwatch' \
+               AND (indexname NOT LIKE tablename || '%')";
     let old = db.query_rows(old, &[]).unwrap();
     assert_eq!(old.iter().map(|row| row.read_text(0).unwrap()).collect::<Vec<_>>(), Vec::<String>::new());
 }
