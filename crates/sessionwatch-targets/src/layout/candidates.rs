@@ -119,7 +119,8 @@ fn reject_code_candidates(
 /// Creates the error for a configured table that no profile matches.
 fn unmatched_table_error(table: &TableName, wanted: &str) -> TargetError {
     TargetError::Mapping(format!(
-        "table `{table}` does not match any known layout{wanted}: list its columns under [target.mapping] instead of setting `sessions`"
+        "table `{table}` does not match any known layout{wanted}: list its columns under [target.mapping] \
+         instead of setting `sessions`"
     ))
 }
 

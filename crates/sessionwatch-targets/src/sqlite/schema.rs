@@ -14,7 +14,10 @@ use crate::{
 
 /// Reads the tables and views of the file.
 pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
-    let names = session.query_rows("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
+    let names = session.query_rows(
+        "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', \
+                                    'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )?;
     let mut tables = Vec::new();
     for row in names {
         if let [Some(name), Some(kind), ..] = row.as_slice() {
@@ -292,7 +295,8 @@ fn split_quoted(text: &str, close: char) -> Option<(String, &str)> {
 fn read_foreign_keys(session: &SqliteRead, quoted: &str) -> Result<Vec<ForeignKey>, TargetError> {
     // Without a column list, a key refers to the primary key of the parent.
     let rows = session.query_rows(&format!(
-        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
+        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name \
+         FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
          FROM pragma_foreign_key_list({quoted}) AS f ORDER BY f.id, f.seq"
     ))?;
     let keys = rows.chunk_by(|one, next| one.first() == next.first());
@@ -329,7 +333,8 @@ mod tests {
     fn a_foreign_key_without_columns_refers_to_the_primary_key() {
         let schema = schema(
             "CREATE TABLE users (name TEXT, key TEXT PRIMARY KEY);
-             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), none TEXT REFERENCES missing);",
+             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), \
+             none TEXT REFERENCES missing);",
         );
         let sessions = schema.find_table(None, "sessions").unwrap();
         let target = |column: &str| sessions.foreign_key_on(column).map(|key| key.target_columns.clone());
@@ -402,7 +407,8 @@ mod tests {
     fn a_composite_foreign_key_stays_whole() {
         let schema = schema(
             "CREATE TABLE users (tenant TEXT, id TEXT, PRIMARY KEY (tenant, id));
-             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON DELETE CASCADE);",
+             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON \
+             DELETE CASCADE);",
         );
         let [key] = schema.find_table(None, "sessions").unwrap().foreign_keys.as_slice() else { panic!() };
         assert_eq!(
