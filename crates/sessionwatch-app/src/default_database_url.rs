@@ -45,8 +45,8 @@ pub fn find_default_address() -> Result<TargetAddress, NoAddress> {
     Ok(address)
 }
 
-/// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of the
-/// database behind it. Any other unusable address is an error: the next one may belong to another database.
+/// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of
+/// the database behind it. Any other unusable address is an error: the next one may belong to another database.
 fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, NoAddress> {
     let mut proxy = None;
     for (source, text) in candidates {
@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn reads_variable_files_as_frameworks_write_them() {
-        let text = "# a comment\nA=1\nexport B=\"two # words\" # why\nC='it'\n D = postgres://u:p#w@h/d # x\nnone\n#E=1\nF=\"x${A}y\"\n";
+        let text = "# a comment\nA=1\nexport B=\"two # words\" # why\nC='it'\n D = postgres://u:p#w@h/d # x\n\
+                    none\n#E=1\nF=\"x${A}y\"\n";
         let found = parse_variable_file(text);
         let value = |name: &str| found.get(name).map(String::as_str);
         assert_eq!(value("A"), Some("1"));

@@ -235,7 +235,8 @@ pub fn evidence_json(evidence: &EvidenceRow) -> Value {
     json!({
         "token_prefix": evidence.token_prefix, "id": evidence.id, "user": evidence.user,
         "created_at": evidence.created_at.map(clock::format_rfc3339),
-        "expires_at": evidence.expires_at.map(clock::format_rfc3339), "rows": evidence.rows, "display": evidence.display,
+        "expires_at": evidence.expires_at.map(clock::format_rfc3339),
+        "rows": evidence.rows, "display": evidence.display,
     })
 }
 

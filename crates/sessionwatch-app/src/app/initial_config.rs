@@ -124,7 +124,8 @@ fn render_head(name: &str, target: &Target) -> Result<String, UnwritableConfigEr
         None => "${DATABASE_URL}".to_owned(),
     };
     Ok(format!(
-        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",
+        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\n\
+         name = {}\nurl = {}\n",
         toml_string(name),
         toml_string(&url)
     ))

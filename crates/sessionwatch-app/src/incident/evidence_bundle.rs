@@ -501,7 +501,9 @@ mod tests {
     #[test]
     fn a_changed_removed_added_or_duplicated_part_is_found() {
         let pack = |parts: &EvidenceParts| pack_evidence(parts, UtcTimestamp::MIN).unwrap();
-        let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }] });
+        let manifest = json!({
+            "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }],
+        });
         let parts = EvidenceParts::from([
             ("a".to_owned(), b"one".to_vec()),
             (MANIFEST_PART_NAME.to_owned(), manifest.to_string().into_bytes()),

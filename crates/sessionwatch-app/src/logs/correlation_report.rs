@@ -151,7 +151,8 @@ impl CorrelationReport {
         Ok(json!({
             "schema": 2, "match_kinds": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
-            "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)), "creations_compared": self.clock_skew.map(|(_, of)| of),
+            "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)),
+            "creations_compared": self.clock_skew.map(|(_, of)| of),
             "behind_at_most_us": self.clock_lag.map(saturating_micros),
             "contradicting": contradicting,
         }))

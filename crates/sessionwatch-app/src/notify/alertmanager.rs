@@ -47,7 +47,8 @@ impl ChannelService for Alertmanager {
                 let ends = if message.is_benign() { now } else { now + ALERT_LIFETIME };
                 json!({
                     "labels": {
-                        "alertname": bounded_key(&message.check, MAX_LABEL_LEN), "target": bounded_key(&message.target, MAX_LABEL_LEN),
+                        "alertname": bounded_key(&message.check, MAX_LABEL_LEN),
+                        "target": bounded_key(&message.target, MAX_LABEL_LEN),
                         "severity": message.severity, "service": "sessionwatch",
                     },
                     "annotations": {
