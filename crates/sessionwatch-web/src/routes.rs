@@ -96,9 +96,14 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/incidents", VIEWER_ACCESS, incidents::show_incidents),
         post_route("/incidents", RESPONDER_ACCESS, "incident.opened", incidents::open_incident),
         get_route("/incidents/{id}", VIEWER_ACCESS, incidents::show_incident),
-        post_route("/incidents/{id}/steps", RESPONDER_ACCESS, "incident.step_done, incident.step_skipped, incident.step_detected", incidents::advance_incident),
+        post_route(
+            "/incidents/{id}/steps", RESPONDER_ACCESS,
+            "incident.step_done, incident.step_skipped, incident.step_detected", incidents::advance_incident,
+        ),
         post_route("/incidents/{id}/contain", RESPONDER_ACCESS, "plan.created", incidents::plan_containment),
-        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, "incident.evidence_exported", incidents::export_evidence),
+        post_route(
+            "/incidents/{id}/evidence", RESPONDER_ACCESS, "incident.evidence_exported", incidents::export_evidence,
+        ),
         post_route("/incidents/{id}/fields", RESPONDER_ACCESS, "incident.field_set", incidents::set_report_field),
         post_route("/incidents/{id}/close", RESPONDER_ACCESS, "incident.closed", incidents::close_incident),
         post_route("/incidents/{id}/notes", RESPONDER_ACCESS, "incident.note_added", incidents::add_note),
