@@ -100,7 +100,7 @@ pub enum TargetError {
     /// Reading the sessions would execute functions of the target.
     #[error("reading the sessions would execute code in the database: {0}")]
     RunsCode(String),
-    /// The state store cannot tell which table held the sessions before.
+    /// The state store cannot be asked which table held the sessions before.
     #[error("cannot read the known session table from the state store: {0}")]
     KnownLayoutUnavailable(String),
     /// The role may not read the session table.

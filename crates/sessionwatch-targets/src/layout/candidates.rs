@@ -1,4 +1,4 @@
-//! Candidates: tables that may hold the sessions, judged by schema, profiles and configuration.
+//! Candidates: tables that may hold the sessions, according to schema, profiles and configuration.
 
 use super::LayoutRequest;
 use crate::{

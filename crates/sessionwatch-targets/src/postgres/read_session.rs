@@ -36,7 +36,7 @@ use crate::{
     time_limits::TimeLimits,
 };
 
-/// Time limit for telling the server that a check run is over.
+/// Time limit for notifying the server that a check run is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open connection without a transaction.

@@ -99,7 +99,7 @@ fn probe_equalities(
     }
     // SQLite reports collations of indexes only, so each column is probed: UNION merges values that it
     // considers equal.
-    let told_apart = |column: &str, one: &str, other: &str| {
+    let count_distinct = |column: &str, one: &str, other: &str| {
         format!(
             "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
             quote_identifier(column),
@@ -108,7 +108,8 @@ fn probe_equalities(
     };
     let equality = |row: &TextRow| {
         let column = row.first().and_then(Option::as_deref).unwrap_or_default();
-        let probe = format!("SELECT {}, {}", told_apart(column, "A", "a"), told_apart(column, "a", "a "));
+        let probe =
+            format!("SELECT {}, {}", count_distinct(column, "A", "a"), count_distinct(column, "a", "a "));
         Ok(match session.query_rows(&probe) {
             Ok(rows) => match rows.as_slice() {
                 [row] if cell_equals(row, 0, "1") => Equality::CaseInsensitive,

@@ -10,7 +10,7 @@ use crate::{
     sql::table_info::{TableInfo, TableKind},
 };
 
-/// Tells whether the database has user-defined views and functions. Built-in objects have OIDs below 16384
+/// Determines whether the database has user-defined views and functions. Built-in objects have OIDs below 16384
 /// (`FirstNormalObjectId` in PostgreSQL's `access/transam.h`). Planning the two queries below costs more than
 /// the rest of a check run, so they are skipped where possible.
 const USER_OBJECTS_QUERY: &str = "
