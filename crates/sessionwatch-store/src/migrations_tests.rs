@@ -17,7 +17,7 @@ use crate::{
     Store, StoreError, StoreLocation, accounts, alerts, api_tokens, archive_batches, attestations, audit,
     confirmed_time, fingerprint_key, history_events, incidents, keyed_requests, latest_reports, layouts,
     leases, log_events, log_sources,
-    migrations::{MIGRATIONS, migrate_to},
+    migrations::{SCHEMA_MIGRATIONS, migrate_to},
     outbox, plans,
     postgres_store::PgStore,
     restores, samples, session_history, silences,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Rows as written by the version of each migration, in the order of the migrations.
-const SAMPLES: [&str; MIGRATIONS.len()] = [
+const SAMPLES: [&str; SCHEMA_MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261124120000_first.sql"),
     include_str!("../migrations/samples/20261124180000_history.sql"),
     include_str!("../migrations/samples/20261125120000_acting.sql"),
@@ -436,7 +436,7 @@ fn assert_kept(store: &Store, version: usize) {
 #[test]
 fn files_of_every_version_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    for version in 1..=MIGRATIONS.len() {
+    for version in 1..=SCHEMA_MIGRATIONS.len() {
         let place = file_of(folder.path(), version);
         assert_kept(&Store::open(&place).unwrap(), version);
     }
@@ -444,7 +444,7 @@ fn files_of_every_version_can_be_read() {
 
 #[test]
 fn schemas_of_every_version_can_be_read() {
-    for version in 1..=MIGRATIONS.len() {
+    for version in 1..=SCHEMA_MIGRATIONS.len() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let place = schema_of(&database, version);
         assert_kept(&Store::open(&place).unwrap(), version);
@@ -454,7 +454,7 @@ fn schemas_of_every_version_can_be_read() {
 #[test]
 fn samples_have_a_row_of_every_table() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&file_of(folder.path(), MIGRATIONS.len())).unwrap();
+    let store = Store::open(&file_of(folder.path(), SCHEMA_MIGRATIONS.len())).unwrap();
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table'";
     let tables = store.read(|db| db.query_rows(tables, &[])).unwrap();
     assert!(tables.len() > 25, "{}", tables.len());
