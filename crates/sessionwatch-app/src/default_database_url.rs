@@ -45,7 +45,7 @@ pub fn find_default_address() -> Result<TargetAddress, NoAddress> {
     Ok(address)
 }
 
-/// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of
+/// Returns the first address. Only one of a Prisma proxy is skipped, since another variable holds the address of
 /// the database behind it. Any other unusable address is an error: the next one may belong to another database.
 fn choose_address(candidates: Vec<(String, String)>) -> Result<TargetAddress, NoAddress> {
     let mut proxy = None;
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_address_of_a_prisma_proxy_is_passed_over() {
+    fn only_the_address_of_a_prisma_proxy_is_skipped() {
         let choose = |addresses: &[&str]| {
             let candidates = addresses.iter().enumerate();
             choose_address(candidates.map(|(at, text)| (at.to_string(), (*text).to_owned())).collect())

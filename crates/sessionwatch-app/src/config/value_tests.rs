@@ -231,7 +231,7 @@ fn all_checks_run_every_minute_and_every_night_without_trusting_constraints() {
 }
 
 #[test]
-fn the_guide_runs_three_checks_daily_and_the_others_weekly() {
+fn guide_schedule_runs_three_checks_daily_and_the_others_weekly() {
     let plan = plan(&format!("{TARGET}schedule = \"guide\"\n"));
     let [(daily, false, few), (weekly, false, others)] = plan.as_slice() else { panic!("{plan:?}") };
     assert_eq!((daily.as_str(), weekly.as_str()), ("0 6 * * *", "30 6 * * 1"));
