@@ -200,7 +200,7 @@ fn unknown_values_are_errors_and_never_defaults() {
                 ROWS.iter().try_for_each(|row| db.execute(row, &[]).map(drop))?;
                 db.execute(
                     "INSERT INTO plan_chunks (plan, piece, content) \
-                            VALUES ('p', 1, $1)",
+                     VALUES ('p', 1, $1)",
                     &[[].as_slice().into()],
                 )?;
                 let rows = [sessionwatch_core::row_ref::RowRef::default()];

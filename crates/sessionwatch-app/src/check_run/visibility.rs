@@ -57,7 +57,7 @@ pub fn hidden_sessions_reason(opened: &ConnectedTarget) -> Option<String> {
     if opened.layout.schema.table(sessions).is_some_and(|table| table.has_hidden_rows) {
         return Some(
             "row-level security hides rows from this role: grant it BYPASSRLS or a policy \
-                     that shows all rows"
+             that shows all rows"
                 .into(),
         );
     }

@@ -103,7 +103,7 @@ impl DemoApplication {
             now,
             &format!(
                 "[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  \
-                                           userId: '{user}',\n  expires: {ends}\n}}",
+                 userId: '{user}',\n  expires: {ends}\n}}",
                 &token[..8]
             ),
         )
@@ -143,15 +143,15 @@ impl DemoApplication {
             now,
             &format!(
                 "[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ \
-                                           sessionToken: '{prefix}...', existingUserId: '{one}', \
-                                           newUserId: '{other}' }}"
+                 sessionToken: '{prefix}...', existingUserId: '{one}', \
+                 newUserId: '{other}' }}"
             ),
         )?;
         self.write_log_line(
             now,
             &format!(
                 "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: \
-                                           '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"
+                 '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"
             ),
         )
     }

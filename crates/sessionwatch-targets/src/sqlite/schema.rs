@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
     let names = session.query_rows(
         "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', \
-                                    'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+         'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
     let mut tables = Vec::new();
     for row in names {
