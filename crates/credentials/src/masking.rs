@@ -44,7 +44,10 @@ static SCHEMELESS_URL_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 /// Webhooks whose path is the secret.
 static WEBHOOK_URL_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let paths = r"hooks\.slack\.com/[a-z]+/|/api/(?:v[0-9]+/)?webhooks/[0-9]+/|api\.telegram\.org/bot[0-9]+:|webhook\.office\.com/|logic\.azure\.com(?::[0-9]+)?/workflows/";
+    let paths = concat!(
+        r"hooks\.slack\.com/[a-z]+/|/api/(?:v[0-9]+/)?webhooks/[0-9]+/|api\.telegram\.org/bot[0-9]+:|",
+        r"webhook\.office\.com/|logic\.azure\.com(?::[0-9]+)?/workflows/",
+    );
     Regex::new(&format!(r#"(?i)(?P<before>{paths})(?P<value>[^\s"'<>]+)"#)).ok()
 });
 

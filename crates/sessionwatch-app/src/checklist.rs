@@ -272,7 +272,8 @@ impl ChecklistItem {
         let ItemInfo { id, source, title, inspected, .. } = self.info;
         json!({
             "id": id, "source": source, "title": title, "inspected": inspected, "result": self.verdict.name(),
-            "reason": self.verdict.reason(), "evidence": self.evidence, "requirement": self.requirement, "action": self.action(),
+            "reason": self.verdict.reason(), "evidence": self.evidence,
+            "requirement": self.requirement, "action": self.action(),
         })
     }
 }
@@ -286,7 +287,8 @@ impl BaselineMetric {
         );
         json!({
             "id": self.id, "title": self.title, "now": now, "lowest": lowest, "highest": highest,
-            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "result": self.range_position.name(),
+            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 },
+            "result": self.range_position.name(),
         })
     }
 

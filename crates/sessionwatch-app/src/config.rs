@@ -97,7 +97,10 @@ pub enum ConfigError {
     #[error("{}{}{}", .0.summary_line(), indented_lines(&.0.problems), indented_lines(&.0.unresolved))]
     Invalid(Box<InvalidConfig>),
     /// The file is valid, but `serve` cannot run with it.
-    #[error("{} in {}:{}", problem_count_text(.problems.len()), file_label(.file.as_deref()), indented_lines(.problems))]
+    #[error(
+        "{} in {}:{}",
+        problem_count_text(.problems.len()), file_label(.file.as_deref()), indented_lines(.problems)
+    )]
     Unusable {
         /// The file; `None` for the defaults.
         file: Option<PathBuf>,

@@ -323,8 +323,7 @@ impl Daemon {
                 why = self.fatal_errors.recv() => {
                     let why = why.as_deref().unwrap_or("a task ended unexpectedly");
                     tracing::error!("{why}: shutting down");
-                    // Only for a lost store: any other failure leaves an outbox from which the next daemon
-                    // notifies.
+                    // Only for a lost store: after any other failure, the next daemon sends the outbox.
                     if self.state.app.store.verify_file_identity().is_err() {
                         life.run_with_keepalive(delivery::announce_shutdown(&self.state, why)).await;
                     }
@@ -339,7 +338,8 @@ impl Daemon {
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // An interrupted plan can be resumed with the same command or page.
-                tokio::join!(self.workers.stop(), tokio::time::timeout(WORKER_STOP_TIMEOUT, self.state.app.background.stop()))
+                let jobs = self.state.app.background.stop();
+                tokio::join!(self.workers.stop(), tokio::time::timeout(WORKER_STOP_TIMEOUT, jobs))
             } => parts && jobs.is_ok(),
             () = commands.wait_for_second_stop() => false,
         };

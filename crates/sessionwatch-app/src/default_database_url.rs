@@ -61,7 +61,7 @@ pub fn find_default_address() -> Result<DefaultAddress, NoAddress> {
     Ok(found)
 }
 
-/// Returns the first address. Only one of a Prisma proxy is passed over, since another variable holds the address of the
+/// Returns the first address. Only one of a Prisma proxy is skipped, since another variable holds the address of the
 /// database behind it. Any other unusable address is an error: the next one may belong to another database.
 fn choose_address(candidates: Vec<AddressCandidate>) -> Result<DefaultAddress, NoAddress> {
     let mut proxy = None;
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_address_of_a_prisma_proxy_is_passed_over() {
+    fn only_the_address_of_a_prisma_proxy_is_skipped() {
         let choose = |addresses: &[&str]| {
             let candidate = |(at, text): (usize, &&str)| AddressCandidate {
                 source: at.to_string(),

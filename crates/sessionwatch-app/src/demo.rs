@@ -20,7 +20,8 @@ const SESSION_LIFETIME_US: i64 = 30 * MICROS_PER_DAY;
 const SCHEMA_SQL: &str = r#"
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
 CREATE TABLE accounts ("userId" TEXT, provider TEXT, "providerAccountId" TEXT);
-CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT, expires DATETIME NOT NULL, "createdAt" DATETIME NOT NULL);
+CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT,
+  expires DATETIME NOT NULL, "createdAt" DATETIME NOT NULL);
 CREATE INDEX sessions_user ON sessions ("userId");
 "#;
 

@@ -188,16 +188,16 @@ pub fn truncation_note(total: Option<u64>, shown: usize) -> Option<String> {
 }
 
 fn stats_json(observation: &RunObservation) -> Value {
-    let census = &observation.stats;
+    let stats = &observation.stats;
     json!({
-        "sessions": census.sessions, "active": census.active, "expired": census.expired,
-        "users_active": census.active_users(), "sessions_per_user": census.sessions_per_user(),
-        "duplicate_tokens": census.duplicates.count().map(|found| found.tokens),
-        "orphaned": census.orphaned.count(), "created_last_hour": census.created_last_hour,
-        "max_per_user": census.max_sessions_per_user(), "never_expiring": census.never_expiring,
-        "undecodable": census.undecodable, "anonymous": census.anonymous,
-        "oldest_expired": census.oldest_expired.map(clock::format_rfc3339),
-        "furthest_expiry": census.furthest_expiry.map(clock::format_rfc3339),
+        "sessions": stats.sessions, "active": stats.active, "expired": stats.expired,
+        "users_active": stats.active_users(), "sessions_per_user": stats.sessions_per_user(),
+        "duplicate_tokens": stats.duplicates.count().map(|found| found.tokens),
+        "orphaned": stats.orphaned.count(), "created_last_hour": stats.created_last_hour,
+        "max_per_user": stats.max_sessions_per_user(), "never_expiring": stats.never_expiring,
+        "undecodable": stats.undecodable, "anonymous": stats.anonymous,
+        "oldest_expired": stats.oldest_expired.map(clock::format_rfc3339),
+        "furthest_expiry": stats.furthest_expiry.map(clock::format_rfc3339),
     })
 }
 
@@ -240,7 +240,8 @@ pub fn evidence_json(evidence: &EvidenceRow) -> Value {
     json!({
         "token_prefix": evidence.token_prefix, "id": evidence.id, "user": evidence.user,
         "created_at": evidence.created_at.map(clock::format_rfc3339),
-        "expires_at": evidence.expires_at.map(clock::format_rfc3339), "rows": evidence.rows, "display": evidence.display,
+        "expires_at": evidence.expires_at.map(clock::format_rfc3339),
+        "rows": evidence.rows, "display": evidence.display,
     })
 }
 

@@ -505,9 +505,12 @@ mod tests {
     proptest! {
         /// For any schedules, runs keep the minimum gap, and every due run has checks.
         #[test]
-        fn runs_keep_the_minimum_gap(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
+        fn runs_keep_the_minimum_gap(
+            minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30,
+        ) {
+            let every = |minutes: &i64| Schedule::Every(SignedDuration::from_mins(*minutes));
             let mut entries: Vec<ScheduledChecks> =
-                minutes.iter().map(|every| entry(Schedule::Every(SignedDuration::from_mins(*every)), &["a"], false)).collect();
+                minutes.iter().map(|minutes| entry(every(minutes), &["a"], false)).collect();
             entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));
             let mut table = RunScheduler::new("x", entries, None, at(DAY));
             let mut now = at(DAY);

@@ -258,7 +258,7 @@ mod tests {
 
     /// A simpler model of the same rules: counts streaks of known results, and the hours since the first failing run.
     fn model(signs: &str, pending: u32, clear: u32, repeat: i64) -> String {
-        let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
+        let (mut bad, mut good, mut firing, mut last_notified) = (0, 0, false, None);
         let (mut failing_since, pending_hours) = (0, POLICY.pending_duration.as_hours());
         let advance = |(hour, sign): (i64, char)| {
             let silent = sign.is_uppercase();
@@ -271,7 +271,7 @@ mod tests {
                 _ => return '.',
             }
             if good >= clear && firing || good > 0 && !firing {
-                let was_notified = firing && told.take().is_some();
+                let was_notified = firing && last_notified.take().is_some();
                 firing = false;
                 return if was_notified { 'o' } else { '.' };
             }
@@ -279,13 +279,13 @@ mod tests {
             if !firing || bad == 0 || silent {
                 return '.';
             }
-            match told {
+            match last_notified {
                 None => {
-                    told = Some(hour);
+                    last_notified = Some(hour);
                     '!'
                 }
                 Some(last) if hour - last >= repeat => {
-                    told = Some(hour);
+                    last_notified = Some(hour);
                     'r'
                 }
                 Some(_) => '.',
@@ -345,17 +345,17 @@ mod tests {
     #[test]
     fn a_clock_set_back_delays_reminders_by_at_most_twice_the_interval() {
         let at = |hour: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(100 + hour);
-        let (alert, told) = Alert::default().advance(
+        let (alert, notice) = Alert::default().advance(
             CheckState::Failing,
             at(0),
             false,
             AlertPolicy::for_severity(Severity::Critical),
         );
-        assert_eq!(told, Some(NotificationKind::Firing));
-        let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
-        assert_eq!(told, None);
-        let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
-        assert_eq!(told, Some(NotificationKind::Reminder));
+        assert_eq!(notice, Some(NotificationKind::Firing));
+        let (alert, notice) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
+        assert_eq!(notice, None);
+        let (alert, notice) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
+        assert_eq!(notice, Some(NotificationKind::Reminder));
         assert_eq!(
             alert.advance(CheckState::Failing, at(3), false, POLICY).1,
             Some(NotificationKind::Reminder)
@@ -373,9 +373,9 @@ mod tests {
         );
         let (fired, _) = pending.advance(CheckState::Failing, at(1), false, POLICY);
         for sign in [CheckState::Failing, CheckState::Unknown, CheckState::Passing] {
-            let (back, told) = fired.advance(sign, at(-150), false, POLICY);
+            let (back, notice) = fired.advance(sign, at(-150), false, POLICY);
             let (right, again) = back.advance(CheckState::Failing, at(2), false, POLICY);
-            assert_eq!((right.state, told, again), (fired.state, None, None), "{sign:?}");
+            assert_eq!((right.state, notice, again), (fired.state, None, None), "{sign:?}");
         }
     }
 
@@ -384,7 +384,8 @@ mod tests {
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
             let policy = AlertPolicy {
-                failure_threshold: pending, success_threshold: clear, repeat_interval: Some(SignedDuration::from_hours(repeat)), ..POLICY
+                failure_threshold: pending, success_threshold: clear,
+                repeat_interval: Some(SignedDuration::from_hours(repeat)), ..POLICY
             };
             prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }
@@ -407,8 +408,8 @@ mod tests {
         /// Enough failing runs fire and enough passing runs resolve, from any state.
         #[test]
         fn nothing_is_missed(signs in "[fhuFHU]{0,30}") {
-            let told = notices(&format!("{signs}hhfff"), POLICY);
-            prop_assert!(told[told.len() - 3..].contains('!'), "{told}");
+            let sent = notices(&format!("{signs}hhfff"), POLICY);
+            prop_assert!(sent[sent.len() - 3..].contains('!'), "{sent}");
             let over = notices(&format!("{signs}hhfffhh"), POLICY);
             prop_assert!(over.ends_with('o'), "{over}");
         }

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn collisions_of_hexadecimal_prefixes_match_the_operator_guide() {
-        // The guide expects about one ambiguous pair among 100,000 sessions: half of 100,000 times this.
+        // The operator guide expects about one ambiguous pair among 100,000 sessions: half of 100,000 times this.
         let one = expected_collisions("0a1b2c3d", 100_000);
         assert!((one * 100_000.0 / 2.0 - 1.16).abs() < 0.01, "{one}");
         assert!(expected_collisions("0a1b2c3Z", 100_000) < one / 1_000.0);

@@ -93,14 +93,16 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "confirm",
         "Confirm the incident",
-        "Runs every check and verifies all rows instead of trusting constraints. If nothing is found, mark the step done with a note on your evidence.",
+        "Runs every check and verifies all rows instead of trusting constraints. If nothing is found, \
+         mark the step done with a note on your evidence.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "affected",
         "Identify affected users",
-        "Users who share a token are listed. Find others by name, email, handle or ID with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
+        "Users who share a token are listed. Find others by name, email, handle or ID with `sessionwatch \
+         incident find PART`. Mark the step done with a note on who is affected.",
         false,
         IncidentSeverity::P2,
     ),
@@ -114,7 +116,8 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "team",
         "Notify the team",
-        "Tell everyone who must know that sessions are about to be revoked. Mark the step done with a note on whom you told.",
+        "Tell everyone who must know that sessions are about to be revoked. Mark the step done with a note \
+         on whom you told.",
         false,
         IncidentSeverity::P1,
     ),
@@ -128,14 +131,16 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "contain",
         "Revoke the sessions",
-        "Run `sessionwatch incident contain all`, `contain users --user ID`, `contain duplicates` or `contain orphaned`. Each shows a plan first; review and apply it.",
+        "Run `sessionwatch incident contain all`, `contain users --user ID`, `contain duplicates` or \
+         `contain orphaned`. Each shows a plan first; review and apply it.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "verify",
         "Verify the containment",
-        "Runs every check to confirm that there are no shared tokens or orphans, that active users have 1 to 3 active sessions on average, and that no revoked session has come back.",
+        "Runs every check to confirm that there are no shared tokens or orphans, that active users have 1 to \
+         3 active sessions on average, and that no revoked session has come back.",
         true,
         IncidentSeverity::P3,
     ),
@@ -156,21 +161,26 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "watch",
         "Monitor for 24 hours",
-        "First hour: check results and logins every few minutes. First day: user reports and `sessionwatch alerts list`. First week: `sessionwatch report checklist`. Meanwhile `serve` runs the checks every minute, and reopens the incident if a revoked session reappears.",
+        "First hour: check results and logins every few minutes. First day: user reports and `sessionwatch \
+         alerts list`. First week: `sessionwatch report checklist`. Meanwhile `serve` runs the checks every \
+         minute, and reopens the incident if a revoked session reappears.",
         true,
         IncidentSeverity::P1,
     ),
     incident_step(
         "root-cause",
         "Find the root cause",
-        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field set root-cause TEXT`.",
+        "Review critical log lines, the application's address, secret and cookie, the unique constraint on \
+         the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident \
+         field set root-cause TEXT`.",
         true,
         IncidentSeverity::P2,
     ),
     incident_step(
         "report",
         "Write the report",
-        "`sessionwatch incident report` fills in the recorded facts. Complete the rest, and mark the step done with a note on where the report is.",
+        "`sessionwatch incident report` fills in the recorded facts. Complete the rest, and mark the step \
+         done with a note on where the report is.",
         false,
         IncidentSeverity::P2,
     ),

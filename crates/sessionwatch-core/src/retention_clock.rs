@@ -213,7 +213,15 @@ mod tests {
         /// a wrong clock runs steadily for hours and no database disagrees.
         #[test]
         fn the_confirmed_time_never_exceeds_the_real_time(
-            steps in prop::collection::vec((1i64..300, prop_oneof![Just(0), -500 * 24 * 3_600..500 * 24 * 3_600i64], any::<bool>(), any::<bool>()), 1..60),
+            steps in prop::collection::vec(
+                (
+                    1i64..300,
+                    prop_oneof![Just(0), -500 * 24 * 3_600..500 * 24 * 3_600i64],
+                    any::<bool>(),
+                    any::<bool>(),
+                ),
+                1..60,
+            ),
         ) {
             let mut now = START;
             let mut clock = RetentionClock::new(at(START), reading(START, RIGHT));

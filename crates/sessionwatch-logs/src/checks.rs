@@ -66,7 +66,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         impact: "Users may have been logged in as somebody else.",
         summary: "Log lines that report a duplicate session token",
         severity: Severity::Critical,
-        action: "revoke every session with these tokens, and open an incident: `sessionwatch incident open --severity P0`",
+        action: "revoke every session with these tokens, and open an incident: `sessionwatch incident \
+                 open --severity P0`",
         kind: LogCheckKind::Events(LogEventKind::DuplicateToken),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-duplicate-token.md"),
@@ -77,7 +78,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         impact: "One user was shown the data of another.",
         summary: "Log lines that report a session returned with another user's data",
         severity: Severity::Critical,
-        action: "one user was served as another: revoke these sessions, and open an incident: `sessionwatch incident open --severity P0`",
+        action: "one user was served as another: revoke these sessions, and open an incident: `sessionwatch \
+                 incident open --severity P0`",
         kind: LogCheckKind::Events(LogEventKind::UserMismatch),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
@@ -99,7 +101,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         impact: "Anyone who can read the log can take over these sessions.",
         summary: "Full session tokens in log lines",
         severity: Severity::High,
-        action: "anyone who can read the log can take over these sessions: revoke them, stop logging tokens, and delete the lines",
+        action: "anyone who can read the log can take over these sessions: revoke them, stop logging tokens, \
+                 and delete the lines",
         kind: LogCheckKind::Events(LogEventKind::TokenInLog),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/token-in-log.md"),
@@ -132,7 +135,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         impact: "Problems in the missing lines were not seen.",
         summary: "Places in a log where lines may be missing because they could not be read",
         severity: Severity::High,
-        action: "search rotated files and backups for the missing lines with `sessionwatch logs scan FILE`, and find out what truncates or removes the log",
+        action: "search rotated files and backups for the missing lines with `sessionwatch logs scan FILE`, \
+                 and find out what truncates or removes the log",
         kind: LogCheckKind::SourceGaps,
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-source-gap.md"),

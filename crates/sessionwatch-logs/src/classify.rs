@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn phrases_of_the_guide_match_after_their_own_tag_only() {
+    fn phrases_of_the_operator_guide_match_after_their_own_tag_only() {
         for (tag, phrases, other) in [
             ("[AUTH-ADAPTER]", &ADAPTER_PHRASES[..], "[SESSION-CALLBACK]"),
             ("[SESSION-CALLBACK]", &CALLBACK_PHRASES[..], "[AUTH-ADAPTER]"),

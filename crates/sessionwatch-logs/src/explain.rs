@@ -95,13 +95,16 @@ fn explain_no_match(matchers: &Matchers, message: &[u8]) -> &'static str {
     };
     match Matchers::literal_kind(which) {
         LiteralKind::Adapter | LiteralKind::Callback if !is_message_start(&message[..at]) => {
-            "a tag counts only at the start of the message, after time and level: text elsewhere may be forged by a visitor"
+            "a tag counts only at the start of the message, after time and level: text elsewhere may be \
+             forged by a visitor"
         }
         LiteralKind::Adapter => {
-            "after [AUTH-ADAPTER], expected one of: Session created, Duplicate session token, User not found, Invalid userId, Error creating, Session deleted"
+            "after [AUTH-ADAPTER], expected one of: Session created, Duplicate session token, User not \
+             found, Invalid userId, Error creating, Session deleted"
         }
         LiteralKind::Callback => {
-            "after [SESSION-CALLBACK], expected one of: User ID mismatch, User not found, Session refreshed, Error fetching"
+            "after [SESSION-CALLBACK], expected one of: User ID mismatch, User not found, Session \
+             refreshed, Error fetching"
         }
         LiteralKind::AuthJs => "neither a session or login error nor an adapter call",
         LiteralKind::Event(_) => "the event name is a key, a part of another word, or in an unrelated field",

@@ -76,7 +76,7 @@ fn classify_key(pair: KeyValue<'_>) -> Option<FieldKind> {
         }
         Some(length)
     };
-    // `id` alone says nothing; its parent object tells whose id it is.
+    // `id` alone says nothing; its parent object determines whose id it is.
     if pair.key == b"id" {
         let length = plain(pair.parent)?;
         return match &buffer[..length] {

@@ -224,7 +224,8 @@ mod tests {
             "level=error msg=\"",
             "time=\"2026-11-29T04:20:00Z\" level=error msg=\"",
             "ts=1 level=info event=",
-            "START RequestId: 8c8b1c0e Version: 1\n2026-11-29T04:20:00.1Z\t8c8b1c0e-6f3a-4b52-9d2c-1f0f6a6f2b11\tINFO\t",
+            "START RequestId: 8c8b1c0e Version: 1\n\
+             2026-11-29T04:20:00.1Z\t8c8b1c0e-6f3a-4b52-9d2c-1f0f6a6f2b11\tINFO\t",
             "⨯ ",
         ] {
             assert!(is_message_start(before.as_bytes()), "{before:?}");

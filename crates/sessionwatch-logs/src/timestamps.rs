@@ -173,7 +173,7 @@ pub fn parse_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<UtcTi
         None => (text, 0),
     };
     let number = parse_digits(whole, 0, whole.len()).filter(|_| whole.len() < 20)?;
-    // The number of digits tells the unit for all times from 1973 to 2286.
+    // The number of digits determines the unit for all times from 1973 to 2286.
     let micros = match whole.len() {
         9 | 10 => number.checked_mul(MICROS_PER_SECOND)?.checked_add(fraction)?,
         12 | 13 => number.checked_mul(1_000)?,

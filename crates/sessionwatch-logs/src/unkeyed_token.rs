@@ -48,8 +48,8 @@ pub(crate) fn find_call_argument(message: &[u8], at: usize, complete: bool) -> O
 pub(crate) fn find_session_id(message: &[u8], at: usize, complete: bool) -> Option<&[u8]> {
     let before = &message[..at];
     let is_word = before.last().is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-    let tells = before.windows("session".len()).any(|word| word.eq_ignore_ascii_case(b"session"));
-    if !is_word || !tells {
+    let mentions_session = before.windows("session".len()).any(|word| word.eq_ignore_ascii_case(b"session"));
+    if !is_word || !mentions_session {
         return None;
     }
     find_bare_token(message, at + "sid".len(), complete)

@@ -252,7 +252,8 @@ proptest! {
             }
         }
         let whole = read(&grammar, &[&bytes], true);
-        let lines: Vec<usize> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        let line_breaks = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let lines: Vec<usize> = line_breaks.map(|(at, _)| at + 1).collect();
         if !lines.is_empty() {
             let end = lines[split.index(lines.len())];
             prop_assert_eq!(read(&grammar, &[&bytes[..end], &bytes[end..]], true), whole);

@@ -128,7 +128,8 @@ fn login_session_from_row(row: &StoreRow) -> Result<LoginSession, StoreError> {
 pub fn upsert_account(db: Tx<'_>, account: &AccountRecord) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO accounts (name, role, password, created_at, subject) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password, subject = excluded.subject",
+         ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password, subject = \
+         excluded.subject",
         &[
             (&account.name).into(),
             account.role.name().into(),
@@ -192,7 +193,8 @@ pub fn delete_account(db: Tx<'_>, name: &str) -> Result<bool, StoreError> {
 /// If the store cannot be written.
 pub fn insert_login_session(db: Tx<'_>, login: &LoginSession) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO login_sessions (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO login_sessions (hash, account, created_at, seen_at, address, agent, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             (&login.token_hash).into(),
             (&login.account).into(),

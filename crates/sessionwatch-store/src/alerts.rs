@@ -41,7 +41,8 @@ pub struct AlertRecord {
     pub updated_at: UtcTimestamp,
 }
 
-const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at, unknown_reason";
+const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, \
+                             acknowledged_by, note, verdict, finding, updated_at, unknown_reason";
 
 /// Returns the alert of a check on a target.
 ///
@@ -175,10 +176,12 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
         };
         let rows: Vec<String> = (0..all.len()).map(|number| row(number * width + 1)).collect();
         let statement = format!(
-            "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at, unknown_reason)
+            "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, \
+             summary, acknowledged_by, note, verdict, finding, updated_at, unknown_reason)
              VALUES {}
              ON CONFLICT (target, check_id) DO UPDATE SET
-               state = excluded.state, looks = excluded.looks, clear = excluded.clear, since = excluded.since, told = excluded.told,
+               state = excluded.state, looks = excluded.looks, clear = excluded.clear, since = \
+               excluded.since, told = excluded.told,
                stale = excluded.stale, severity = excluded.severity, summary = excluded.summary,
                acknowledged_by = excluded.acknowledged_by, note = excluded.note, verdict = excluded.verdict,
                finding = excluded.finding, updated_at = excluded.updated_at,

@@ -109,7 +109,8 @@ pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
     // Sorted by the caller, so that equal sets of scopes are stored as equal texts.
     let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
     db.execute(
-        "INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             (&token.id).into(),
             (&token.token_hash).into(),
@@ -144,7 +145,8 @@ pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, Ac
 /// If the store cannot be read.
 pub fn list_tokens(db: Tx<'_>, account: Option<&str>) -> Result<Vec<ApiToken>, StoreError> {
     let query = format!(
-        "SELECT {TOKEN_COLUMNS} FROM api_tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) ORDER BY created_at DESC, id"
+        "SELECT {TOKEN_COLUMNS} FROM api_tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) \
+         ORDER BY created_at DESC, id"
     );
     db.query_rows(&query, &[super::row::Param::Text(account)])?.iter().map(token_from_row).collect()
 }

@@ -10,26 +10,37 @@ use crate::{
 
 /// A row of each table.
 const ROWS: [&str; 17] = [
-    "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+    "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, \
+     verdict, finding, updated_at)
      VALUES ('app', 'x', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9)",
-    "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead')",
+    "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) \
+     VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead')",
     "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES (1, 1, 'ada', 'x', '{}', '', 'h')",
     "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ('app', 0, 1, 1, 0, '{\"active\":1}')",
     "INSERT INTO latest_reports (target, at, report) VALUES ('app', 1, '{}')",
-    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'result', 's', '{}')",
+    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', \
+     'result', 's', '{}')",
     "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
      VALUES ('p', 'app', 'a', '\"orphaned\"', 1, 'ada', 1, 'planned', 0, 0, '{}')",
-    "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}')",
-    "INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail) VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}')",
-    "INSERT INTO drills (id, at, target, actor, detected_us, contained_us, verified_us) VALUES (1, 1, 'app', 'ada', 1, 2, 3)",
+    "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', \
+     'P0', 'open', 1, 'ada', '{}')",
+    "INSERT INTO timeline_entries (id, incident, at, actor, kind, step, said, detail) \
+     VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}')",
+    "INSERT INTO drills (id, at, target, actor, detected_us, contained_us, verified_us) VALUES (1, 1, 'app', \
+     'ada', 1, 2, 3)",
     "INSERT INTO log_events (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
      VALUES (1, 'web', 'app', 'own', 'high', 1, 0, 1, 't', 'exact', '{}')",
-    "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('web', 'app', NULL, 1, '', '{}')",
+    "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('web', 'app', \
+     NULL, 1, '', '{}')",
     "INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1)",
-    "INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read alerts', 1, 2)",
-    "INSERT INTO keyed_requests (token, name, request, at, status, content) VALUES ('t', 'k', 'r', 9000000000000000, 200, '')",
-    "INSERT INTO attestations (id, at, target, item, holds, owner, note) VALUES (1, 1, 'app', 'user-reports', 1, 'ada', '')",
-    "INSERT INTO login_sessions (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ('h', 'ada', 1, 1, '', '', 1)",
+    "INSERT INTO api_tokens (id, hash, account, label, scopes, created_at, expires_at) \
+     VALUES ('t', 'h', 'ada', 'l', 'read alerts', 1, 2)",
+    "INSERT INTO keyed_requests (token, name, request, at, status, content) VALUES ('t', 'k', 'r', \
+     9000000000000000, 200, '')",
+    "INSERT INTO attestations (id, at, target, item, holds, owner, note) VALUES (1, 1, 'app', \
+     'user-reports', 1, 'ada', '')",
+    "INSERT INTO login_sessions (hash, account, created_at, seen_at, address, agent, expires_at) \
+     VALUES ('h', 'ada', 1, 1, '', '', 1)",
 ];
 
 fn start() -> UtcTimestamp {
@@ -187,11 +198,16 @@ fn unknown_values_are_errors_and_never_defaults() {
         store
             .write(|db| {
                 ROWS.iter().try_for_each(|row| db.execute(row, &[]).map(drop))?;
-                db.execute("INSERT INTO plan_chunks (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
+                db.execute(
+                    "INSERT INTO plan_chunks (plan, piece, content) \
+                     VALUES ('p', 1, $1)",
+                    &[[].as_slice().into()],
+                )?;
                 let rows = [sessionwatch_core::row_ref::RowRef::default()];
                 let content = sessionwatch_core::row_ref::encode_row_refs(&rows);
                 db.execute(
-                    "INSERT INTO archive_batches (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
+                    "INSERT INTO archive_batches (id, plan, target, state, at, purge_at, recipient, \
+                     content, fates, sealed)
                      VALUES (1, 'p', 'app', 'pending', 1, 2, 'age1', $1, $2, $1)",
                     &[content.as_slice().into(), [1].as_slice().into()],
                 )

@@ -108,7 +108,8 @@ impl StoreError {
             Self::NotAStore(_) => "set `store` in [serve] to a file that only sessionwatch uses",
             Self::NewerVersion { .. } => "run the newer sessionwatch",
             Self::Damaged | Self::Sqlite(_) | Self::DamagedBackup { .. } => {
-                "stop the daemon, keep the damaged file, and restore the last `sessionwatch backup` (see Restore in docs/deploy.md)"
+                "stop the daemon, keep the damaged file, and restore the last `sessionwatch backup` (see \
+                 Restore in docs/deploy.md)"
             }
             _ => return None,
         })

@@ -19,7 +19,8 @@ pub fn acquire_lease(db: Tx<'_>, name: &str, holder: &str) -> Result<Option<i64>
     let now = current_timestamp(db)?;
     let row = db.query_row(
         "INSERT INTO leases (name, holder, term, until) VALUES ($1, $2, 1, $3)
-         ON CONFLICT (name) DO UPDATE SET term = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END,
+         ON CONFLICT (name) DO UPDATE SET term = leases.term + CASE WHEN leases.holder = excluded.holder \
+         THEN 0 ELSE 1 END,
            holder = excluded.holder, until = excluded.until
          WHERE leases.holder = excluded.holder OR leases.until <= $4 OR leases.until > $5
          RETURNING term",

@@ -46,7 +46,8 @@ pub struct LogEventRecord {
     pub correlation: Option<Json>,
 }
 
-const LOG_EVENT_COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, request, byte_from, byte_to, text, fit, joined";
+const LOG_EVENT_COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, \
+                                 request, byte_from, byte_to, text, fit, joined";
 
 /// Most kinds per query, below the parameter limits of both databases.
 const MAX_KINDS_PER_QUERY: usize = 200;
@@ -162,7 +163,8 @@ pub fn insert_log_event(db: Tx<'_>, event: &NewLogEvent<'_>) -> Result<(), Store
     let number = |byte: u64| Param::from(i64::try_from(byte).unwrap_or(i64::MAX));
     let id = db.next_id("log_events")?;
     db.execute(
-        "INSERT INTO log_events (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
+        "INSERT INTO log_events (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, \
+         expires_at, reason, request, byte_from, byte_to, text)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         &[
             id.into(),
@@ -203,7 +205,8 @@ pub fn list_unevaluated_log_events(
     // Two queries instead of one sort: both follow the index, so that a flood of harmless events is never sorted.
     for condition in [bad.to_owned(), format!("NOT {bad}")] {
         let query = format!(
-            "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
+            "SELECT {LOG_EVENT_COLUMNS} FROM log_events WHERE judged = 0 AND target = $1 AND {condition} \
+             ORDER BY id LIMIT $2"
         );
         // The limit is shared: urgent events may use all of it.
         let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
@@ -343,7 +346,8 @@ pub fn list_latest_by_kind(
         let list: Vec<String> = (5..).take(kinds.len()).map(|number| format!("${number}")).collect();
         let query = format!(
             "SELECT {LOG_EVENT_COLUMNS} FROM (
-               SELECT {LOG_EVENT_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM log_events
+               SELECT {LOG_EVENT_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY id DESC) AS place \
+               FROM log_events
                WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND kind IN ({})) AS ranked
              WHERE place <= $4 ORDER BY id DESC",
             list.join(", ")

@@ -3,7 +3,7 @@
 use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
-pub(crate) const MIGRATIONS: [&str; 14] = [
+pub(crate) const SCHEMA_MIGRATIONS: [&str; 14] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -30,7 +30,7 @@ pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
     if db.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
         return Ok(false);
     }
-    Ok(find_applied_version(db)? == MIGRATIONS.len())
+    Ok(find_applied_version(db)? == SCHEMA_MIGRATIONS.len())
 }
 
 /// Returns the number of the last applied migration, or 0.
@@ -47,10 +47,10 @@ pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
     db.execute_batch("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
     let applied = find_applied_version(db)?;
     // Refused: an older program would not understand what the newer one stores.
-    if applied > MIGRATIONS.len() {
-        return Err(StoreError::NewerVersion { found: applied, known: MIGRATIONS.len() });
+    if applied > SCHEMA_MIGRATIONS.len() {
+        return Err(StoreError::NewerVersion { found: applied, known: SCHEMA_MIGRATIONS.len() });
     }
-    for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
+    for (version, migration) in (1..).zip(SCHEMA_MIGRATIONS).take(up_to).skip(applied) {
         // Migration and number commit together in the caller's transaction, on both databases.
         db.execute_batch(migration)?;
         if let (Tx::Postgres(_), Some((_, part))) =
@@ -65,5 +65,5 @@ pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
 
 /// Applies all pending migrations.
 pub(crate) fn migrate_to_latest(db: Tx<'_>) -> Result<(), StoreError> {
-    migrate_to(db, MIGRATIONS.len())
+    migrate_to(db, SCHEMA_MIGRATIONS.len())
 }

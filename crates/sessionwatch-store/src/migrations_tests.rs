@@ -17,7 +17,7 @@ use crate::{
     Store, StoreError, StoreLocation, accounts, alerts, api_tokens, archive_batches, attestations, audit,
     confirmed_time, fingerprint_key, history_events, incidents, keyed_requests, latest_reports, layouts,
     leases, log_events, log_sources,
-    migrations::{MIGRATIONS, migrate_to},
+    migrations::{SCHEMA_MIGRATIONS, migrate_to},
     outbox, plans,
     postgres_store::PgStore,
     restores, samples, session_history, silences,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Rows as written by the version of each migration, in the order of the migrations.
-const SAMPLES: [&str; MIGRATIONS.len()] = [
+const SAMPLES: [&str; SCHEMA_MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261124120000_first.sql"),
     include_str!("../migrations/samples/20261124180000_history.sql"),
     include_str!("../migrations/samples/20261125120000_acting.sql"),
@@ -289,22 +289,28 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
 
 /// Replaces, in a store of the version before the terms, everything that the migration renames.
 const RENAMED_ROWS: &str = r#"
-INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, updated_at, verdict, finding)
-VALUES ('shop', 'log-table-mismatch', 'ok', 0, 0, NULL, NULL, 0, 'critical', 'none', 7, 'healthy', '{"signals":[{"fit":"exact","seen_at":"x","text":"\"fit\":"}]}');
+INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale,
+    severity, summary, updated_at, verdict, finding)
+VALUES ('shop', 'log-table-mismatch', 'ok', 0, 0, NULL, NULL, 0, 'critical', 'none', 7, 'healthy',
+        '{"signals":[{"fit":"exact","seen_at":"x","text":"\"fit\":"}]}');
 INSERT INTO events (id, at, target, check_id, kind, summary, detail)
 VALUES (51, 1, 'shop', 'log-silence', 'verdict', 'healthy: every source speaks', '{"before":null,"after":"healthy"}'),
        (52, 1, 'shop', 'token-rebound', 'repeated', 'healthy: no verdict', '{}');
 INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, subject)
 VALUES (51, 'k51', 'chat', '{"schema":1,"notice":"repeated","check":"blind","again":false}', 5, 5, 'shop/blind');
-INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('shop', 0, 1, 1, 0, '{"rebound":1.0,"revived":2.0}');
+INSERT INTO censuses (target, resolution, at, looks, blind, gauges)
+VALUES ('shop', 0, 1, 1, 0, '{"rebound":1.0,"revived":2.0}');
 INSERT INTO signals (id, source, target, kind, seen_at, byte_from, byte_to, text, fit, joined, judged)
 VALUES (51, 'web', 'shop', 'created', 1, 0, 9, 'created', 'exact', '{"by_chance":0.0,"skew_us":5}', 1);
-INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('shop', 'shop', NULL, NULL, '', '{"signals/created":4}');
+INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters)
+VALUES ('shop', 'shop', NULL, NULL, '', '{"signals/created":4}');
 INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
 VALUES ('p51', 'shop', 'x', '{"Where":{"agent_like":"curl"}}', 1, 'ada', 1, 'making', 0, 0, '');
-INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i51', 'shop', 'P0', 'open', 1, 'ada', '{}');
+INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields)
+VALUES ('i51', 'shop', 'P0', 'open', 1, 'ada', '{}');
 INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
-VALUES (51, 'i51', 1, 'ada', 'look', '', '', '{"census":null,"checks":[{"id":"revived-sessions","verdict":"healthy"}],"schema":1,"taken_at":null,"verdict":"failing"}'),
+VALUES (51, 'i51', 1, 'ada', 'look', '', '',
+        '{"census":null,"checks":[{"id":"revived-sessions","verdict":"healthy"}],"schema":1,"taken_at":null,"verdict":"failing"}'),
        (52, 'i51', 1, 'ada', 'found', '', '', '{}'), (53, 'i51', 1, 'the log', 'signal', '', '', '{}');
 "#;
 
@@ -400,7 +406,8 @@ fn tables_are_renamed_and_ids_go_on() {
     let db = Tx::Postgres(&remote);
     assert_tables(db).unwrap();
     // No index keeps a word of the earlier tables.
-    let old = "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'sessionwatch' AND (indexname NOT LIKE tablename || '%')";
+    let old = "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'sessionwatch' \
+               AND (indexname NOT LIKE tablename || '%')";
     let old = db.query_rows(old, &[]).unwrap();
     assert_eq!(old.iter().map(|row| row.read_text(0).unwrap()).collect::<Vec<_>>(), Vec::<String>::new());
 }
@@ -429,7 +436,7 @@ fn assert_kept(store: &Store, version: usize) {
 #[test]
 fn files_of_every_version_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    for version in 1..=MIGRATIONS.len() {
+    for version in 1..=SCHEMA_MIGRATIONS.len() {
         let place = file_of(folder.path(), version);
         assert_kept(&Store::open(&place).unwrap(), version);
     }
@@ -437,7 +444,7 @@ fn files_of_every_version_can_be_read() {
 
 #[test]
 fn schemas_of_every_version_can_be_read() {
-    for version in 1..=MIGRATIONS.len() {
+    for version in 1..=SCHEMA_MIGRATIONS.len() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let place = schema_of(&database, version);
         assert_kept(&Store::open(&place).unwrap(), version);
@@ -447,7 +454,7 @@ fn schemas_of_every_version_can_be_read() {
 #[test]
 fn samples_have_a_row_of_every_table() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&file_of(folder.path(), MIGRATIONS.len())).unwrap();
+    let store = Store::open(&file_of(folder.path(), SCHEMA_MIGRATIONS.len())).unwrap();
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table'";
     let tables = store.read(|db| db.query_rows(tables, &[])).unwrap();
     assert!(tables.len() > 25, "{}", tables.len());

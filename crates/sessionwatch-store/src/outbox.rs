@@ -107,7 +107,8 @@ pub fn list_due_messages(
              SELECT 1 FROM outbox AS first WHERE first.channel = $1 AND first.state = 'due' AND first.next_at <= $2))
            AND NOT EXISTS (
              SELECT 1 FROM outbox AS older
-             WHERE older.channel = $1 AND older.subject = outbox.subject AND older.subject <> '' AND older.id < outbox.id
+             WHERE older.channel = $1 AND older.subject = outbox.subject AND older.subject <> '' \
+             AND older.id < outbox.id
                AND older.state IN ('due', 'sending') AND COALESCE(older.recipient, '') = COALESCE(outbox.recipient, ''))
          ORDER BY id LIMIT $3"
     );
@@ -336,7 +337,8 @@ pub fn count_dead_messages(db: Tx<'_>) -> Result<u64, StoreError> {
 pub fn requeue_dead(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<u64, StoreError> {
     db.execute(
         // The attempts start over, since a person has decided that the cause is fixed.
-        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
+        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' \
+         AND channel = $1",
         &[channel.into(), now.into()],
     )
 }
@@ -358,7 +360,8 @@ pub fn prune_messages(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError
 /// If the store cannot be read.
 pub fn count_messages(db: Tx<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
     let rows = db.query_rows(
-        "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
+        "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state \
+         ORDER BY channel, state",
         &[],
     )?;
     let count = |row: &StoreRow| {

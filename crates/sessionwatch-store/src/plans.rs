@@ -74,9 +74,11 @@ pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
     let [rows, active] =
         [plan.row_count, plan.active_sessions].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.execute(
-        "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by)
+        "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, \
+         summary, approved_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (id) DO UPDATE SET touched_at = excluded.touched_at, state = excluded.state, named = excluded.named,
+         ON CONFLICT (id) DO UPDATE SET touched_at = excluded.touched_at, state = excluded.state, named = \
+         excluded.named,
            active = excluded.active, summary = excluded.summary, approved_by = excluded.approved_by",
         &[
             (&plan.id).into(),
@@ -183,7 +185,8 @@ pub fn list_plans_applied_since(
 ) -> Result<Vec<PlanRecord>, StoreError> {
     let query = format!(
         // By address too: two targets may be names for the same database.
-        "SELECT {PLAN_COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 AND state IN ('begun', 'done') AND touched_at >= $4"
+        "SELECT {PLAN_COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 \
+         AND state IN ('begun', 'done') AND touched_at >= $4"
     );
     let values = [(&plan.target).into(), (&plan.address).into(), (&plan.id).into(), since.into()];
     db.query_rows(&query, &values)?.iter().map(self::plan_from_row).collect()

@@ -153,7 +153,8 @@ fn upsert_sample(db: Tx<'_>, target: &str, resolution: i64, sample: &GaugeSample
         [sample.runs, sample.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.execute(
         "INSERT INTO samples (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
+         ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, \
+         gauges = excluded.gauges",
         &[
             target.into(),
             resolution.into(),
@@ -189,7 +190,8 @@ pub fn list_samples_between(
     let fine = FINE_RESOLUTIONS.into_iter().find(|(_, max_age)| now.duration_since(from) <= *max_age);
     let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
     let rows = db.query_rows(
-        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
+        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = $2 AND at >= $3 \
+         AND at < $4 ORDER BY at",
         // Aligned, so that the bucket in which the period starts is included.
         &[target.into(), resolution.into(), bucket_start(from, resolution).into(), to.into()],
     )?;
@@ -208,7 +210,8 @@ pub fn find_last_successful_sample(
     Period { from, to }: Period,
 ) -> Result<Option<GaugeSample>, StoreError> {
     let row = db.query_row(
-        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
+        "SELECT at, looks, blind, gauges FROM samples WHERE target = $1 AND resolution = 0 AND at >= $2 \
+         AND at < $3 AND looks > blind
          ORDER BY at DESC LIMIT 1",
         &[target.into(), from.into(), to.into()],
     )?;

@@ -31,7 +31,8 @@ pub struct SilenceRecord {
 pub fn insert_silence(db: Tx<'_>, silence: &SilenceRecord, now: UtcTimestamp) -> Result<i64, StoreError> {
     let id = db.next_id("silences")?;
     db.execute(
-        "INSERT INTO silences (id, target, check_id, subject, until, owner, note, begun_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO silences (id, target, check_id, subject, until, owner, note, begun_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             id.into(),
             (&silence.target).into(),

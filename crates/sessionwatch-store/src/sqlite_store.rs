@@ -156,7 +156,8 @@ impl SqliteStore {
     /// Copies the file's rows into memory, and continues there.
     fn enter_memory_fallback(&mut self) -> Result<(), StoreError> {
         tracing::error!(
-            "the disk that holds the store {} is full: checks and notifications continue, but new data is kept in memory only",
+            "the disk that holds the store {} is full: checks and notifications continue, but new data is \
+             kept in memory only",
             self.path.display()
         );
         let mut memory = Connection::open_in_memory()?;

@@ -76,9 +76,10 @@ mod tests {
 
     #[test]
     fn parses_each_kind_of_address_and_never_prints_the_password() {
-        assert!(
-            matches!(TargetAddress::parse("sqlite:app%20one.db"), Ok(TargetAddress::Sqlite(path)) if path.to_str() == Some("app one.db"))
-        );
+        assert!(matches!(
+            TargetAddress::parse("sqlite:app%20one.db"),
+            Ok(TargetAddress::Sqlite(path)) if path.to_str() == Some("app one.db")
+        ));
         assert!(matches!(TargetAddress::parse("app.sqlite3"), Ok(TargetAddress::Sqlite(_))));
         for other in ["mysql://u:hunter2@h/d", "redis://:hunter2@h:6379/0"] {
             let message = TargetAddress::parse(other).unwrap_err().to_string();
@@ -90,7 +91,8 @@ mod tests {
             .to_string();
         assert!(proxied.contains("direct") && !proxied.contains("hunter2"), "{proxied}");
         // {"databaseUrl":"postgres://u:hunter2@h:51214/template1?sslmode=disable&connection_limit=1"}
-        let local = "prisma+postgres://localhost:51213/?api_key=eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyMTQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ";
+        let local = "prisma+postgres://localhost:51213/?api_key=\
+            eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyMTQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ";
         for address in [local.to_owned(), format!("{local}==")] {
             let direct = TargetAddress::parse(&address).unwrap().to_string();
             assert_eq!(direct, "postgres://u:***@h:51214/template1", "{direct}");

@@ -267,7 +267,10 @@ fn parse_json_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
 mod tests {
     use super::*;
 
-    const ABOUT: &str = r#"{"version":1,"dialect":"postgres","table":"s","columns":[{"name":"a","kind":"text"},{"name":"b","kind":"text"}],"change":"delete"}"#;
+    const ABOUT: &str = concat!(
+        r#"{"version":1,"dialect":"postgres","table":"s","#,
+        r#""columns":[{"name":"a","kind":"text"},{"name":"b","kind":"text"}],"change":"delete"}"#,
+    );
 
     fn text(text: &str) -> Option<Vec<ArchivedValue>> {
         Some(vec![ArchivedValue::Text(Zeroizing::new(text.to_owned()))])

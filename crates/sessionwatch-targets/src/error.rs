@@ -77,7 +77,8 @@ pub enum TargetError {
     Unsupported,
     /// The server is PGlite: PostgreSQL as a library, with one session shared by all connections.
     #[error(
-        "this is PGlite, which runs all statements in one session: reading here would break concurrent writes of the application"
+        "this is PGlite, which runs all statements in one session: reading here would break concurrent \
+         writes of the application"
     )]
     PgLite,
     /// The SQLite file is missing, unreadable or not a database.
@@ -99,7 +100,7 @@ pub enum TargetError {
     /// Reading the sessions would execute functions of the target.
     #[error("reading the sessions would execute code in the database: {0}")]
     RunsCode(String),
-    /// The state store cannot tell which table held the sessions before.
+    /// The state store cannot be asked which table held the sessions before.
     #[error("cannot read the known session table from the state store: {0}")]
     KnownLayoutUnavailable(String),
     /// The role may not read the session table.
@@ -204,7 +205,8 @@ impl TargetError {
                 missed.config_lines.join("\n  ")
             ),
             Self::TableChanged { target, .. } => format!(
-                "if the change is intended, run `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
+                "if the change is intended, run `sessionwatch targets confirm {target}`; otherwise name the \
+                 table with `sessions` in the configuration"
             ),
             Self::SchemaRefused(schema) => {
                 format!(
@@ -225,7 +227,8 @@ impl TargetError {
     fn general_hint(&self) -> &'static str {
         match self {
             Self::System(_) => {
-                "raise this process's limits for open files, threads and memory: LimitNOFILE=, TasksMax= and MemoryMax= in a systemd unit, or `ulimit`"
+                "raise this process's limits for open files, threads and memory: LimitNOFILE=, TasksMax= and \
+                 MemoryMax= in a systemd unit, or `ulimit`"
             }
             Self::Bug => "report the bug with the log line that shows its location",
             Self::Connect { failure, .. } => connect_hint(*failure),
@@ -237,7 +240,8 @@ impl TargetError {
             }
             Self::Locked => "retry when the migration or maintenance job that holds the lock has finished",
             Self::Permission | Self::Unreadable { .. } => {
-                "grant SELECT on the required columns: `sessionwatch grants` prints the statements, to be run by the owner of the tables"
+                "grant SELECT on the required columns: `sessionwatch grants` prints the statements, \
+                 to be run by the owner of the tables"
             }
             Self::ReadOnly => {
                 "connect to the primary instead of a replica; for SQLite, make the file writable"
@@ -248,13 +252,16 @@ impl TargetError {
                 "look up the code in the manual of the database; if the table is an ordinary one, report a bug"
             }
             Self::RunsCode(_) => {
-                "checks never execute code of the database: name the table behind the view under [target.mapping], let the role bypass row-level security, or remove the function from the expression"
+                "checks never execute code of the database: name the table behind the view under \
+                 [target.mapping], let the role bypass row-level security, or remove the function from the expression"
             }
             Self::FunctionFailed(_) => {
-                "the function may rely on a search path: set search_path for the write role, or run ALTER FUNCTION … SET search_path"
+                "the function may rely on a search path: set search_path for the write role, or run ALTER \
+                 FUNCTION … SET search_path"
             }
             Self::NoTemporarySpace => {
-                "use --engine scan, which sorts nothing on the server, or raise temp_file_limit or work_mem for this role"
+                "use --engine scan, which sorts nothing on the server, or raise temp_file_limit or \
+                 work_mem for this role"
             }
             Self::AnswerTooLarge(_) => {
                 "check that the address points to the right database; if so, look for a column with very long values"
@@ -263,7 +270,8 @@ impl TargetError {
             Self::Unsupported => "use PostgreSQL 13 or later, or a fully compatible server",
             Self::File(_) => "check the path and the permissions of the file",
             Self::Tls(_) => {
-                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without verification"
+                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require \
+                 to encrypt without verification"
             }
             _ => self.configuration_hint(),
         }
@@ -289,7 +297,8 @@ impl TargetError {
                 "name the expiry column and its decoder under [target.mapping] in sessionwatch.toml"
             }
             Self::LastUseColumn(_) => {
-                "create a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name the view and the column under [target.mapping]"
+                "create a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends \
+                 FROM sessions`, and name the view and the column under [target.mapping]"
             }
             _ => "check the address and the configuration of the target",
         }
@@ -315,7 +324,8 @@ fn connect_hint(failure: ConnectFailure) -> &'static str {
         ConnectFailure::Rejected => "look for the reason in the server log",
         ConnectFailure::TlsUnavailable => "enable TLS on the server, or set sslmode=prefer in the address",
         ConnectFailure::Certificate(_) => {
-            "replace the server's certificate, set sslrootcert to a PEM file with its authority, or set sslmode=require to encrypt without verification"
+            "replace the server's certificate, set sslrootcert to a PEM file with its authority, or set \
+             sslmode=require to encrypt without verification"
         }
         ConnectFailure::TlsHandshake => "check the TLS versions that the server and any proxy support",
         ConnectFailure::Refused => {

@@ -35,7 +35,9 @@ impl WriteSession {
         change: RowChange<'_>,
         dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
-        each!(self, WriteSession, session => session.missing_privileges(&scope.query_builder(), change, dependents).await)
+        each!(self, WriteSession, session => {
+            session.missing_privileges(&scope.query_builder(), change, dependents).await
+        })
     }
 
     /// Returns the tables in which row-level security may hide rows from this role: session table, user table
@@ -148,7 +150,9 @@ impl WriteSession {
         rows: &UnsealedDependents,
         row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
-        each!(self, WriteSession, session => session.restore_dependents(&scope.query_builder(), rows, row_indexes).await)
+        each!(self, WriteSession, session => {
+            session.restore_dependents(&scope.query_builder(), rows, row_indexes).await
+        })
     }
 
     /// Begins a transaction. Returns its id, by which [`Self::transaction_status`] finds its outcome, where
@@ -209,7 +213,9 @@ impl WriteSession {
         read: ReadRows<'_>,
         detailed: bool,
     ) -> Result<ChangeOutcome, TargetError> {
-        each!(self, WriteSession, session => session.change_rows(&scope.query_builder(), mutation, read, detailed).await)
+        each!(self, WriteSession, session => {
+            session.change_rows(&scope.query_builder(), mutation, read, detailed).await
+        })
     }
 
     /// Returns `true` if a trigger, a rule or a foreign key may change further session rows.

@@ -78,7 +78,10 @@ type ApiResult<T> = Result<Json<T>, ProblemDetails>;
 #[openapi(
     info(
         title = "sessionwatch",
-        description = "Monitoring, alerts, plans and incidents for login sessions. Lists are paginated: pass `next` of a page as the `cursor` of the following one. Unchanged responses are not sent again (`ETag`, `If-None-Match`). A write request with an `Idempotency-Key` runs once; retries within a day get the same response."
+        description = "Monitoring, alerts, plans and incidents for login sessions. Lists are paginated: \
+                       pass `next` of a page as the `cursor` of the following one. Unchanged responses are \
+                       not sent again (`ETag`, `If-None-Match`). A write request with an `Idempotency-Key` \
+                       runs once; retries within a day get the same response."
     ),
     components(schemas(ProblemDetails))
 )]
@@ -130,7 +133,8 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
     let caller =
         authenticate_token(&guard.app, request.headers()).await.map_err(IntoResponse::into_response)?;
     let Some(caller) = caller else {
-        let why = "a valid API token is required (`Authorization: Bearer swt_…`): create one in Settings or with `sessionwatch tokens add`";
+        let why = "a valid API token is required (`Authorization: Bearer swt_…`): create one in Settings or \
+                   with `sessionwatch tokens add`";
         let problem = ProblemDetails::new(StatusCode::UNAUTHORIZED, why);
         // RFC 6750 asks for the challenge, from which clients learn how to authenticate.
         let challenge = "Bearer realm=\"sessionwatch\", error=\"invalid_token\"";

@@ -1,11 +1,12 @@
-//! Charts over time: an SVG with axes, limits, firing periods, markers and gaps where values are unknown, and a table of
-//! the same values. The script turns it into one with hover and zoom.
+//! Charts over time: an SVG with axes, limits, firing periods, markers and gaps where values are unknown, and a table
+//! of the same values. The script turns it into one with hover and zoom.
 
 mod drawing;
 mod resample;
 mod scale;
 
 use maud::{Markup, PreEscaped, html};
+use serde_json::json;
 use sessionwatch_app::app::Period;
 use sessionwatch_clock as clock;
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -89,22 +90,25 @@ impl Chart<'_> {
         let points = resample_points(&self.line.points, self.period, MAX_DATA_POINTS);
         let bars = self.bars.as_ref().map(|bars| {
             let values = resample_points(&bars.points, self.period, MAX_DATA_POINTS);
-            serde_json::json!({
+            json!({
                 "label": bars.label,
                 "times": values.iter().map(|(at, _)| seconds(*at)).collect::<Vec<_>>(),
                 "values": values.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
             })
         });
-        let data = serde_json::json!({
+        let limits = self.limits.iter().map(|limit| json!({ "label": limit.label, "value": limit.value }));
+        let markers = self.markers.iter();
+        let markers = markers.map(|marker| json!({ "at": seconds(marker.at), "label": marker.label }));
+        let data = json!({
             "from": seconds(self.period.from),
             "to": seconds(self.period.to),
             "label": self.line.label,
             "times": points.iter().map(|(at, _)| seconds(*at)).collect::<Vec<_>>(),
             "values": points.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
             "bars": bars,
-            "limits": self.limits.iter().map(|limit| serde_json::json!({ "label": limit.label, "value": limit.value })).collect::<Vec<_>>(),
+            "limits": limits.collect::<Vec<_>>(),
             "firing": self.firing.iter().map(|period| [seconds(period.from), seconds(period.to)]).collect::<Vec<_>>(),
-            "markers": self.markers.iter().map(|marker| serde_json::json!({ "at": seconds(marker.at), "label": marker.label })).collect::<Vec<_>>(),
+            "markers": markers.collect::<Vec<_>>(),
         });
         // A label with `</script>` would end the element.
         data.to_string().replace('<', "\\u003c")
@@ -128,7 +132,9 @@ impl Chart<'_> {
                 table.table.table-dense {
                     thead { tr { th scope="col" { "Time" } th.num scope="col" { (self.line.label) } } }
                     tbody {
-                        @for (at, value) in self.sample_points() { tr { td { (clock::format_utc(at)) } td.num { (format_amount(value)) } } }
+                        @for (at, value) in self.sample_points() {
+                            tr { td { (clock::format_utc(at)) } td.num { (format_amount(value)) } }
+                        }
                     }
                 }
             }

@@ -62,6 +62,11 @@ fn page_route(
     PageRoute { route: RouteSpec { method, path: path.to_owned(), access, audit_action }, handler }
 }
 
+/// Audit actions of advancing an incident.
+const STEP_ACTIONS: &str = "incident.step_done, incident.step_skipped, incident.step_detected";
+/// Audit action of exporting evidence.
+const EVIDENCE_EXPORTED: &str = "incident.evidence_exported";
+
 /// Declares every page of the dashboard.
 #[rustfmt::skip]
 pub(super) fn page_routes() -> Vec<PageRoute> {
@@ -96,9 +101,9 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/incidents", VIEWER_ACCESS, incidents::show_incidents),
         post_route("/incidents", RESPONDER_ACCESS, "incident.opened", incidents::open_incident),
         get_route("/incidents/{id}", VIEWER_ACCESS, incidents::show_incident),
-        post_route("/incidents/{id}/steps", RESPONDER_ACCESS, "incident.step_done, incident.step_skipped, incident.step_detected", incidents::advance_incident),
+        post_route("/incidents/{id}/steps", RESPONDER_ACCESS, STEP_ACTIONS, incidents::advance_incident),
         post_route("/incidents/{id}/contain", RESPONDER_ACCESS, "plan.created", incidents::plan_containment),
-        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, "incident.evidence_exported", incidents::export_evidence),
+        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, EVIDENCE_EXPORTED, incidents::export_evidence),
         post_route("/incidents/{id}/fields", RESPONDER_ACCESS, "incident.field_set", incidents::set_report_field),
         post_route("/incidents/{id}/close", RESPONDER_ACCESS, "incident.closed", incidents::close_incident),
         post_route("/incidents/{id}/notes", RESPONDER_ACCESS, "incident.note_added", incidents::add_note),

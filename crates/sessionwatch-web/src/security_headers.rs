@@ -9,7 +9,9 @@ use sessionwatch_app::app::AppState;
 use super::auth;
 
 /// Allows only resources of this origin, no inline scripts or styles, and no framing.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+                                       img-src 'self'; connect-src 'self'; form-action 'self'; \
+                                       base-uri 'none'; frame-ancestors 'none'";
 
 /// Adds the security headers to a response.
 pub(super) fn add_security_headers(app: &AppState, mut response: Response) -> Response {

@@ -129,11 +129,14 @@ impl SessionPage<'_> {
         html! {
             @match chosen {
                 None if sort == SessionSort::Id => p.hint {
-                    "Sorted by row ID: without an index on the expiry, sorting by expiry would read the whole table. The "
+                    "Sorted by row ID: without an index on the expiry, sorting by expiry would read the \
+                     whole table. The "
                     a href={ (self.base) "/doctor" } { "doctor" } " shows which index to create."
                 },
-                Some(SessionSort::Created) if sort != SessionSort::Created => p.hint { "Sorted by expiry: the table does not store when sessions were created." },
-                Some(SessionSort::Id) if sort != SessionSort::Id => p.hint { "Sorted by expiry: the table has no unique row ID." },
+                Some(SessionSort::Created) if sort != SessionSort::Created => p.hint { "Sorted by expiry: \
+                    the table does not store when sessions were created." },
+                Some(SessionSort::Id) if sort != SessionSort::Id => p.hint { "Sorted by expiry: \
+                    the table has no unique row ID." },
                 _ => {}
             }
         }

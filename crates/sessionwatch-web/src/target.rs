@@ -121,7 +121,10 @@ impl TargetView<'_> {
             }
             span {
                 (render_icon(Icon::Clock))
-                @match &status.report { Some(report) => { "Checked " (render_relative_time(report.at, self.shell.now)) }, None => "Not checked yet" }
+                @match &status.report {
+                    Some(report) => { "Checked " (render_relative_time(report.at, self.shell.now)) },
+                    None => "Not checked yet"
+                }
             }
         };
         let actions = html! {

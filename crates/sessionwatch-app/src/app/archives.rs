@@ -109,9 +109,9 @@ pub async fn purge_archive(
             )?;
         }
         // Summed after the purge, so that the count names only what is still kept.
-        let holdings = if plan.is_none() { archive_batches::list_archive_summaries(db)? } else { vec![] };
-        let unconfirmed = holdings.iter().filter(|holding| holding.purge_at <= now);
-        let unconfirmed_rows = unconfirmed.map(|holding| holding.restorable_rows).sum();
+        let summaries = if plan.is_none() { archive_batches::list_archive_summaries(db)? } else { vec![] };
+        let unconfirmed = summaries.iter().filter(|summary| summary.purge_at <= now);
+        let unconfirmed_rows = unconfirmed.map(|summary| summary.restorable_rows).sum();
         Ok(PurgeResult { rows, unconfirmed_rows, now, confirmed_at })
     });
     purged.await

@@ -127,7 +127,8 @@ fn render_head(name: &str, target: &Target) -> Result<String, UnwritableConfigEr
         None => target.default_config_value.clone().unwrap_or_else(|| DATABASE_URL_REFERENCE.to_owned()),
     };
     Ok(format!(
-        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",
+        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\n\
+         name = {}\nurl = {}\n",
         toml_string(name),
         toml_string(&url)
     ))

@@ -289,7 +289,9 @@ async fn upsert_oidc_account(
             Err(AppError::Forbidden)
         }
         AccountUpsert::NameTaken => Err(AppError::Conflict(
-            "An account with this name already exists, for another user or with a password. An admin can delete the account.".into(),
+            "An account with this name already exists, for another user or with a password. An admin can \
+             delete the account."
+                .into(),
         )),
     }
 }

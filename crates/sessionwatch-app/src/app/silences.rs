@@ -224,7 +224,10 @@ mod tests {
         };
         let created = create_silence(&scene, &Actor::from_token("ada", "deploys"), new).await.unwrap();
         expire_silence(&scene, &Actor::from_command_line("bob"), created.id).await.unwrap();
-        let detail = r#"{"target":null,"check":"target-unreachable","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
+        let detail = concat!(
+            r#"{"target":null,"check":"target-unreachable","subject":"user 7","#,
+            r#""until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#,
+        );
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
             scene.audit_trail(),

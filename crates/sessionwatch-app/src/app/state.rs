@@ -209,7 +209,8 @@ impl AppState {
         Ok(blocking::run_catching(read).await.ok_or(AppError::Internal("a read panicked"))??)
     }
 
-    /// Writes to the state store in one transaction on a blocking thread. Waits for a permit if too many calls are running.
+    /// Writes to the state store in one transaction on a blocking thread. Waits for a permit if too many calls are
+    /// running.
     /// `work` can run several times, because a transaction that conflicts with another one is retried.
     ///
     /// # Errors

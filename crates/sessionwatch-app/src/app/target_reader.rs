@@ -232,7 +232,7 @@ impl<'a> TargetReader<'a> {
                 outcome
             }
             Err(_) => {
-                // Cancel the statement, or the server would go on with it.
+                // Cancel the statement, or the server would continue it.
                 opened.session.cancel_and_close().await;
                 Err(TargetError::TimedOut(limit.as_secs()))
             }

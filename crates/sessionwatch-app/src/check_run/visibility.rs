@@ -55,7 +55,11 @@ pub(super) async fn find_visibility_caveat(
 pub fn hidden_sessions_reason(opened: &ConnectedTarget) -> Option<String> {
     let sessions = &opened.layout.candidate.mapping.sessions;
     if opened.layout.schema.table(sessions).is_some_and(|table| table.has_hidden_rows) {
-        return Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into());
+        return Some(
+            "row-level security hides rows from this role: grant it BYPASSRLS or a policy \
+             that shows all rows"
+                .into(),
+        );
     }
     partial_view_reason(opened)
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{checks, sanitize::sanitize_text};
 
-/// Maximum of orphaned sessions, expired sessions, and sessions per user in the guide's table.
+/// Maximum of orphaned sessions, expired sessions, and sessions per user in the operator guide's table.
 const GUIDE_BASELINE_MAXIMA: [f64; 3] = [5.0, 10.0, 2.5];
 /// Tokens on more than one row.
 pub(super) const DUPLICATE_TOKENS_GAUGE: CheckedGauge = CheckedGauge("duplicate_tokens", "duplicate-tokens");

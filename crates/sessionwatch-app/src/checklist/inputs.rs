@@ -282,17 +282,17 @@ fn compute_coverage(
 /// Reads the expiry horizon from a report; `None` if the check run failed.
 fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let undecodable = || StoreError::Undecodable { table: "latest_reports".into(), column: "report".into() };
-    let census = match &report["stats"] {
+    let stats = match &report["stats"] {
         Value::Null => return Ok(None),
-        census => census,
+        stats => stats,
     };
-    let count = |key: &str| census[key].as_u64().ok_or_else(undecodable);
+    let count = |key: &str| stats[key].as_u64().ok_or_else(undecodable);
     let instant = |value: &Value| match value {
         Value::Null => Ok(None),
         value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
     };
     // Damaged values are an error: a checklist must not pass on a default.
-    let furthest = instant(&census["furthest_expiry"])?;
+    let furthest = instant(&stats["furthest_expiry"])?;
     let taken_at = instant(&report["checked_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {
         ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),

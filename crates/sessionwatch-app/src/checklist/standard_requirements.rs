@@ -92,7 +92,8 @@ pub(super) fn requirement_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistIte
             title: "Tokens cannot be guessed",
             inspected: "nothing: no token leaves the database",
             remedy: "",
-            investigation: "verify in the code that tokens come from a cryptographic random generator, at least 128 bits",
+            investigation: "verify in the code that tokens come from a cryptographic random generator, \
+                            at least 128 bits",
         }),
         absence_item(facts, &NEW_TOKEN_AT_LOGIN_REQUIREMENT),
         unobservable_item(ItemInfo {

@@ -155,13 +155,13 @@ fn too_few_check_runs_prevent_a_pass_but_not_a_failure() {
         let item = list.items.iter().find(|item| item.info.id == id).unwrap();
         item.describe_finding()
     };
-    let blind = made("main", |number, gauges| {
+    let with_failures = made("main", |number, gauges| {
         gauges.insert("expired", 10.0);
         number % 9 != 0
     });
-    assert_eq!(of(&blind, "duplicate-tokens"), "unknown: 38 of 336 check runs failed (highest: 0)");
-    assert_eq!(of(&blind, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
-    assert_eq!(blind.verdict(), ChecklistVerdict::Failing);
+    assert_eq!(of(&with_failures, "duplicate-tokens"), "unknown: 38 of 336 check runs failed (highest: 0)");
+    assert_eq!(of(&with_failures, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
+    assert_eq!(with_failures.verdict(), ChecklistVerdict::Failing);
     let tolerated = made("main", |number, _| number % 10 != 0 || number > 320);
     assert_eq!(of(&tolerated, "duplicate-tokens"), "highest: 0");
     let gap = made("main", |number, gauges| {

@@ -65,7 +65,8 @@ impl Checklist {
             );
         }
         text.push_str(
-            "\n## Evidence for standards\n\n| requirement | source | evidence | result | finding | what to do |\n|---|---|---|---|---|---|\n",
+            "\n## Evidence for standards\n\n| requirement | source | evidence | result | finding | \
+             what to do |\n|---|---|---|---|---|---|\n",
         );
         for item in &self.requirements {
             let subject = &item.info;

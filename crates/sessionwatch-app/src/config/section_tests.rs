@@ -136,7 +136,8 @@ fn invalid_keys_of_the_daemon_are_reported() {
             ),
             (
                 "allowed_hosts = [\"*\", \"a_b.c-d\", \"watch:443\"]",
-                "2:17: serve.allowed_hosts: `watch:443` is not a host name: use one without scheme and port, such as \"watch.example.org\"",
+                "2:17: serve.allowed_hosts: `watch:443` is not a host name: use one without scheme and port, \
+                 such as \"watch.example.org\"",
             ),
             (
                 "timezone = \"Berlin\"",
@@ -172,7 +173,8 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
             ("[actions]\nmax_active_share = 1.1", "2:20: actions.max_active_share: expected number 0 to 1"),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
-                "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, as printed by \
+                "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, \
+                 as printed by \
                  `age-keygen -y`",
             ),
         ],
@@ -186,7 +188,8 @@ fn invalid_custom_checks_are_reported() {
         "",
         &[
             (
-                "[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"mine\"\nliteral = \"failed\"",
+                "[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"mine\"\n\
+                 literal = \"failed\"",
                 "5:8: log_check.name: duplicate check ID `mine`",
             ),
             (
@@ -200,13 +203,15 @@ fn invalid_custom_checks_are_reported() {
             (&check(&check("")), "5:6: custom_check.id: duplicate check ID `mine`"),
             (
                 &check("threshold = \"about 3\""),
-                "4:13: custom_check.threshold: must be a comparison (>, >=, <, <=, = or !=) and a number, such as \"> 0\"",
+                "4:13: custom_check.threshold: must be a comparison (>, >=, <, <=, = or !=) and a number, \
+                 such as \"> 0\"",
             ),
             (&check("max_rows = 0"), "4:12: custom_check.max_rows: expected integer 1 to 10000000"),
             (&check("max_rows = 0"), "4:12: custom_check.max_rows: expected integer 1 to 10000000"),
             (
                 "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",
-                "2:6: custom_check.id: must contain only lowercase letters, digits and hyphens, such as \"suspended-users\"",
+                "2:6: custom_check.id: must contain only lowercase letters, digits and hyphens, such as \
+                 \"suspended-users\"",
             ),
             ("[[log_check]]\nname = \"x\"", "1:1: log_check: must have a literal, a regex, or both"),
         ],
@@ -229,7 +234,8 @@ fn an_incomplete_identity_provider_is_reported() {
         ),
         (
             format!("{public}{}", openid("issuer = \"http://id.example.org\"\nadmins = [\"ops\"]\n")),
-            "5:10: oidc.issuer: must start with https:// (http:// is allowed only for a provider on this machine)".into(),
+            "5:10: oidc.issuer: must start with https:// (http:// is allowed only for a provider \
+             on this machine)".into(),
         ),
     ]);
 }

@@ -147,7 +147,8 @@ regex = \"[0-9]+\"
 #[test]
 fn debug_output_contains_no_secret() {
     let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
-        [oidc]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
+        [oidc]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\n\
+        admins = [\"ops\"]\n\
         [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nwrite_url = \"postgres://a:hunter2@h/d\"\n\
         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
         [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";

@@ -14,7 +14,8 @@ use super::*;
 use crate::schedule::Schedule;
 
 const TARGET: &str = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n";
-const MAPPING: &str = "[target.mapping]\nsessions = \"auth.sessions\"\ntoken = \"t\"\nexpires = \"e\"\ndecoder = \"epoch-ms\"\n";
+const MAPPING: &str = "[target.mapping]\nsessions = \"auth.sessions\"\ntoken = \"t\"\nexpires = \"e\"\n\
+                       decoder = \"epoch-ms\"\n";
 
 fn config(text: &str) -> Config {
     Config::parse(Path::new("folder/sessionwatch.toml"), text).unwrap()
@@ -98,7 +99,8 @@ fn an_alert_section_changes_only_its_severity() {
 
 #[test]
 fn a_custom_check_is_one_statement_without_its_semicolon() {
-    let text = "[[custom_check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
+    let text = "[[custom_check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\n\
+                value = \"first\"\nthreshold = \"!= 0\"\n";
     let rules = config(text).checks;
     let check = &rules.custom_checks[0];
     assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::FirstNumber));
@@ -121,7 +123,8 @@ fn a_log_source_uses_the_only_target() {
 
 #[test]
 fn the_issuer_has_no_trailing_slash() {
-    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org/realm//\"\n\
+    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\n\
+                issuer = \"https://id.example.org/realm//\"\n\
                 client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
     let openid = config(text).oidc.unwrap();
     assert_eq!(openid.issuer, "https://id.example.org/realm");
@@ -181,7 +184,8 @@ checks = [\"active-sessions\"]
 #[test]
 fn a_maintenance_window_includes_its_start_and_excludes_its_end() {
     let text = format!(
-        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance_window]]\ncron = \"0 2 * * *\"\nduration = \"2h\"\n\
+        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance_window]]\ncron = \"0 2 * * *\"\n\
+         duration = \"2h\"\n\
          targets = [\"main\"]\nchecks = [\"active-sessions\"]\n"
     );
     let serve = config(&text).serve;
@@ -227,7 +231,7 @@ fn all_checks_run_every_minute_and_every_night_without_trusting_constraints() {
 }
 
 #[test]
-fn the_guide_runs_three_checks_daily_and_the_others_weekly() {
+fn guide_schedule_runs_three_checks_daily_and_the_others_weekly() {
     let plan = plan(&format!("{TARGET}schedule = \"guide\"\n"));
     let [(daily, false, few), (weekly, false, others)] = plan.as_slice() else { panic!("{plan:?}") };
     assert_eq!((daily.as_str(), weekly.as_str()), ("0 6 * * *", "30 6 * * 1"));
@@ -240,8 +244,10 @@ fn the_guide_runs_three_checks_daily_and_the_others_weekly() {
 #[test]
 fn checks_have_own_schedules_and_run_only_on_their_targets() {
     let text = format!(
-        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\ninterval = \"5m\"\n[checks.orphaned-sessions]\n\
-         enabled = false\n[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[custom_check]]\nid = \"others\"\n\
+        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\ninterval = \"5m\"\n\
+         [checks.orphaned-sessions]\n\
+         enabled = false\n[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n\
+         [[custom_check]]\nid = \"others\"\n\
          sql = \"SELECT 1\"\ntargets = [\"other\"]\n",
         TARGET.replace("main", "other")
     );

@@ -10,6 +10,8 @@ use super::schema::{DEFAULT_TEXT_KEYWORD, TextFormat, describe_value, field_name
 
 /// Longest line on which a setting and its description share a line in the example.
 const MAX_EXAMPLE_COLUMNS: usize = 100;
+/// Longest line of a comment in the example.
+const MAX_COMMENT_COLUMNS: usize = 120;
 
 /// Documentation of a section.
 #[derive(Clone, Debug)]
@@ -153,8 +155,23 @@ fn write_example_key(text: &mut String, key: &KeySpec, is_uncommented: bool) {
     if setting.len() + description.len() + 4 <= MAX_EXAMPLE_COLUMNS {
         let _ = writeln!(text, "{setting:<32}  # {description}");
     } else {
-        let _ = writeln!(text, "# {description}:\n{setting}");
+        write_comment(text, &format!("{description}:"));
+        let _ = writeln!(text, "{setting}");
     }
+}
+
+/// Writes a comment on as many lines as it needs.
+fn write_comment(text: &mut String, comment: &str) {
+    let mut line = String::from("#");
+    for word in comment.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > MAX_COMMENT_COLUMNS {
+            let _ = writeln!(text, "{line}");
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{line}");
 }
 
 fn toml_literal(value: &Value) -> String {

@@ -157,7 +157,7 @@ impl SchemaValidator<'_, '_> {
                 DeValue::String(text) => parse_seconds(text).ok(),
                 other => parse_integer(other),
             };
-            // The third alternative, where there is one, is zero: below the bounds, and allowed all the same.
+            // The third alternative, where there is one, is zero: below the bounds, but still allowed.
             let is_allowed_zero = seconds == Some(0) && schema["oneOf"][2].is_object();
             return if is_allowed_zero {
                 Ok(())

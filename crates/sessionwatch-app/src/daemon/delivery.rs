@@ -309,7 +309,7 @@ impl ChannelWorker {
             tracing::warn!(
                 channel,
                 count,
-                "cannot tell whether messages were delivered: resending them as possible duplicates"
+                "unknown whether messages were delivered: resending them as possible duplicates"
             );
             read().map(|(_, due)| due)
         })

@@ -207,7 +207,12 @@ async fn ingest_lines(
     let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     // An empty token is compared too, and matches no secret.
     let token = token.map_or("", |(_, token)| token.trim()).to_owned();
-    let right = |one: &&IngestSource| matches!(&one.source.kind, LogSourceKind::Http(secret) if ingest_payload::is_valid_token(secret, &token));
+    let right = |one: &&IngestSource| {
+        matches!(
+            &one.source.kind,
+            LogSourceKind::Http(secret) if ingest_payload::is_valid_token(secret, &token)
+        )
+    };
     // Before the body is read, so that strangers cost neither memory nor time.
     let one = sources.iter().find(right).cloned().ok_or_else(reject_forged)?;
     let _arriving = logs::try_accept_request(state).map_err(IngestFailure::Rejected)?;

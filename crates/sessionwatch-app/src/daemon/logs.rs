@@ -151,13 +151,13 @@ pub(super) async fn write_batch(state: &Arc<DaemonState>, batch: LogBatch) -> Re
         Ok::<_, StoreError>((new, to_write.app.store.is_memory_fallback()))
     });
     match written.await {
-        Some(Ok((new, sheltered))) => {
+        Some(Ok((new, is_in_memory))) => {
             // A repeated batch has no new events, and evaluating again would change nothing.
             if new > 0 {
                 state.ingest.new_events.send_modify(|count| *count = count.wrapping_add(1));
             }
             // The sender should resend: events in memory are lost with the process.
-            if sheltered { Err(IngestRejection::Store) } else { Ok(()) }
+            if is_in_memory { Err(IngestRejection::Store) } else { Ok(()) }
         }
         Some(Err(error)) => {
             tracing::error!("cannot store log events: {error}");

@@ -1,4 +1,5 @@
-//! One full round for cron, CI and serverless jobs: every check of every target, history, alerts, and their notifications.
+//! One full round for cron, CI and serverless jobs: every check of every target, history, alerts, and their
+//! notifications.
 
 use std::{sync::Arc, time::Duration};
 

@@ -99,7 +99,14 @@ impl DemoApplication {
         let session = NewSession { id: &id, token, customer, device, created_us: now.micros() };
         shop_database::insert_session(&self.connection, session)?;
         let (ends, user) = (clock::format_rfc3339(now + 30 * DAY), customer_id(customer));
-        self.write_log_line(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
+        self.write_log_line(
+            now,
+            &format!(
+                "[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  \
+                 userId: '{user}',\n  expires: {ends}\n}}",
+                &token[..8]
+            ),
+        )
     }
 
     /// Logs out a customer. Sessions with a shared token stay, so that a leak lasts until it is contained.
@@ -132,8 +139,21 @@ impl DemoApplication {
         self.log_in(&token, one, now)?;
         self.log_in(&token, other, now)?;
         let (prefix, one, other) = (&token[..8], customer_id(one), customer_id(other));
-        self.write_log_line(now, &format!("[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ sessionToken: '{prefix}...', existingUserId: '{one}', newUserId: '{other}' }}"))?;
-        self.write_log_line(now, &format!("[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"))
+        self.write_log_line(
+            now,
+            &format!(
+                "[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ \
+                 sessionToken: '{prefix}...', existingUserId: '{one}', \
+                 newUserId: '{other}' }}"
+            ),
+        )?;
+        self.write_log_line(
+            now,
+            &format!(
+                "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: \
+                 '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"
+            ),
+        )
     }
 
     fn write_log_line(&mut self, now: UtcTimestamp, text: &str) -> Result<(), DemoError> {

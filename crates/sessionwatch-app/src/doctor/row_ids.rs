@@ -24,8 +24,8 @@ pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
         let hours = u64::try_from(left / created).unwrap_or(0);
         format!(" (in {} at the rate of the last hour)", format_count(hours, "hour", "hours"))
     });
-    let tell = if left < very_few { diagnostic_fail } else { diagnostic_warn };
-    Some(tell(
+    let diagnostic = if left < very_few { diagnostic_fail } else { diagnostic_warn };
+    Some(diagnostic(
         "row-ids",
         format!(
             "row IDs are running out: {left} of {max_value} are left in `{sequence}`, and no \

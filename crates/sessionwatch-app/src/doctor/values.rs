@@ -12,7 +12,7 @@ use sessionwatch_targets::layout;
 use super::{Diagnostic, DoctorInput, MIN_TOKEN_LENGTH, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 use crate::sanitize::sanitize_text;
 
-/// Reports that token prefixes cannot tell sessions apart.
+/// Reports that token prefixes do not identify sessions.
 pub(super) fn diagnose_token_prefix(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let prefix = sanitize_text(input.common_prefix?);
     Some(diagnostic_warn(

@@ -159,7 +159,7 @@ pub async fn gather_evidence(
         "timeline.ndjson",
         encode_lines(&timeline.iter().map(happened).collect::<Result<Vec<_>, _>>()?),
     );
-    let deed =
+    let audit_document =
         |entry: &audit::AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
     let trail = context.store.read(|db| {
         // If the clock was set back since, entries or the opening itself have a later time than now.
@@ -168,7 +168,7 @@ pub async fn gather_evidence(
             Period { from: incident.opened_at.min(now), to: UtcTimestamp::MAX },
             MAX_EVIDENCE_ENTRIES,
         )?;
-        Ok((entries.iter().map(deed).collect::<Result<Vec<_>, _>>()?, audit::find_latest_hash(db)?))
+        Ok((entries.iter().map(audit_document).collect::<Result<Vec<_>, _>>()?, audit::find_latest_hash(db)?))
     });
     let (trail, head) = match trail {
         Ok((entries, head)) => (Ok(entries), json!(head)),
@@ -222,7 +222,7 @@ fn insert_opening(
         None => never_taken.push("findings-before.json"),
     }
     match opening.as_ref().map(|opening| &opening["stats"]) {
-        Some(census) if !census.is_null() => bundle.insert_part("stats-before.json", encode_document(census)),
+        Some(stats) if !stats.is_null() => bundle.insert_part("stats-before.json", encode_document(stats)),
         // The check run at the opening failed, and cannot be repeated for that time.
         _ => never_taken.push("stats-before.json"),
     }
@@ -304,9 +304,9 @@ fn collect_log_events(
     let count = events.as_ref().ok().map(Vec::len);
     bundle.insert_lines(LOG_EVENTS_PART_NAME, events, MAX_EVIDENCE_ENTRIES);
     // No events from a source that is not read do not mean that nothing happened.
-    let unheard =
+    let idle =
         super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "idle_sources": unheard })
+    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "idle_sources": idle })
 }
 
 /// State of the evidence of an incident.
@@ -423,7 +423,7 @@ fn manifest_gaps(manifest: &Value, parts: &EvidenceParts) -> Result<Vec<Evidence
     match manifest["schema"].as_u64().ok_or(EvidenceError::Unreadable)? {
         // Version 1 has empty session stats if the target could not be read, and then no rows either.
         1 => {
-            let is_empty = parts.get("census-now.json").is_none_or(|census| census.trim_ascii() == b"null");
+            let is_empty = parts.get("census-now.json").is_none_or(|stats| stats.trim_ascii() == b"null");
             let why = "the target could not be read when the evidence was written, by a \
                  version that did not record this";
             let gap = |part: &str| EvidenceGap { part: part.to_owned(), why: why.to_owned() };
@@ -449,12 +449,12 @@ mod tests {
 
     #[test]
     fn missing_parts_are_reported_for_every_manifest_version() {
-        let verified = |manifest: Value, census: &str| {
+        let verified = |manifest: Value, stats: &str| {
             let mut manifest = manifest;
             manifest["parts"] =
-                json!([{ "name": "census-now.json", "sha256": sha256_hex(census.as_bytes()) }]);
+                json!([{ "name": "census-now.json", "sha256": sha256_hex(stats.as_bytes()) }]);
             let parts = EvidenceParts::from([
-                ("census-now.json".to_owned(), census.as_bytes().to_vec()),
+                ("census-now.json".to_owned(), stats.as_bytes().to_vec()),
                 (MANIFEST_PART_NAME.to_owned(), manifest.to_string().into_bytes()),
             ]);
             verify_evidence(&pack_evidence(&parts, UtcTimestamp::MIN).unwrap())
@@ -501,7 +501,9 @@ mod tests {
     #[test]
     fn a_changed_removed_added_or_duplicated_part_is_found() {
         let pack = |parts: &EvidenceParts| pack_evidence(parts, UtcTimestamp::MIN).unwrap();
-        let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }] });
+        let manifest = json!({
+            "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }],
+        });
         let parts = EvidenceParts::from([
             ("a".to_owned(), b"one".to_vec()),
             (MANIFEST_PART_NAME.to_owned(), manifest.to_string().into_bytes()),

@@ -95,8 +95,10 @@ pub fn render_html(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Res
         };
     }
     Ok(format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n<style>body{{font:16px sans-serif;max-width:60em;margin:2em auto}}\
-         table{{border-collapse:collapse}}td,th{{border:1px solid #999;padding:.3em .6em;text-align:left;vertical-align:top}}</style></head>\n<body>\n{body}</body></html>\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n\
+         <style>body{{font:16px sans-serif;max-width:60em;margin:2em auto}}\
+         table{{border-collapse:collapse}}td,th{{border:1px solid #999;padding:.3em .6em;\
+         text-align:left;vertical-align:top}}</style></head>\n<body>\n{body}</body></html>\n",
         escape_html(&incident.id)
     ))
 }

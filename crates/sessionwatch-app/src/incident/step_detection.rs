@@ -160,10 +160,10 @@ async fn verify_containment(
     match &report.observation {
         Err(error) => wrong.push(format!("the check run failed: {error}")),
         Ok(seen) => {
-            let census = &seen.stats;
-            let shared = census.duplicates.count().map(|found| found.tokens);
+            let stats = &seen.stats;
+            let shared = stats.duplicates.count().map(|found| found.tokens);
             record_count(shared, ["shared token", "shared tokens"], &mut right, &mut wrong);
-            match census.orphaned.count() {
+            match stats.orphaned.count() {
                 // Without a users table, orphans cannot be counted, and must not block the step.
                 None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
                     right.push("orphaned sessions: unknown".into());
@@ -172,8 +172,8 @@ async fn verify_containment(
                     record_count(orphaned, ["orphaned session", "orphaned sessions"], &mut right, &mut wrong);
                 }
             }
-            let ratio = census.sessions_per_user();
-            if census.active == 0 {
+            let ratio = stats.sessions_per_user();
+            if stats.active == 0 {
                 right.push("no active sessions".into());
             } else if HEALTHY_SESSIONS_PER_USER.contains(&ratio) {
                 right.push(format!("{ratio:.2} active sessions per user"));

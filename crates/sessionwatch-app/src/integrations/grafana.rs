@@ -337,14 +337,17 @@ impl Panel {
             })
         });
         let mut model = json!({
-            "id": id, "type": self.kind.panel_type(), "title": self.title, "description": self.description, "gridPos": place,
+            "id": id, "type": self.kind.panel_type(), "title": self.title,
+            "description": self.description, "gridPos": place,
             "datasource": datasource_ref(), "targets": asked.collect::<Vec<_>>(),
             "fieldConfig": { "defaults": self.kind.field_defaults(self.unit), "overrides": [] },
             "options": self.kind.panel_options(),
         });
         if self.kind == PanelKind::Table {
             // Time and value say nothing in a list of firing alerts.
-            let shown = json!({ "excludeByName": { "Time": true, "Value": true }, "indexByName": {}, "renameByName": {} });
+            let shown = json!({
+                "excludeByName": { "Time": true, "Value": true }, "indexByName": {}, "renameByName": {},
+            });
             model["transformations"] = json!([{ "id": "organize", "options": shown }]);
         }
         model
@@ -376,12 +379,18 @@ impl PanelKind {
             Self::TimeSeries => json!({
                 "unit": unit, "min": 0, "color": { "mode": "palette-classic" }, "mappings": [],
                 // Gaps stay visible, since a line across them would claim values that nobody measured.
-                "custom": { "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false },
+                "custom": {
+                    "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never",
+                    "spanNulls": false,
+                },
             }),
             Self::StateTimeline([(no, pale), (yes, strong)]) => json!({
                 "unit": unit, "color": { "mode": "thresholds" },
                 "custom": { "fillOpacity": 70, "lineWidth": 0 },
-                "thresholds": { "mode": "absolute", "steps": [{ "color": pale, "value": null }, { "color": strong, "value": 1 }] },
+                "thresholds": {
+                    "mode": "absolute",
+                    "steps": [{ "color": pale, "value": null }, { "color": strong, "value": 1 }],
+                },
                 "mappings": [{ "type": "value", "options": {
                     "0": { "text": no, "color": pale, "index": 0 }, "1": { "text": yes, "color": strong, "index": 1 },
                 } }],

@@ -201,7 +201,8 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("{} == 0", leader_query(&metrics::TARGET_UP, "", TARGET_LABELS)),
             [
                 "{{ $labels.target }} is unreachable",
-                "Check runs of this target fail, so the state of its sessions is unknown. To find the cause, run: sessionwatch doctor {{ $labels.target }}",
+                "Check runs of this target fail, so the state of its sessions is unknown. To find the cause, \
+                 run: sessionwatch doctor {{ $labels.target }}",
             ],
         ),
         self_monitoring_alert(
@@ -212,7 +213,8 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("max by ({TARGET_LABELS}) ({}) == 0", metrics::TARGET_LEADER.name),
             [
                 "no daemon monitors {{ $labels.target }}",
-                "Several daemons share a store, and none of them holds the lease of this target. Check in their logs whether they can reach the store.",
+                "Several daemons share a store, and none of them holds the lease of this target. \
+                 Check in their logs whether they can reach the store.",
             ],
         ),
         self_monitoring_alert(
@@ -222,7 +224,8 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("{} > 60", leader_query(&metrics::SCHEDULER_LAG, "", TARGET_LABELS)),
             [
                 "check runs of {{ $labels.target }} start {{ $value }} seconds late",
-                "The machine is overloaded, or check runs take longer than their interval. Check the load and the duration of check runs, or increase `interval`.",
+                "The machine is overloaded, or check runs take longer than their interval. Check the load \
+                 and the duration of check runs, or increase `interval`.",
             ],
         ),
         self_monitoring_alert(
@@ -232,7 +235,8 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("{} > 60", leader_query(&metrics::REPLICA_LAG, "", TARGET_LABELS)),
             [
                 "the replica of {{ $labels.target }} lags by {{ $value }} seconds",
-                "Checks read outdated data, so alerts come late. Check the replication, or remove `replica_url` until the replica has caught up.",
+                "Checks read outdated data, so alerts come late. Check the replication, or remove \
+                 `replica_url` until the replica has caught up.",
             ],
         ),
     ]
@@ -254,7 +258,8 @@ fn delivery_alerts() -> Vec<AlertRule> {
             boxed("state=\"dead\""),
             [
                 "notifications to {{ $labels.channel }} are undeliverable",
-                "Nobody received these notifications. To list them with the errors, run: sessionwatch notifications failed",
+                "Nobody received these notifications. To list them with the errors, run: sessionwatch \
+                 notifications failed",
             ],
         ),
         self_monitoring_alert(
@@ -264,7 +269,8 @@ fn delivery_alerts() -> Vec<AlertRule> {
             boxed("state!=\"dead\""),
             [
                 "notifications to {{ $labels.channel }} have been queued for an hour",
-                "Notifications are not being delivered. To test the channel, run: sessionwatch notifications test {{ $labels.channel }}",
+                "Notifications are not being delivered. To test the channel, run: sessionwatch notifications \
+                 test {{ $labels.channel }}",
             ],
         ),
         self_monitoring_alert(
@@ -275,7 +281,8 @@ fn delivery_alerts() -> Vec<AlertRule> {
             format!("{} unless {}", attempts("failed"), attempts("delivered")),
             [
                 "deliveries to {{ $labels.channel }} fail",
-                "Every delivery attempt of the last 30 minutes failed. To test the channel, run: sessionwatch notifications test {{ $labels.channel }}",
+                "Every delivery attempt of the last 30 minutes failed. To test the channel, run: \
+                 sessionwatch notifications test {{ $labels.channel }}",
             ],
         ),
     ]
@@ -302,7 +309,8 @@ fn process_alerts() -> Vec<AlertRule> {
             format!("{} == 1", metrics::STORE_MEMORY_FALLBACK.name),
             [
                 "the disk of the state store is full",
-                "Checks and notifications continue, but new data is in memory only and is lost if the process stops. Free up disk space first, and do not restart the daemon until then.",
+                "Checks and notifications continue, but new data is in memory only and is lost if the \
+                 process stops. Free up disk space first, and do not restart the daemon until then.",
             ],
         ),
         self_monitoring_alert(
@@ -312,7 +320,8 @@ fn process_alerts() -> Vec<AlertRule> {
             format!("{} == 0", metrics::CONFIG_RELOAD_SUCCESS.name),
             [
                 "the last configuration reload failed",
-                "The previous configuration stays active. To list the problems of the new one, run: sessionwatch config check",
+                "The previous configuration stays active. To list the problems of the new one, run: \
+                 sessionwatch config check",
             ],
         ),
     ]

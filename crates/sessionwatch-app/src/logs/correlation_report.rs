@@ -115,13 +115,13 @@ fn count_rows_without_line(
     let Some(first) = creations.iter().map(|event| event.read_at).min() else {
         return Ok(Err("no session creation was logged in this period".into()));
     };
-    let told: std::collections::BTreeSet<&str> =
+    let logged: std::collections::BTreeSet<&str> =
         creations.iter().filter_map(|event| event.token_prefix.as_deref()).collect();
-    let untold = rows.iter().filter(|row| {
+    let unlogged = rows.iter().filter(|row| {
         let later = row.created_at.is_some_and(|created| created >= first);
-        later && row.token_prefix.as_deref().is_some_and(|prefix| !told.contains(prefix))
+        later && row.token_prefix.as_deref().is_some_and(|prefix| !logged.contains(prefix))
     });
-    Ok(Ok(untold.count() as u64))
+    Ok(Ok(unlogged.count() as u64))
 }
 
 /// Returns the median clock offset of session creations. The median tolerates single lines that were delayed.
@@ -151,7 +151,8 @@ impl CorrelationReport {
         Ok(json!({
             "schema": 2, "match_kinds": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
-            "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)), "creations_compared": self.clock_skew.map(|(_, of)| of),
+            "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)),
+            "creations_compared": self.clock_skew.map(|(_, of)| of),
             "behind_at_most_us": self.clock_lag.map(saturating_micros),
             "contradicting": contradicting,
         }))

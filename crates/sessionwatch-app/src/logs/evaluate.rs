@@ -79,7 +79,10 @@ pub fn correlate_event(
     };
     let sessions: Vec<Value> = correlation.rows.iter().map(row).collect();
     let skew = clock_skew(event, &correlation, &alike);
-    let detail = json!({ "sessions": sessions, "coincidences": correlation.expected_collisions, "clock_offset_us": skew.map(saturating_micros) });
+    let detail = json!({
+        "sessions": sessions, "coincidences": correlation.expected_collisions,
+        "clock_offset_us": skew.map(saturating_micros),
+    });
     (Some(correlation.match_kind), detail)
 }
 
@@ -216,7 +219,8 @@ fn downgrade_unconfirmed(
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
         outcome.outcome.summary.push_str(
-            "; unconfirmed: no event matches a stored session, and anyone who can make the application log text can forge one",
+            "; unconfirmed: no event matches a stored session, and anyone who can make the application log \
+             text can forge one",
         );
         return Ok(());
     }

@@ -261,7 +261,10 @@ mod tests {
 
     #[test]
     fn arrays_and_lines_are_parsed() {
-        let entry = r#"{"id":"1","timestamp":1795608000123,"message":"[AUTH-ADAPTER] Session created {\n userId: 7 }","requestId":"r","proxy":{"path":"/"}}"#;
+        let entry = concat!(
+            r#"{"id":"1","timestamp":1795608000123,"message":"[AUTH-ADAPTER] Session created {\n userId: 7 }","#,
+            r#""requestId":"r","proxy":{"path":"/"}}"#,
+        );
         let other = r#"{"id":"2","timestamp":"1795608000123","source":"static"}"#;
         let expected = vec![r#"1 created Some("r")"#.to_owned()];
         assert_eq!(read(&format!("[{entry},{other}]")), Ok(expected.clone()));
@@ -270,7 +273,10 @@ mod tests {
         for faulty in ["nonsense", "[{]", "{\"id\":", "[1]"] {
             assert_eq!(read(faulty), Err(IngestError::Malformed), "{faulty}");
         }
-        let unnamed = r#"{"message":"[AUTH-ADAPTER] Session created { userId: 7 }"},{"id":"","message":"[AUTH-ADAPTER] Session created { userId: 7 }"}"#;
+        let unnamed = concat!(
+            r#"{"message":"[AUTH-ADAPTER] Session created { userId: 7 }"},"#,
+            r#"{"id":"","message":"[AUTH-ADAPTER] Session created { userId: 7 }"}"#,
+        );
         let expected = ["digest#1 created None", "digest#2 created None"].map(str::to_owned);
         assert_eq!(read(&format!("[{unnamed}]")), Ok(expected.to_vec()));
         assert_eq!(read(""), Ok(vec![]));

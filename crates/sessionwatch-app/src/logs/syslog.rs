@@ -264,7 +264,12 @@ impl<K: LogBatchStore> SyslogServer<K> {
                         dropped += 1;
                     }
                 },
-                stored = async { match &mut keeping { Some(keeping) => keeping.await, None => std::future::pending().await } } => {
+                stored = async {
+                    match &mut keeping {
+                        Some(keeping) => keeping.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
                     keeping = None;
                     if !stored {
                         tracing::warn!(source = self.names.0, "lost syslog datagrams: cannot write the store");

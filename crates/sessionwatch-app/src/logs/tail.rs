@@ -2,7 +2,7 @@
 //! the daemon is down.
 //!
 //! A tailer reads the file at the log's path, and rotated files that may still grow or have unread data. Files are
-//! identified by inode, creation time, first bytes, and the bytes before the read position. Names only tell where to
+//! identified by inode, creation time, first bytes, and the bytes before the read position. Names only show where to
 //! look.
 
 mod content;
@@ -183,7 +183,7 @@ impl<'g> FileTailer<'g> {
         }
         step.gaps.append(&mut self.gaps);
         step.lost_bytes = not_text + step.gaps.iter().filter_map(|gap| gap.bytes).sum::<u64>();
-        let is_due = |told: Instant| now.saturating_duration_since(told) >= NON_TEXT_GAP_INTERVAL;
+        let is_due = |reported: Instant| now.saturating_duration_since(reported) >= NON_TEXT_GAP_INTERVAL;
         if not_text > 0 && self.non_text_reported_at.is_none_or(is_due) {
             self.non_text_reported_at = Some(now);
             let file = self.path.display().to_string();

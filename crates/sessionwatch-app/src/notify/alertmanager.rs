@@ -47,7 +47,8 @@ impl ChannelService for Alertmanager {
                 let ends = if message.is_benign() { now } else { now + ALERT_LIFETIME };
                 json!({
                     "labels": {
-                        "alertname": bounded_key(&message.check, MAX_LABEL_LEN), "target": bounded_key(&message.target, MAX_LABEL_LEN),
+                        "alertname": bounded_key(&message.check, MAX_LABEL_LEN),
+                        "target": bounded_key(&message.target, MAX_LABEL_LEN),
                         "severity": message.severity, "service": "sessionwatch",
                     },
                     "annotations": {
@@ -81,8 +82,8 @@ mod tests {
             ("reminder", "0001-01-31T00:00:00.000000Z"),
             ("resolved", "0001-01-01T00:00:00.000000Z"),
         ] {
-            let told = NotificationMessage { notice: notice.into(), ..message("shop") };
-            let (url, body) = posted_request("alertmanager", "https://alerts.example.org/base/", &[told]);
+            let sent = NotificationMessage { notice: notice.into(), ..message("shop") };
+            let (url, body) = posted_request("alertmanager", "https://alerts.example.org/base/", &[sent]);
             assert_eq!(url, "https://alerts.example.org/base/api/v2/alerts");
             assert_eq!(body[0]["endsAt"], ends, "{notice}");
             assert_eq!(body[0]["startsAt"], "2026-01-01T00:00:00.000000Z");

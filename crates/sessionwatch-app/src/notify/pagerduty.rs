@@ -75,7 +75,8 @@ impl ChannelService for PagerDuty {
             "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), MAX_DEDUP_KEY_LEN),
             "client": "sessionwatch",
             "payload": {
-                "summary": truncate_utf16(&summary, MAX_SUMMARY_LEN), "source": truncate_utf16(&message.target, MAX_SOURCE_LEN),
+                "summary": truncate_utf16(&summary, MAX_SUMMARY_LEN),
+                "source": truncate_utf16(&message.target, MAX_SOURCE_LEN),
                 "severity": severity, "timestamp": message.at, "component": "sessions", "class": message.check,
                 "custom_details": message.finding,
             },

@@ -61,8 +61,10 @@ impl MessageTemplate {
         let targets: Vec<&str> = messages.iter().map(|message| message.target.as_str()).collect();
         let names = json!({
             "notice": first.notice, "word": first.status_word(), "check": first.check, "severity": first.severity,
-            "target": targets.join(", "), "targets": targets, "summary": first.summary, "since": first.since, "at": first.at,
-            "action": first.recommended_action().unwrap_or_default(), "possible_duplicate": messages.iter().any(|message| message.possible_duplicate),
+            "target": targets.join(", "), "targets": targets, "summary": first.summary,
+            "since": first.since, "at": first.at,
+            "action": first.recommended_action().unwrap_or_default(),
+            "possible_duplicate": messages.iter().any(|message| message.possible_duplicate),
             "text": first.text, "messages": messages,
         });
         let names = sanitize_json(names, "");

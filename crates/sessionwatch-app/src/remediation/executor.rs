@@ -82,7 +82,9 @@ impl<'a> PlanExecutor<'a> {
         plan.record.summary = planner::encode_summary(&plan.summary)?;
         plan.record.state = plans::PlanState::Begun;
         plan.record.updated_at = now;
-        let detail = serde_json::json!({ "plan": plan.record.id, "target": plan.record.target, "rows": plan.record.row_count });
+        let detail = serde_json::json!({
+            "plan": plan.record.id, "target": plan.record.target, "rows": plan.record.row_count,
+        });
         self.context.store.write(|db| {
             // Checked again in the transaction that records the start: two large plans must not both pass.
             let plan = plan.clone().with_recent_totals(db, now)?;

@@ -384,7 +384,8 @@ async fn list_rows(
     Ok(())
 }
 
-/// Adds the names of users to the rows that a plan shows. A plan without names is as good: a failing query changes nothing.
+/// Adds the names of users to the rows that a plan shows. A plan without names is as good: a failing query changes
+/// nothing.
 pub(super) async fn name_sample_users(session: &ReadSession, scope: &QueryScope<'_>, plan: &mut ActionPlan) {
     let ids: BTreeSet<&String> = plan.summary.sample.iter().filter_map(|row| row.user.as_ref()).collect();
     let users: Vec<UserTotal> =

@@ -202,7 +202,7 @@ pub(super) async fn apply_restore(
     let restoring = RestoreRun { context, target, identity };
     let mut applied = restoring.restore_all(write_session, plan, executor.control).await?;
     for (_, why) in &mut applied.skipped_rows {
-        // A foreign key error does not tell a missing user from one that the role cannot see.
+        // A foreign key error does not distinguish a missing user from one that the role cannot see.
         if hidden.users && *why == SkipReason::UserGone {
             *why = SkipReason::UserHidden;
         }

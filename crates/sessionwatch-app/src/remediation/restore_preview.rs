@@ -169,9 +169,9 @@ impl RestorePreview {
         self.users.extend(row.user.clone());
         self.unfingerprinted_rows += u64::from(row.token_fingerprint.is_none() && row.token_prefix.is_some());
         if let Some(token) = row.token_fingerprint.filter(|token| self.shared.contains(token)) {
-            let revived = self.shared_tokens.entry(token).or_default();
-            revived.0 = row.token_prefix.clone().unwrap_or_default();
-            revived.1.extend(row.user.clone());
+            let shared_token = self.shared_tokens.entry(token).or_default();
+            shared_token.0 = row.token_prefix.clone().unwrap_or_default();
+            shared_token.1.extend(row.user.clone());
         }
         true
     }

@@ -237,7 +237,8 @@ mod tests {
             for change in changes.chain([start]) {
                 let (from, to) = (change - SignedDuration::from_hours(30), change + SignedDuration::from_hours(30));
                 let expected = model(&cron, &zone, from, to);
-                let ahead = std::iter::successors(next_occurrence(&cron, &zone, from), |at| next_occurrence(&cron, &zone, *at));
+                let ahead =
+                    std::iter::successors(next_occurrence(&cron, &zone, from), |at| next_occurrence(&cron, &zone, *at));
                 let ahead: Vec<Timestamp> = ahead.take_while(|at| *at <= to).collect();
                 prop_assert_eq!(&ahead, &expected, "{}", &text);
                 let back = std::iter::successors(previous_occurrence(&cron, &zone, to), |at| {

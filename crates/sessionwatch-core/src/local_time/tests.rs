@@ -104,7 +104,8 @@ fn an_expiry_with_a_zone_reveals_the_zone_of_the_column() {
         [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE_US)];
     assert_eq!(
         reason(doubts(&west).expires),
-        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the time-zone-aware expiry in the same row"
+        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the time-zone-aware \
+         expiry in the same row"
     );
     assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * MICROS_PER_HOUR));
     // Every session was used since then, so the exact offset is unknown, but an expiry never moves back.
@@ -154,7 +155,8 @@ fn two_columns_of_one_event_reveal_the_zone() {
     let west: Vec<SampledRow> = west.into_iter().step_by(3).collect();
     assert_eq!(
         reason(doubts(&west).expires),
-        "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which has a time zone"
+        "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same \
+         row, which has a time zone"
     );
     // Sessions used since then differ by arbitrary times.
     let right: Vec<SampledRow> =
@@ -211,7 +213,8 @@ fn lifetimes_off_by_a_utc_offset_are_doubted_and_common_ones_are_not() {
     };
     assert_eq!(
         reason(doubts(&of(7 * MICROS_PER_DAY - 5 * MICROS_PER_HOUR)).expires),
-        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation time, not the usual 7.00 days"
+        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation time, \
+         not the usual 7.00 days"
     );
     assert!(
         reason(doubts(&of(-2 * MICROS_PER_HOUR)).expires).contains("is before the creation of the same row")
@@ -280,7 +283,10 @@ proptest! {
         prop_assert_eq!(found.expires.unwrap().offset_us, Some(shift));
         let rows: Vec<SampledRow> = rows.into_iter().map(|row| SampledRow { named_expiry: None, ..row }).collect();
         let newest = now().saturating_add_micros(-ages.iter().min().unwrap() * MICROS_PER_SECOND);
-        let growth = Some(GrowthWindow { after: newest.saturating_add_micros(-30 * MICROS_PER_SECOND), until: newest.saturating_add_micros(30 * MICROS_PER_SECOND) });
+        let growth = Some(GrowthWindow {
+            after: newest.saturating_add_micros(-30 * MICROS_PER_SECOND),
+            until: newest.saturating_add_micros(30 * MICROS_PER_SECOND),
+        });
         let found = LocalTimeInput { growth, ..local_time_input(&rows) }.find_doubts();
         if shift < 0 || newest.saturating_add_micros(shift) > now().saturating_add_micros(MAX_CLOCK_AHEAD_US) {
             prop_assert!(found.created.is_some());
@@ -301,11 +307,15 @@ proptest! {
             let named_expiry = row.expires;
             let used = used.min(&(idle + age)) * MICROS_PER_SECOND;
             let lifetime_us = Some(lifetime * MICROS_PER_HOUR);
-            SampledRow { expires: row.expires.map(|end| end.saturating_add_micros(used)), named_expiry, lifetime_us, ..row }
+            let expires = row.expires.map(|end| end.saturating_add_micros(used));
+            SampledRow { expires, named_expiry, lifetime_us, ..row }
         };
         let rows: Vec<SampledRow> = ages.iter().map(with).collect();
         let newest = rows.iter().filter_map(|row| row.created).max().unwrap();
-        let growth = GrowthWindow { after: newest.saturating_add_micros(-MINUTE_US), until: newest.saturating_add_micros(MINUTE_US) };
+        let growth = GrowthWindow {
+            after: newest.saturating_add_micros(-MINUTE_US),
+            until: newest.saturating_add_micros(MINUTE_US),
+        };
         let known = LocalTimeInput { growth: Some(growth).filter(|_| grown), ..local_time_input(&rows) };
         let found = known.find_doubts();
         prop_assert_eq!(&found.created, &None);

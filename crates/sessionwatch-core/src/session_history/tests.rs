@@ -224,7 +224,8 @@ proptest! {
     /// Damaged bytes are rejected without a panic.
     #[test]
     fn damaged_bytes_are_rejected(cut in 0usize..400, flip in 0usize..400) {
-        let bytes = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "b")]), time_after(START), None).to_bytes();
+        let snapshot = build_snapshot(&[(1, "a"), (2, "b")]);
+        let bytes = SessionHistory::from_run(1, snapshot, time_after(START), None).to_bytes();
         prop_assert!(SessionHistory::from_bytes(&bytes[..cut.min(bytes.len() - 1)]).is_err());
         let mut flipped = bytes.clone();
         let at = flip % flipped.len();

@@ -137,8 +137,8 @@ fn exact_comparison_is_set_as_the_column_requires() {
     };
     let collated = exact(Dialect::POSTGRES, Equality::Collation);
     assert!(collated.ends_with("TYPE text COLLATE \"C\";"), "{collated}");
-    let blind = exact(Dialect::POSTGRES, Equality::CaseInsensitive);
-    assert!(blind.ends_with("ALTER COLUMN \"sessionToken\" TYPE text;"), "{blind}");
+    let case_insensitive = exact(Dialect::POSTGRES, Equality::CaseInsensitive);
+    assert!(case_insensitive.ends_with("ALTER COLUMN \"sessionToken\" TYPE text;"), "{case_insensitive}");
     assert!(exact(Dialect::SQLITE, Equality::CaseInsensitive).contains("without COLLATE"));
 }
 

@@ -1,4 +1,4 @@
-//! Candidates: tables that may hold the sessions, judged by schema, profiles and configuration.
+//! Candidates: tables that may hold the sessions, according to schema, profiles and configuration.
 
 use super::LayoutRequest;
 use crate::{
@@ -119,7 +119,8 @@ fn reject_code_candidates(
 /// Creates the error for a configured table that no profile matches.
 fn unmatched_table_error(table: &TableName, wanted: &str) -> TargetError {
     TargetError::Mapping(format!(
-        "table `{table}` does not match any known layout{wanted}: list its columns under [target.mapping] instead of setting `sessions`"
+        "table `{table}` does not match any known layout{wanted}: list its columns under [target.mapping] \
+         instead of setting `sessions`"
     ))
 }
 

@@ -67,7 +67,7 @@ pub struct TableActivity {
     pub last_growth: Option<GrowthWindow>,
 }
 
-/// Returns the time zone of a column, judged by its decoder and sampled values.
+/// Returns the time zone of a column, determined by its decoder and sampled values.
 #[must_use]
 pub(super) fn column_clock(kind: ColumnKind, decoder: Decoder, values: &[RawValue<'_>]) -> ColumnZone {
     let naive =

@@ -129,7 +129,7 @@ impl<'a> ProfileMatch<'a> {
         above.is_some_and(|above| Self::find(self.schema, above, self.profile).is_some())
     }
 
-    /// Returns why the table holds something else, judged by its name, unless the profile lists that name.
+    /// Returns why the table holds something else according to its name, unless the profile lists that name.
     fn rule_out_reason(&self) -> Option<String> {
         match table_classification::classify_table_name(&self.table.name) {
             TableNameMeaning::Other { holds, is_session_like: false } if !self.has_known_name() => {

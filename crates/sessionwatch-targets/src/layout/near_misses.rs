@@ -167,7 +167,8 @@ fn find_framework_without_sessions(schema: &DatabaseSchema, catalogue: &[Profile
     })?;
     let framework = profile.title.split(" with ").next().unwrap_or(&profile.title);
     Some(format!(
-        "the tables `{}` and `{}` of {framework} exist without a session table, as with secondaryStorage: this database holds no sessions to monitor",
+        "the tables `{}` and `{}` of {framework} exist without a session table, as with secondaryStorage: \
+         this database holds no sessions to monitor",
         qualified_name(users),
         qualified_name(accounts)
     ))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 const WORD_LISTS_TOML: &str = include_str!("../../profiles/lists/table-names.toml");
 
-/// The content of a table, judged by its name.
+/// The content of a table, according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableNameMeaning {
     /// Unknown.

@@ -216,7 +216,8 @@ pub(super) async fn rule_out_signed_tokens(
         }
         if best.is_named_in_config {
             candidates[0].other_login_hints.push(format!(
-                "the tokens of `{table}` are JWTs: a user stays logged in until the token expires, even if its row is deleted"
+                "the tokens of `{table}` are JWTs: a user stays logged in until the token expires, even if \
+                 its row is deleted"
             ));
             break;
         }

@@ -25,7 +25,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
        EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid), above.nspname, above.relname,
        CASE WHEN c.relkind IN ('r', 'p', 'm') THEN
-         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT') END
+         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, \
+         'tableoid', 'SELECT') END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN LATERAL (
   SELECT m.nspname, p.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
@@ -39,7 +40,8 @@ ORDER BY n.nspname, c.relname";
 /// is the real one in any schema.
 const COLUMNS_QUERY: &str = "
 SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)),
-       CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') THEN t.typname ELSE '' END,
+       CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') \
+       THEN t.typname ELSE '' END,
        a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
        t.typtype = 'b' AND t.typelem = 0 AND t.typnamespace <> 'pg_catalog'::regnamespace,
        to_jsonb(l) ->> 'collisdeterministic' = 'false',
@@ -62,7 +64,8 @@ ORDER BY a.attrelid, a.attnum";
 
 const INDEXES_QUERY: &str = "
 SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary,
-       i.indisvalid AND i.indisready AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate, a.attname,
+       i.indisvalid AND i.indisready AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL \
+       AND i.indimmediate, a.attname,
        c.relam = 403, f.opcdefault, f.opcnamespace = 'pg_catalog'::regnamespace, i.indcollation[k.at] = a.attcollation
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -75,12 +78,14 @@ ORDER BY i.indrelid, i.indexrelid, k.at";
 /// Foreign keys. For a partitioned table, the triggers of every partition must be enabled. Under
 /// `session_replication_role = replica`, set for a role or database, no foreign key is enforced.
 const FOREIGN_KEYS_QUERY: &str = "
-SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname, o.condeferrable,
+SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname, \
+o.condeferrable,
        NOT EXISTS (
          WITH RECURSIVE part(oid) AS (
            SELECT o.oid
            UNION ALL SELECT p.oid FROM part JOIN pg_catalog.pg_constraint p ON p.conparentid = part.oid)
-         SELECT 1 FROM part JOIN pg_catalog.pg_trigger t ON t.tgconstraint = part.oid WHERE t.tgenabled NOT IN ('O', 'A'))
+         SELECT 1 FROM part JOIN pg_catalog.pg_trigger t ON t.tgconstraint = part.oid \
+         WHERE t.tgenabled NOT IN ('O', 'A'))
        AND NOT EXISTS (
          SELECT 1 FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON s.setdatabase IN (0, d.oid)
          WHERE d.datname = pg_catalog.current_database() AND 'session_replication_role=replica' = ANY(s.setconfig))

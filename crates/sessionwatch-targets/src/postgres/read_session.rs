@@ -36,7 +36,7 @@ use crate::{
     time_limits::TimeLimits,
 };
 
-/// Time limit for telling the server that a check run is over.
+/// Time limit for notifying the server that a check run is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open connection without a transaction.
@@ -118,7 +118,8 @@ impl ReadBackend for PostgresRead {
 
     async fn replica_lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         let query = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL\n\
-             WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0\n\
+             WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 \
+             FROM pg_stat_wal_receiver) THEN 0\n\
              ELSE EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000 END";
         #[expect(clippy::cast_possible_truncation, reason = "microseconds, far below 2^53")]
         Ok(self.query_optional_number(query).await?.map(|lag| SignedDuration::from_micros(lag as i64)))
@@ -182,7 +183,8 @@ impl ReadBackend for PostgresRead {
     ) -> Result<Option<f64>, TargetError> {
         let whole = match value {
             CustomValue::RowCount => format!(
-                "SELECT pg_catalog.count(*)::pg_catalog.float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
+                "SELECT pg_catalog.count(*)::pg_catalog.float8 FROM (SELECT 1 FROM (\n{sql}\n\
+                 ) AS query LIMIT {max_rows}) AS counted"
             ),
             CustomValue::FirstNumber => first_number_query(sql),
         };
@@ -260,7 +262,8 @@ mod tests {
     #[test]
     fn pglite_is_detected_by_its_version() {
         for version in [
-            "PostgreSQL 18.7 (PGlite 0.5.17) on wasm32-unknown-emscripten, compiled by emcc (Emscripten gcc/clang-like replacement + linker emulating GNU ld) 6.0.13, 32-bit",
+            "PostgreSQL 18.7 (PGlite 0.5.17) on wasm32-unknown-emscripten, compiled by emcc (Emscripten \
+             gcc/clang-like replacement + linker emulating GNU ld) 6.0.13, 32-bit",
             "PostgreSQL 17.5 on wasm32-unknown-linux, compiled by clang, 32-bit",
         ] {
             assert!(is_pglite(version), "{version}");

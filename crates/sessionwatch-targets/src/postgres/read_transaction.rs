@@ -35,8 +35,10 @@ impl PostgresRead {
     ) -> Result<Self, TargetError> {
         // While the server waits for the client to read a result, only tcp_user_timeout applies.
         let mut opening = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
-             SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\n\
+             SET LOCAL lock_timeout = {lock};\n\
+             SET LOCAL idle_in_transaction_session_timeout = {0};\n\
+             SET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
              {1};\nSET LOCAL constraint_exclusion = off;\n\
              SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
              THEN set_config('client_connection_check_interval', '1000', true) END,\n\
@@ -49,7 +51,8 @@ impl PostgresRead {
         // Index scans would trust an index that may be corrupt.
         if ignore_constraints {
             opening.push_str(
-                ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
+                ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\n\
+                 SET LOCAL enable_bitmapscan = off",
             );
         }
         let rows = fetch_rows(connection.client(), &opening).await?;

@@ -40,11 +40,14 @@ fn sequence_query(sql: &QueryBuilder<'_>, id: &str) -> String {
     format!(
         "SELECT pg_catalog.quote_ident(c.relname)::text, q.seqmax,\n  \
          GREATEST((SELECT MAX(s.{column})::bigint FROM {sessions} AS s),\n  \
-         CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') THEN pg_catalog.pg_sequence_last_value(c.oid::regclass) END), {lately}\n\
+         CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') \
+         THEN pg_catalog.pg_sequence_last_value(c.oid::regclass) END), {lately}\n\
          FROM pg_catalog.pg_sequence AS q\nJOIN pg_catalog.pg_class AS c ON c.oid = q.seqrelid\n\
-         JOIN pg_catalog.pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')\n\
+         JOIN pg_catalog.pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass \
+         AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')\n\
          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid\n\
-         WHERE d.refobjid = {regclass}::regclass AND a.attname = {name} AND q.seqincrement > 0 AND NOT q.seqcycle\nLIMIT 1",
+         WHERE d.refobjid = {regclass}::regclass AND a.attname = {name} AND q.seqincrement > 0 \
+         AND NOT q.seqcycle\nLIMIT 1",
         column = quote_identifier(id),
         regclass = quote_string(Dialect::POSTGRES, &sessions),
         name = quote_string(Dialect::POSTGRES, id),

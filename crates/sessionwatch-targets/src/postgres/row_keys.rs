@@ -20,13 +20,17 @@ impl PostgresRead {
              SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
              SELECT c.relkind = 'r' AND NOT c.relhassubclass AND COALESCE(m.amname = 'heap', false),\n  \
              c.relkind = 'r' AND c.relhassubclass,\n  \
-             pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'xmin', 'SELECT'),\n  \
-             pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT'),\n  \
+             pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') \
+             AND pg_catalog.has_column_privilege(c.oid, 'xmin', 'SELECT'),\n  \
+             pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') \
+             AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT'),\n  \
              (SELECT k.relname FROM heaps JOIN pg_catalog.pg_class AS k ON k.oid = heaps.oid\n  \
              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.oid AND a.attnum > 0 AND NOT a.attisdropped\n  \
-             WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS p WHERE p.attrelid = c.oid AND p.attname = a.attname AND p.attnum > 0 AND NOT p.attisdropped)\n  \
+             WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS p WHERE p.attrelid = c.oid \
+             AND p.attname = a.attname AND p.attnum > 0 AND NOT p.attisdropped)\n  \
              ORDER BY k.relname LIMIT 1)\n\
-             FROM pg_catalog.pg_class AS c LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam WHERE c.oid = {name}::regclass"
+             FROM pg_catalog.pg_class AS c LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam \
+             WHERE c.oid = {name}::regclass"
         );
         let rows = self.query_rows(&query).await?;
         let row = cells::only_row(&rows, "the storage of a table")?;

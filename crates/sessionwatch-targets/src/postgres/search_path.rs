@@ -13,7 +13,8 @@ use crate::{
 pub(super) const SET_SAFE_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// Saves the path of the role until the transaction ends.
-const SAVE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', pg_catalog.current_setting('search_path'), true)";
+const SAVE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', \
+                                     pg_catalog.current_setting('search_path'), true)";
 
 /// Restores the path of the role, for deferred triggers that run at commit.
 pub(super) const RESTORE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', \
@@ -56,7 +57,8 @@ pub(super) fn read_role_settings_statements(named: &[String]) -> String {
     };
     let named = set_search_path_statement(named);
     format!(
-        "{named}SELECT pg_catalog.current_setting('search_path'), pg_catalog.array_to_json(pg_catalog.current_schemas(false)),\n  \
+        "{named}SELECT pg_catalog.current_setting('search_path'), \
+         pg_catalog.array_to_json(pg_catalog.current_schemas(false)),\n  \
          pg_catalog.current_setting('is_superuser'), current_user, {all};\n{SET_SAFE_SEARCH_PATH}"
     )
 }

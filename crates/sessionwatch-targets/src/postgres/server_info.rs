@@ -28,7 +28,8 @@ async fn find_schema_creators(
          FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a\n\
          LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee\n\
          JOIN pg_catalog.pg_class AS c ON c.oid = {table}::regclass\n\
-         WHERE n.nspname IN ({schemas}) AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (n.nspowner, c.relowner)\n  \
+         WHERE n.nspname IN ({schemas}) AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (n.nspowner, \
+         c.relowner)\n  \
          AND (a.grantee = 0 OR NOT r.rolsuper)\nORDER BY 2, 1"
     );
     let read = |row: TextRow| {
@@ -47,9 +48,11 @@ pub(super) async fn read_server_info(
     let query = format!(
         "SELECT current_setting('server_version'), current_setting('TimeZone'), pg_is_in_recovery(), current_user,\n  \
          (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),\n  \
-         has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'INSERT, UPDATE'),\n  \
+         has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, \
+         'INSERT, UPDATE'),\n  \
          has_schema_privilege(c.relnamespace, 'CREATE') OR EXISTS (\n    \
-         SELECT 1 FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ({schemas}) AND has_schema_privilege(n.oid, 'CREATE'))\n\
+         SELECT 1 FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ({schemas}) \
+         AND has_schema_privilege(n.oid, 'CREATE'))\n\
          FROM pg_catalog.pg_class AS c WHERE c.oid = {table}::regclass"
     );
     let rows = session.query_rows(&query).await?;

@@ -40,13 +40,15 @@ WHERE c.relkind IN ('r', 'p', 'f')";
 fn foreign_keys_query() -> String {
     format!(
         "SELECT n.nspname, c.relname, a.attname, m.nspname, p.relname, f.attname, o.conname, o.confdeltype::text,\n  \
-         pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(o.conrelid, a.attnum, 'SELECT')\n  \
+         pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(o.conrelid, \
+         a.attnum, 'SELECT')\n  \
          AND NOT {hidden},\n  \
          (SELECT pg_catalog.format('OPERATOR(%I.%s)', v.nspname, e.oprname) FROM pg_catalog.pg_operator AS e\n  \
          JOIN pg_catalog.pg_namespace AS v ON v.oid = e.oprnamespace WHERE e.oid = o.conpfeqop[k.at])\n\
          FROM pg_catalog.pg_constraint AS o JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid\n\
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
-         JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid JOIN pg_catalog.pg_namespace AS m ON m.oid = p.relnamespace\n\
+         JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid JOIN pg_catalog.pg_namespace AS m ON m.oid = \
+         p.relnamespace\n\
          CROSS JOIN LATERAL pg_catalog.generate_subscripts(o.conkey, 1) AS k(at)\n\
          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = o.conrelid AND a.attnum = o.conkey[k.at]\n\
          JOIN pg_catalog.pg_attribute AS f ON f.attrelid = o.confrelid AND f.attnum = o.confkey[k.at]\n\

@@ -191,7 +191,8 @@ impl WriteBackend for PostgresWrite {
         let heaps = heaps_cte(sql);
         let rows = self
             .fetch_rows(&format!(
-                "{heaps} SELECT EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = heaps.oid\n  \
+                "{heaps} SELECT EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_trigger AS t ON t.tgrelid \
+                 = heaps.oid\n  \
                  WHERE t.tgtype & {trigger_bit} <> 0 AND t.tgenabled <> 'D')\n\
                  OR EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = heaps.oid\n  \
                  WHERE r.ev_type = '{rule_event}' AND r.ev_enabled <> 'D')"
@@ -204,9 +205,12 @@ impl WriteBackend for PostgresWrite {
         let rows = super::fetch_rows(
             self.connection.client(),
             &format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
-                 SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
-                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (write)';\n{};\nSELECT txid_current()",
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\n\
+                 SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
+                 SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\n\
+                 SET LOCAL standard_conforming_strings = on;\n\
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\n\
+                 SET LOCAL application_name = 'sessionwatch (write)';\n{};\nSELECT txid_current()",
                 self.limits.timeout.as_millis(),
                 search_path::save_search_path_statements(&self.search_path),
             ),
@@ -354,10 +358,12 @@ impl WriteBackend for PostgresWrite {
         // parent table.
         let rows = self
             .fetch_rows(&format!(
-                "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
+                "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON \
+                 c.oid = heaps.oid\n\
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
                  WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
-                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t \
+                 WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
                 table = quoted_sessions_table(sql),
             ))
             .await?;

@@ -27,7 +27,9 @@ impl QueryBuilder<'_> {
             EvidenceRowKind::BeyondPolicy => format!("{} DESC, {by_address}", expiry.sort_expr()),
         };
         format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{client}{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  \
+             1 AS session_rows{client}{display}\nFROM {sessions}{users}\nWHERE {condition}\n\
+             ORDER BY {order}\nLIMIT {limit}",
             prefix = self.token_prefix_expr(),
             id = self.id_text_expr(),
             user = self.cast_to_text(&user),
@@ -41,7 +43,8 @@ impl QueryBuilder<'_> {
         match rows.kind {
             EvidenceRowKind::Any => "1 = 1".into(),
             EvidenceRowKind::Duplicates => format!(
-                "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL{among} GROUP BY {token} HAVING COUNT(*) > 1)",
+                "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL{among} \
+                 GROUP BY {token} HAVING COUNT(*) > 1)",
                 token = self.token_key(),
                 sessions = self.sessions_source(),
                 among = self.and_subset_condition(rows.subset),

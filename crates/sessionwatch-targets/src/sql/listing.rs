@@ -303,7 +303,7 @@ impl QueryBuilder<'_> {
     #[must_use]
     pub fn operator_guide_query(&self, number: u8, user: &str, thresholds: &CheckThresholds) -> String {
         const MAX_GUIDE_ROWS: usize = 100;
-        /// The guide's limit for targets without a creation column.
+        /// The operator guide's limit for targets without a creation column.
         const MAX_SESSIONS_PER_USER: u64 = 5;
         match number {
             1 => self.session_list_query(SessionListQuery::all(MAX_GUIDE_ROWS)),

@@ -23,7 +23,8 @@ impl QueryBuilder<'_> {
     pub fn users_visibility_caveat(&self) -> Option<String> {
         if let Some(users) = self.hidden_users_table() {
             return Some(format!(
-                "row-level security hides rows of {} from this role; run `sessionwatch grants` for a policy that shows them",
+                "row-level security hides rows of {} from this role; run `sessionwatch grants` for a policy \
+                 that shows them",
                 quote_table(users)
             ));
         }

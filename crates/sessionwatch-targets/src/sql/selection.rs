@@ -182,7 +182,8 @@ impl QueryBuilder<'_> {
         let (before, gone, condition, first) = match (selection, self.row_key(row_key)) {
             (RowSelection::WithReferencing(&roots, references), Some(name)) => (
                 format!(
-                    "WITH RECURSIVE {goes}, gone AS (SELECT {names}, MAX(goes.depth) AS depth FROM goes GROUP BY {names})\n",
+                    "WITH RECURSIVE {goes}, gone AS (SELECT {names}, MAX(goes.depth) AS depth FROM goes \
+                     GROUP BY {names})\n",
                     goes = self.cascade_cte(
                         SelectionQuery { selection: roots, revoke, row_key },
                         references,
@@ -201,7 +202,8 @@ impl QueryBuilder<'_> {
         let order: Vec<&str> = first.into_iter().chain(place.as_deref()).collect();
         let order = if order.is_empty() { String::new() } else { format!("\nORDER BY {}", order.join(", ")) };
         format!(
-            "{before}SELECT {locator}, {version}, {id}, {row_hash}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
+            "{before}SELECT {locator}, {version}, {id}, {row_hash}, {prefix}, {user}, {end}, \
+             CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
             fingerprint = self.fingerprint_expr(),
             row_hash = self.row_hash_expr(),
             prefix = self.token_prefix_expr(),
@@ -417,11 +419,13 @@ impl QueryBuilder<'_> {
             .map_or("CAST(NULL AS text)".into(), |id| self.cast_to_text(&self.session_column(id)));
         let token = self.token_key();
         let doubled = format!(
-            "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL GROUP BY {token} HAVING COUNT(*) > 1)",
+            "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL \
+             GROUP BY {token} HAVING COUNT(*) > 1)",
             sessions = self.sessions_source()
         );
         format!(
-            "SELECT {fingerprint}, {prefix}, {id}, {user}, {end}, CASE WHEN {orphaned} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {doubled} OR ({orphaned})\nORDER BY 1, 4, 3\nLIMIT {limit}",
+            "SELECT {fingerprint}, {prefix}, {id}, {user}, {end}, CASE WHEN {orphaned} THEN 1 ELSE 0 END\n\
+             FROM {sessions}\nWHERE {doubled} OR ({orphaned})\nORDER BY 1, 4, 3\nLIMIT {limit}",
             fingerprint = self.fingerprint_expr(),
             prefix = self.token_prefix_expr(),
             user = self.cast_to_text(&self.user_column()),
@@ -477,10 +481,12 @@ impl QueryBuilder<'_> {
         self.key_in_query_condition(
             &name,
             &format!(
-                "SELECT {outer} FROM (\n    SELECT {selected}, MIN({user}) OVER same AS low, MAX({user}) OVER same AS high,\n      \
+                "SELECT {outer} FROM (\n    SELECT {selected}, MIN({user}) OVER same AS low, MAX({user}) \
+                 OVER same AS high,\n      \
                  COUNT({user}) OVER same AS known, COUNT(*) OVER same AS n,\n      \
                  ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY {newest}, {descending}) AS turn\n    \
-                 FROM {sessions}\n    WHERE {token} IN ({doubled})\n    WINDOW same AS (PARTITION BY {token})\n  ) AS r\n  \
+                 FROM {sessions}\n    WHERE {token} IN ({doubled})\n    \
+                 WINDOW same AS (PARTITION BY {token})\n  ) AS r\n  \
                  WHERE r.low <> r.high OR (r.known > 0 AND r.known < r.n) OR r.turn > 1",
                 outer = name.outer_columns(),
                 selected = name.aliased_columns(),

@@ -81,7 +81,8 @@ impl QueryBuilder<'_> {
         // Sorting integers is fast, and grouping keeps their order.
         let sorted = if self.dialect().sorts_before_grouping() { " ORDER BY 1 OFFSET 0" } else { "" };
         format!(
-            "SELECT h\nFROM (SELECT {} AS h FROM {} WHERE {} IS NOT NULL{sorted}) AS hashed\nGROUP BY h HAVING COUNT(*) > 1\nORDER BY h\nLIMIT {limit}",
+            "SELECT h\nFROM (SELECT {} AS h FROM {} WHERE {} IS NOT NULL{sorted}) AS hashed\n\
+             GROUP BY h HAVING COUNT(*) > 1\nORDER BY h\nLIMIT {limit}",
             self.fingerprint_expr(),
             self.sessions_source(),
             self.token_key(),
@@ -97,8 +98,10 @@ impl QueryBuilder<'_> {
         let having = if let RowSubset::Suspects(..) = subset { "" } else { "\n  HAVING COUNT(*) > 1" };
         format!(
             "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), \
-             CAST(COALESCE(SUM(CASE WHEN d.n > 1 THEN d.n END), 0) AS bigint), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \
-             SELECT COUNT(*) AS n, COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
+             CAST(COALESCE(SUM(CASE WHEN d.n > 1 THEN d.n END), 0) AS bigint), CAST(COALESCE(SUM(d.n), \
+             0) AS bigint)\nFROM (\n  \
+             SELECT COUNT(*) AS n, COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 \
+             ELSE 0 END) AS users\n  \
              FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}{having}\n) AS d",
             sessions = self.sessions_source(),
             token = self.token_key(),
@@ -152,7 +155,8 @@ impl QueryBuilder<'_> {
             None => ("NULL".into(), String::new()),
         };
         Some(format!(
-            "SELECT {who}, COUNT(*), {since}\nFROM {}\nWHERE {who} IS NOT NULL AND {}{begun}\nGROUP BY {who} ORDER BY 2 DESC, 1 LIMIT {limit}",
+            "SELECT {who}, COUNT(*), {since}\nFROM {}\nWHERE {who} IS NOT NULL AND {}{begun}\n\
+             GROUP BY {who} ORDER BY 2 DESC, 1 LIMIT {limit}",
             self.sessions_source(),
             expiry.active_condition(self.now)
         ))

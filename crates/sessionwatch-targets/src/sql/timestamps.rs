@@ -173,7 +173,8 @@ impl TimestampExpr {
         let (value, now) = (&self.value, self.timestamp_literal(now));
         if self.native.is_some() {
             format!(
-                "CASE WHEN isfinite({value}) THEN ROUND(CAST(EXTRACT(EPOCH FROM ({value} - {now})) / 3600 AS numeric), 1) END"
+                "CASE WHEN isfinite({value}) THEN ROUND(CAST(EXTRACT(EPOCH FROM ({value} - {now})) / 3600 AS \
+                 numeric), 1) END"
             )
         } else {
             format!("ROUND(({} - {now}) / 3600000000.0, 1)", self.micros_expr(value))
@@ -220,7 +221,8 @@ impl TimestampExpr {
             // microseconds of distant times. Whole seconds, and microseconds within a second, are exact in
             // every version.
             format!(
-                "CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM pg_catalog.date_trunc('second', {expression})) AS bigint) * 1000000 \
+                "CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM pg_catalog.date_trunc('second', \
+                 {expression})) AS bigint) * 1000000 \
                  + CAST(EXTRACT(MICROSECONDS FROM {expression}) AS bigint) % 1000000 END",
                 within = self.in_range_condition(expression),
             )

@@ -24,15 +24,18 @@ impl QueryBuilder<'_> {
         // Only notable users are listed by name; all others are grouped by their counts.
         let _ = write!(
             sql,
-            ", grouped AS MATERIALIZED (\n  SELECT {u} AS u, {name_of}n, a, r, o, COUNT(*) AS users FROM known GROUP BY {by}\n)\n\
-             SELECT 'users', CAST(NULL AS text), n, a, r, {missing}, CAST(SUM(users) AS bigint) FROM grouped GROUP BY n, a, r, {missing}",
+            ", grouped AS MATERIALIZED (\n  SELECT {u} AS u, {name_of}n, a, r, o, COUNT(*) AS users \
+             FROM known GROUP BY {by}\n)\n\
+             SELECT 'users', CAST(NULL AS text), n, a, r, {missing}, CAST(SUM(users) AS bigint) FROM grouped \
+             GROUP BY n, a, r, {missing}",
             u = named("u"),
             by = if is_collated { "1, 2, n, a, r, o" } else { "1, n, a, r, o" },
         );
         let mut lines = |kind: &str, rest: String| {
             let _ = write!(
                 sql,
-                "\nUNION ALL SELECT * FROM (SELECT '{kind}', CAST({name} AS text), n, a, r, {missing}, 1 FROM grouped WHERE u IS NOT NULL AND {rest}) AS {kind}_users"
+                "\nUNION ALL SELECT * FROM (SELECT '{kind}', CAST({name} AS text), n, a, r, {missing}, 1 \
+                 FROM grouped WHERE u IS NOT NULL AND {rest}) AS {kind}_users"
             );
         };
         let order = self.user_order_expr("grouped");
@@ -63,7 +66,8 @@ impl QueryBuilder<'_> {
             // table of all users waits for memory at every row.
             let recent = recent.unwrap_or_else(|| "(1 = 0)".into());
             format!(
-                "  SELECT u, COUNT(*) AS n, {} AS a, {} AS r\n  FROM (SELECT {key} AS u, {active} AS active, {recent} AS recent \
+                "  SELECT u, COUNT(*) AS n, {} AS a, {} AS r\n  FROM (SELECT {key} AS u, {active} AS active, \
+                 {recent} AS recent \
                  FROM {sessions} WHERE {user} IS NOT NULL ORDER BY 1 OFFSET 0) AS sorted GROUP BY u",
                 counted("active"),
                 counted("recent"),
@@ -77,7 +81,8 @@ impl QueryBuilder<'_> {
             };
             let recent = recent.map_or("0".into(), |recent| counted(&recent));
             format!(
-                "  SELECT {user} AS u, COUNT(*) AS n, {} AS a, {recent} AS r{name}\n  FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}",
+                "  SELECT {user} AS u, COUNT(*) AS n, {} AS a, {recent} AS r{name}\n  \
+                 FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}",
                 counted(&active),
             )
         };
@@ -147,7 +152,8 @@ impl QueryBuilder<'_> {
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
-            "\nSELECT {shown}, {columns} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+            "\nSELECT {shown}, {columns} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, \
+             {order} LIMIT {limit}"
         );
         sql
     }

@@ -153,7 +153,7 @@ fn a_row_is_restored_unless_an_obstacle_exists() {
     let columns = columns(&[ID_COLUMN, TOKEN_COLUMN, USER_COLUMN]);
     let sessions = file.mapping.sessions.clone();
     // Returns the first obstacle, or `None` for a restored row.
-    let put_back = |file: &SampleFile, values: [Option<&str>; 3]| {
+    let restore_row = |file: &SampleFile, values: [Option<&str>; 3]| {
         let (insert, ask) = (
             file.query_builder().insert_removed_statement(&columns, &sessions),
             file.query_builder().obstacle_query(&columns),
@@ -179,13 +179,13 @@ fn a_row_is_restored_unless_an_obstacle_exists() {
         ([Some("1"), Some("t5"), user], Some("id")),
         ([Some("5"), Some("T1"), user], None),
     ] {
-        assert_eq!(put_back(&file, values).as_deref(), obstacle, "{values:?}");
+        assert_eq!(restore_row(&file, values).as_deref(), obstacle, "{values:?}");
     }
     file.session_column(TOKEN_COLUMN).equality = Equality::CaseInsensitive;
-    assert_eq!(put_back(&file, [Some("6"), Some("TOK'EN\\"), user]).as_deref(), Some("token"));
+    assert_eq!(restore_row(&file, [Some("6"), Some("TOK'EN\\"), user]).as_deref(), Some("token"));
     file.mapping.users = None;
     assert_eq!(
-        put_back(&file, [Some("7"), Some("t7"), gone]),
+        restore_row(&file, [Some("7"), Some("t7"), gone]),
         None,
         "without a user table, no user is missing"
     );

@@ -14,7 +14,10 @@ use crate::{
 
 /// Reads the tables and views of the file.
 pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
-    let names = session.query_rows("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
+    let names = session.query_rows(
+        "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', \
+         'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )?;
     let mut tables = Vec::new();
     for row in names {
         if let [Some(name), Some(kind), ..] = row.as_slice() {
@@ -96,7 +99,7 @@ fn probe_equalities(
     }
     // SQLite reports collations of indexes only, so each column is probed: UNION merges values that it
     // considers equal.
-    let told_apart = |column: &str, one: &str, other: &str| {
+    let count_distinct = |column: &str, one: &str, other: &str| {
         format!(
             "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
             quote_identifier(column),
@@ -105,7 +108,8 @@ fn probe_equalities(
     };
     let equality = |row: &TextRow| {
         let column = row.first().and_then(Option::as_deref).unwrap_or_default();
-        let probe = format!("SELECT {}, {}", told_apart(column, "A", "a"), told_apart(column, "a", "a "));
+        let probe =
+            format!("SELECT {}, {}", count_distinct(column, "A", "a"), count_distinct(column, "a", "a "));
         Ok(match session.query_rows(&probe) {
             Ok(rows) => match rows.as_slice() {
                 [row] if cell_equals(row, 0, "1") => Equality::CaseInsensitive,
@@ -292,7 +296,8 @@ fn split_quoted(text: &str, close: char) -> Option<(String, &str)> {
 fn read_foreign_keys(session: &SqliteRead, quoted: &str) -> Result<Vec<ForeignKey>, TargetError> {
     // Without a column list, a key refers to the primary key of the parent.
     let rows = session.query_rows(&format!(
-        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
+        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name \
+         FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
          FROM pragma_foreign_key_list({quoted}) AS f ORDER BY f.id, f.seq"
     ))?;
     let keys = rows.chunk_by(|one, next| one.first() == next.first());
@@ -329,7 +334,8 @@ mod tests {
     fn a_foreign_key_without_columns_refers_to_the_primary_key() {
         let schema = schema(
             "CREATE TABLE users (name TEXT, key TEXT PRIMARY KEY);
-             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), none TEXT REFERENCES missing);",
+             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), \
+             none TEXT REFERENCES missing);",
         );
         let sessions = schema.find_table(None, "sessions").unwrap();
         let target = |column: &str| sessions.foreign_key_on(column).map(|key| key.target_columns.clone());
@@ -402,7 +408,8 @@ mod tests {
     fn a_composite_foreign_key_stays_whole() {
         let schema = schema(
             "CREATE TABLE users (tenant TEXT, id TEXT, PRIMARY KEY (tenant, id));
-             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON DELETE CASCADE);",
+             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON \
+             DELETE CASCADE);",
         );
         let [key] = schema.find_table(None, "sessions").unwrap().foreign_keys.as_slice() else { panic!() };
         assert_eq!(

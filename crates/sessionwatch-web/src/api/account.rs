@@ -36,7 +36,12 @@ pub(super) struct CallerInfo {
 }
 
 /// Get the caller's token and account
-#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "The caller", body = CallerInfo)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/me",
+    tag = "account",
+    responses((status = 200, description = "The caller", body = CallerInfo))
+)]
 pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
     let token = TokenDto::from_record(&caller.token);
     Ok(Json(CallerInfo { account: caller.token.account, role: caller.role, token }))
@@ -56,7 +61,14 @@ pub(super) struct LoginSessionInfo {
 }
 
 /// List the account's login sessions
-#[utoipa::path(get, path = "/api/v1/login-sessions", tag = "account", responses((status = 200, description = "The login sessions, last used first", body = ListPage<LoginSessionInfo>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/login-sessions",
+    tag = "account",
+    responses(
+        (status = 200, description = "The login sessions, last used first", body = ListPage<LoginSessionInfo>)
+    )
+)]
 pub(super) async fn list_login_sessions(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -93,7 +105,13 @@ pub(super) struct NamePath {
 }
 
 /// Revoke a login session of the account
-#[utoipa::path(delete, path = "/api/v1/login-sessions/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The login session was revoked")))]
+#[utoipa::path(
+    delete,
+    path = "/api/v1/login-sessions/{id}",
+    tag = "account",
+    params(IdPath),
+    responses((status = 204, description = "The login session was revoked"))
+)]
 pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -104,7 +122,12 @@ pub(super) async fn revoke_login_session(
 }
 
 /// List the account's tokens
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The tokens, latest first", body = ListPage<TokenDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens",
+    tag = "account",
+    responses((status = 200, description = "The tokens, latest first", body = ListPage<TokenDto>))
+)]
 pub(super) async fn list_tokens(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -136,7 +159,13 @@ pub(super) struct CreateTokenResponse {
 }
 
 /// Create a token for the same account
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "account", request_body = CreateTokenRequest, responses((status = 201, description = "The token", body = CreateTokenResponse)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "account",
+    request_body = CreateTokenRequest,
+    responses((status = 201, description = "The token", body = CreateTokenResponse))
+)]
 pub(super) async fn create_token(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -170,7 +199,13 @@ pub(super) async fn create_token(
 }
 
 /// Revoke a token of the account
-#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The token was revoked")))]
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tokens/{id}",
+    tag = "account",
+    params(IdPath),
+    responses((status = 204, description = "The token was revoked"))
+)]
 pub(super) async fn delete_token(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -183,7 +218,12 @@ pub(super) async fn delete_token(
 }
 
 /// List all accounts
-#[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "The accounts, by name", body = ListPage<AccountDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/accounts",
+    tag = "admin",
+    responses((status = 200, description = "The accounts, by name", body = ListPage<AccountDto>))
+)]
 pub(super) async fn list_accounts(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -214,7 +254,13 @@ fn password_schema() -> Object {
 }
 
 /// Create an account
-#[utoipa::path(post, path = "/api/v1/accounts", tag = "admin", request_body = CreateAccountRequest, responses((status = 201, description = "The account", body = AccountDto)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts",
+    tag = "admin",
+    request_body = CreateAccountRequest,
+    responses((status = 201, description = "The account", body = AccountDto))
+)]
 pub(super) async fn create_account(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -229,7 +275,13 @@ pub(super) async fn create_account(
 }
 
 /// Delete an account, its login sessions and its tokens
-#[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(NamePath), responses((status = 204, description = "The account was deleted")))]
+#[utoipa::path(
+    delete,
+    path = "/api/v1/accounts/{name}",
+    tag = "admin",
+    params(NamePath),
+    responses((status = 204, description = "The account was deleted"))
+)]
 pub(super) async fn delete_account(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -248,7 +300,12 @@ pub(super) struct ChannelInfo {
 }
 
 /// List channels, without their addresses
-#[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = ListPage<ChannelInfo>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/channels",
+    tag = "admin",
+    responses((status = 200, description = "The channels", body = ListPage<ChannelInfo>))
+)]
 pub(super) async fn list_channels(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -270,7 +327,13 @@ pub(super) struct ChannelTestResult {
 }
 
 /// Send a test message to a channel
-#[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(NamePath), responses((status = 200, description = "The result", body = ChannelTestResult)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/channels/{name}/test",
+    tag = "admin",
+    params(NamePath),
+    responses((status = 200, description = "The result", body = ChannelTestResult))
+)]
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -294,7 +357,13 @@ pub(super) struct ListAuditQuery {
 }
 
 /// List audit log entries, latest first
-#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(ListAuditQuery), responses((status = 200, description = "A page of audit log entries", body = ListPage<AuditEntryDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    tag = "admin",
+    params(ListAuditQuery),
+    responses((status = 200, description = "A page of audit log entries", body = ListPage<AuditEntryDto>))
+)]
 pub(super) async fn list_audit_entries(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListAuditQuery>,
@@ -331,7 +400,12 @@ pub(super) struct ConfiguredTarget {
 }
 
 /// Get the configuration in use
-#[utoipa::path(get, path = "/api/v1/config", tag = "admin", responses((status = 200, description = "The configuration, without secrets", body = EffectiveConfig)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/config",
+    tag = "admin",
+    responses((status = 200, description = "The configuration, without secrets", body = EffectiveConfig))
+)]
 pub(super) async fn get_config(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,

@@ -33,7 +33,13 @@ pub(super) struct ListAlertsQuery {
 }
 
 /// List firing and pending alerts, worst first
-#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListAlertsQuery), responses((status = 200, description = "The alerts", body = ListPage<AlertDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts",
+    tag = "alerts",
+    params(ListAlertsQuery),
+    responses((status = 200, description = "The alerts", body = ListPage<AlertDto>))
+)]
 pub(super) async fn list_alerts(
     State(app): State<Arc<AppState>>,
     QueryParams(which): QueryParams<ListAlertsQuery>,
@@ -58,7 +64,14 @@ pub(super) struct AddCommentRequest {
 }
 
 /// Acknowledge a firing alert
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/acknowledge", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "The alert was acknowledged")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/targets/{target}/checks/{check}/acknowledge",
+    tag = "alerts",
+    params(CheckPath),
+    request_body = AlertNoteRequest,
+    responses((status = 204, description = "The alert was acknowledged"))
+)]
 pub(super) async fn acknowledge_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -71,7 +84,14 @@ pub(super) async fn acknowledge_alert(
 }
 
 /// Resolve an alert
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/resolve", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "The alert was resolved")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/targets/{target}/checks/{check}/resolve",
+    tag = "alerts",
+    params(CheckPath),
+    request_body = AlertNoteRequest,
+    responses((status = 204, description = "The alert was resolved"))
+)]
 pub(super) async fn resolve_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -84,7 +104,14 @@ pub(super) async fn resolve_alert(
 }
 
 /// Add a comment to a check
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/comments", tag = "alerts", params(CheckPath), request_body = AddCommentRequest, responses((status = 204, description = "The comment was added")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/targets/{target}/checks/{check}/comments",
+    tag = "alerts",
+    params(CheckPath),
+    request_body = AddCommentRequest,
+    responses((status = 204, description = "The comment was added"))
+)]
 pub(super) async fn add_comment(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -96,7 +123,12 @@ pub(super) async fn add_comment(
 }
 
 /// List active silences
-#[utoipa::path(get, path = "/api/v1/silences", tag = "alerts", responses((status = 200, description = "The silences", body = ListPage<SilenceDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/silences",
+    tag = "alerts",
+    responses((status = 200, description = "The silences", body = ListPage<SilenceDto>))
+)]
 pub(super) async fn list_silences(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -128,7 +160,13 @@ pub(super) struct CreateSilenceResponse {
 }
 
 /// Create a silence
-#[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = CreateSilenceRequest, responses((status = 201, description = "The silence was created", body = CreateSilenceResponse)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/silences",
+    tag = "alerts",
+    request_body = CreateSilenceRequest,
+    responses((status = 201, description = "The silence was created", body = CreateSilenceResponse))
+)]
 pub(super) async fn create_silence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -157,7 +195,13 @@ pub(super) struct SilencePath {
 }
 
 /// Expire a silence
-#[utoipa::path(delete, path = "/api/v1/silences/{id}", tag = "alerts", params(SilencePath), responses((status = 204, description = "The silence was expired")))]
+#[utoipa::path(
+    delete,
+    path = "/api/v1/silences/{id}",
+    tag = "alerts",
+    params(SilencePath),
+    responses((status = 204, description = "The silence was expired"))
+)]
 pub(super) async fn expire_silence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -199,7 +243,13 @@ pub(super) struct ListEventsQuery {
 }
 
 /// List events, latest first
-#[utoipa::path(get, path = "/api/v1/events", tag = "alerts", params(ListEventsQuery), responses((status = 200, description = "A page of events", body = ListPage<EventDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "alerts",
+    params(ListEventsQuery),
+    responses((status = 200, description = "A page of events", body = ListPage<EventDto>))
+)]
 pub(super) async fn list_events(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListEventsQuery>,

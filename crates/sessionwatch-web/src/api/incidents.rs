@@ -42,7 +42,12 @@ pub(super) struct IncidentPath {
 }
 
 /// List all incidents, latest first
-#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", responses((status = 200, description = "The incidents", body = ListPage<IncidentDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/incidents",
+    tag = "incidents",
+    responses((status = 200, description = "The incidents", body = ListPage<IncidentDto>))
+)]
 pub(super) async fn list_incidents(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -75,7 +80,13 @@ pub(super) struct OpenIncidentRequest {
 }
 
 /// Open an incident (at most one per target)
-#[utoipa::path(post, path = "/api/v1/incidents", tag = "incidents", request_body = OpenIncidentRequest, responses((status = 201, description = "The incident was opened", body = IncidentDto)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents",
+    tag = "incidents",
+    request_body = OpenIncidentRequest,
+    responses((status = 201, description = "The incident was opened", body = IncidentDto))
+)]
 pub(super) async fn open_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -138,7 +149,13 @@ impl IncidentDetails {
 }
 
 /// Get an incident, its next step and its timeline
-#[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(IncidentPath), responses((status = 200, description = "The incident", body = IncidentDetails)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/incidents/{id}",
+    tag = "incidents",
+    params(IncidentPath),
+    responses((status = 200, description = "The incident", body = IncidentDetails))
+)]
 pub(super) async fn get_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -149,7 +166,13 @@ pub(super) async fn get_incident(
 }
 
 /// Get the report of an incident, in Markdown
-#[utoipa::path(get, path = "/api/v1/incidents/{id}/report", tag = "incidents", params(IncidentPath), responses((status = 200, description = "The report", body = String, content_type = "text/markdown")))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/incidents/{id}/report",
+    tag = "incidents",
+    params(IncidentPath),
+    responses((status = 200, description = "The report", body = String, content_type = "text/markdown"))
+)]
 pub(super) async fn get_incident_report(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -187,7 +210,14 @@ pub(super) enum AdvanceIncidentRequest {
 }
 
 /// Update the next step, and continue until a person is needed
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/steps", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "The incident and its next step", body = IncidentDetails)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/steps",
+    tag = "incidents",
+    params(IncidentPath),
+    request_body = AdvanceIncidentRequest,
+    responses((status = 200, description = "The incident and its next step", body = IncidentDetails))
+)]
 pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -232,7 +262,14 @@ pub(super) enum ContainmentRequest {
 }
 
 /// Create a plan that revokes sessions in an incident; `/plans/{id}/apply` applies it
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/contain", tag = "incidents", params(IncidentPath), request_body = ContainmentRequest, responses((status = 201, description = "The plan", body = PlanDto)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/contain",
+    tag = "incidents",
+    params(IncidentPath),
+    request_body = ContainmentRequest,
+    responses((status = 201, description = "The plan", body = PlanDto))
+)]
 pub(super) async fn plan_containment(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -269,7 +306,18 @@ pub(super) struct ExportEvidenceQuery {
 }
 
 /// Export the evidence, encrypted for the archive's recipient
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(IncidentPath, ExportEvidenceQuery), responses((status = 200, description = "An age-encrypted tar file", body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/evidence",
+    tag = "incidents",
+    params(IncidentPath, ExportEvidenceQuery),
+    responses(
+        (
+            status = 200, description = "An age-encrypted tar file",
+            body = Vec<u8>, content_type = "application/octet-stream"
+        )
+    )
+)]
 pub(super) async fn export_evidence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -319,7 +367,14 @@ impl ReportFieldName {
 }
 
 /// Set a section of the report
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/fields", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "The section was saved")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/fields",
+    tag = "incidents",
+    params(IncidentPath),
+    request_body = SetReportFieldRequest,
+    responses((status = 204, description = "The section was saved"))
+)]
 pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -340,7 +395,14 @@ pub(super) struct AddNoteRequest {
 }
 
 /// Add a note to the timeline
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents", params(IncidentPath), request_body = AddNoteRequest, responses((status = 204, description = "The note was added")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/notes",
+    tag = "incidents",
+    params(IncidentPath),
+    request_body = AddNoteRequest,
+    responses((status = 204, description = "The note was added"))
+)]
 pub(super) async fn add_note(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -361,7 +423,14 @@ pub(super) struct CloseIncidentRequest {
 }
 
 /// Close an incident
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/close", tag = "incidents", params(IncidentPath), request_body = CloseIncidentRequest, responses((status = 204, description = "The incident was closed")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/incidents/{id}/close",
+    tag = "incidents",
+    params(IncidentPath),
+    request_body = CloseIncidentRequest,
+    responses((status = 204, description = "The incident was closed"))
+)]
 pub(super) async fn close_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

@@ -54,7 +54,13 @@ pub(super) struct ListLogEventsQuery {
 }
 
 /// List log events, latest first
-#[utoipa::path(get, path = "/api/v1/log-events", tag = "logs", params(ListLogEventsQuery), responses((status = 200, description = "A page of log events", body = ListPage<LogEventDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/log-events",
+    tag = "logs",
+    params(ListLogEventsQuery),
+    responses((status = 200, description = "A page of log events", body = ListPage<LogEventDto>))
+)]
 pub(super) async fn list_log_events(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListLogEventsQuery>,
@@ -87,7 +93,12 @@ pub(super) async fn list_log_events(
 }
 
 /// List log sources and their activity
-#[utoipa::path(get, path = "/api/v1/log-sources", tag = "logs", responses((status = 200, description = "The log sources", body = ListPage<LogSourceDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/log-sources",
+    tag = "logs",
+    responses((status = 200, description = "The log sources", body = ListPage<LogSourceDto>))
+)]
 pub(super) async fn list_log_sources(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,

@@ -27,7 +27,8 @@ pub(super) async fn get_openapi_document() -> Result<Json<&'static Value>, Probl
 /// Adds what all operations share: security, errors and common headers.
 fn finish_openapi(mut document: Value) -> Value {
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "An API token, created in Settings or with `sessionwatch tokens add`." }
+        "token": { "type": "http", "scheme": "bearer", "description": "An API token, created in Settings or \
+            with `sessionwatch tokens add`." }
     });
     forbid_extra_fields(&mut document);
     // From the route table, so that the document cannot promise a different scope than the one that is checked.
@@ -39,7 +40,8 @@ fn finish_openapi(mut document: Value) -> Value {
                 "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } }
             } } });
         }
-        let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDetails" } } });
+        let schema = json!({ "$ref": "#/components/schemas/ProblemDetails" });
+        let problem = json!({ "application/problem+json": { "schema": schema } });
         operation["responses"]["default"] = json!({ "description": "A problem", "content": problem });
         if let Access::Token(scope) = route.access {
             operation["security"] = json!([{ "token": [scope.name()] }]);
@@ -54,7 +56,8 @@ fn finish_openapi(mut document: Value) -> Value {
             json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-                "description": "A unique key for this request. A retry with the same key gets the first response; another request with the key gets status 422",
+                "description": "A unique key for this request. A retry with the same key gets the first \
+                                response; another request with the key gets status 422",
             })
         };
         match operation["parameters"].as_array_mut() {

@@ -172,7 +172,12 @@ impl PlanDetails {
 }
 
 /// List the latest 100 plans
-#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, latest first", body = ListPage<PlanDetails>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/plans",
+    tag = "plans",
+    responses((status = 200, description = "The plans, latest first", body = ListPage<PlanDetails>))
+)]
 pub(super) async fn list_plans(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -183,7 +188,13 @@ pub(super) async fn list_plans(
 }
 
 /// Get a plan and its progress
-#[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "plans", params(PlanPath), responses((status = 200, description = "The plan", body = PlanDetails)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/plans/{id}",
+    tag = "plans",
+    params(PlanPath),
+    responses((status = 200, description = "The plan", body = PlanDetails))
+)]
 pub(super) async fn get_plan(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<PlanPath>,
@@ -193,7 +204,14 @@ pub(super) async fn get_plan(
 }
 
 /// Create a plan, which changes nothing yet
-#[utoipa::path(post, path = "/api/v1/targets/{target}/plans", tag = "plans", params(TargetPath), request_body = CreatePlanRequest, responses((status = 201, description = "The plan", body = PlanDetails)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/targets/{target}/plans",
+    tag = "plans",
+    params(TargetPath),
+    request_body = CreatePlanRequest,
+    responses((status = 201, description = "The plan", body = PlanDetails))
+)]
 pub(super) async fn create_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -218,7 +236,13 @@ pub(super) struct ApplyPlanRequest {
 }
 
 /// Approve a plan as the second person, if the configuration requires one
-#[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "plans", params(PlanPath), responses((status = 204, description = "The plan was approved")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/plans/{id}/approve",
+    tag = "plans",
+    params(PlanPath),
+    responses((status = 204, description = "The plan was approved"))
+)]
 pub(super) async fn approve_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -229,7 +253,14 @@ pub(super) async fn approve_plan(
 }
 
 /// Apply a plan in the background; `/plans/{id}` shows the progress
-#[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(PlanPath), request_body = ApplyPlanRequest, responses((status = 202, description = "The apply job was started", body = PlanDetails)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/plans/{id}/apply",
+    tag = "plans",
+    params(PlanPath),
+    request_body = ApplyPlanRequest,
+    responses((status = 202, description = "The apply job was started", body = PlanDetails))
+)]
 pub(super) async fn apply_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -249,7 +280,12 @@ pub(super) async fn apply_plan(
 }
 
 /// List archived rows that can be restored
-#[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "The archived rows of each plan", body = ListPage<ArchiveDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/archive",
+    tag = "plans",
+    responses((status = 200, description = "The archived rows of each plan", body = ListPage<ArchiveDto>))
+)]
 pub(super) async fn list_archives(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -261,7 +297,13 @@ pub(super) async fn list_archives(
 }
 
 /// Create a plan that restores the rows of another plan
-#[utoipa::path(post, path = "/api/v1/archive/{plan}/restore", tag = "plans", params(ArchivePath), responses((status = 201, description = "The plan", body = PlanDetails)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/archive/{plan}/restore",
+    tag = "plans",
+    params(ArchivePath),
+    responses((status = 201, description = "The plan", body = PlanDetails))
+)]
 pub(super) async fn create_restore_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

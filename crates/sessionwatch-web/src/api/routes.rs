@@ -99,7 +99,8 @@ fn declare_routes() -> Vec<ApiRoute> {
         api_route(INCIDENTS_ACCESS, "incident.opened", routes!(incidents::open_incident)),
         api_route(READ_ACCESS, "", routes!(incidents::get_incident)),
         api_route(READ_ACCESS, "", routes!(incidents::get_incident_report)),
-        api_route(INCIDENTS_ACCESS, "incident.step_done, incident.step_skipped, incident.step_detected", routes!(incidents::advance_incident)),
+        api_route(INCIDENTS_ACCESS, "incident.step_done, incident.step_skipped, \
+                                     incident.step_detected", routes!(incidents::advance_incident)),
         api_route(INCIDENTS_ACCESS, "plan.created", routes!(incidents::plan_containment)),
         api_route(INCIDENTS_ACCESS, "incident.evidence_exported", routes!(incidents::export_evidence)),
         api_route(INCIDENTS_ACCESS, "incident.field_set", routes!(incidents::set_report_field)),

@@ -167,7 +167,13 @@ pub(super) struct ListSessionsQuery {
 }
 
 /// List sessions of a target, with token prefixes
-#[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(TargetPath, ListSessionsQuery), responses((status = 200, description = "A page of sessions", body = ListPage<SessionDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/sessions",
+    tag = "targets",
+    params(TargetPath, ListSessionsQuery),
+    responses((status = 200, description = "A page of sessions", body = ListPage<SessionDto>))
+)]
 pub(super) async fn list_sessions(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -224,7 +230,13 @@ pub(super) struct SearchUsersQuery {
 }
 
 /// Search users by a part of their name, email, handle or ID (at most 50)
-#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(TargetPath, SearchUsersQuery), responses((status = 200, description = "The matching users", body = ListPage<MatchingUser>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/users",
+    tag = "targets",
+    params(TargetPath, SearchUsersQuery),
+    responses((status = 200, description = "The matching users", body = ListPage<MatchingUser>))
+)]
 pub(super) async fn search_users(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -266,7 +278,13 @@ pub(super) struct UserHistoryEntry {
 }
 
 /// Get a user of a target
-#[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(UserPath), responses((status = 200, description = "The user", body = UserDetails)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/users/{user}",
+    tag = "targets",
+    params(UserPath),
+    responses((status = 200, description = "The user", body = UserDetails))
+)]
 pub(super) async fn get_user(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<UserPath>,

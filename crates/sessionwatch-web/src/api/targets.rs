@@ -108,7 +108,12 @@ impl CheckPath {
 }
 
 /// List all targets and their status
-#[utoipa::path(get, path = "/api/v1/targets", tag = "targets", responses((status = 200, description = "The targets", body = ListPage<TargetSummary>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets",
+    tag = "targets",
+    responses((status = 200, description = "The targets", body = ListPage<TargetSummary>))
+)]
 pub(super) async fn list_targets(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -169,7 +174,13 @@ pub(super) async fn request_runs(
 }
 
 /// Get a target, its checks and its latest report
-#[utoipa::path(get, path = "/api/v1/targets/{target}", tag = "targets", params(TargetPath), responses((status = 200, description = "The target", body = TargetDetails)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}",
+    tag = "targets",
+    params(TargetPath),
+    responses((status = 200, description = "The target", body = TargetDetails))
+)]
 pub(super) async fn get_target(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -215,7 +226,13 @@ pub(super) struct StatsPeriodQuery {
 }
 
 /// Get session stats over time: every check run for two days, five-minute means for two weeks, hourly means before
-#[utoipa::path(get, path = "/api/v1/targets/{target}/stats", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "The samples, oldest first", body = ListPage<StatsSample>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/stats",
+    tag = "targets",
+    params(TargetPath, StatsPeriodQuery),
+    responses((status = 200, description = "The samples, oldest first", body = ListPage<StatsSample>))
+)]
 pub(super) async fn get_session_stats(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -251,7 +268,13 @@ pub(super) struct TargetCheck {
 }
 
 /// Get a check on a target; `/events` lists its history
-#[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}", tag = "targets", params(CheckPath), responses((status = 200, description = "The check", body = TargetCheck)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/checks/{check}",
+    tag = "targets",
+    params(CheckPath),
+    responses((status = 200, description = "The check", body = TargetCheck))
+)]
 pub(super) async fn get_check(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<CheckPath>,
@@ -276,7 +299,13 @@ pub(super) struct CheckSql {
 }
 
 /// Get the query behind a check, for this target
-#[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}/query", tag = "targets", params(CheckPath), responses((status = 200, description = "The query", body = CheckSql)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/checks/{check}/query",
+    tag = "targets",
+    params(CheckPath),
+    responses((status = 200, description = "The query", body = CheckSql))
+)]
 pub(super) async fn get_check_query(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<CheckPath>,
@@ -286,7 +315,13 @@ pub(super) async fn get_check_query(
 }
 
 /// Run the doctor: diagnose schema, role, TLS and clock
-#[utoipa::path(get, path = "/api/v1/targets/{target}/doctor", tag = "targets", params(TargetPath), responses((status = 200, description = "The diagnostics", body = ListPage<DoctorFindingDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/doctor",
+    tag = "targets",
+    params(TargetPath),
+    responses((status = 200, description = "The diagnostics", body = ListPage<DoctorFindingDto>))
+)]
 pub(super) async fn run_doctor(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -296,7 +331,13 @@ pub(super) async fn run_doctor(
 }
 
 /// Get the weekly checklist of a target, as in `sessionwatch report --format json`
-#[utoipa::path(get, path = "/api/v1/targets/{target}/checklist", tag = "targets", params(TargetPath), responses((status = 200, description = "The checklist", body = Value)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{target}/checklist",
+    tag = "targets",
+    params(TargetPath),
+    responses((status = 200, description = "The checklist", body = Value))
+)]
 pub(super) async fn get_checklist(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -316,7 +357,14 @@ pub(super) struct AttestationRequest {
 }
 
 /// Attest whether users reported login problems this week
-#[utoipa::path(post, path = "/api/v1/targets/{target}/attestations", tag = "targets", params(TargetPath), request_body = AttestationRequest, responses((status = 204, description = "The attestation was recorded")))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/targets/{target}/attestations",
+    tag = "targets",
+    params(TargetPath),
+    request_body = AttestationRequest,
+    responses((status = 204, description = "The attestation was recorded"))
+)]
 pub(super) async fn create_attestation(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

@@ -27,9 +27,8 @@ use super::{Failure, actor::ActorArgs, lists::render_list, opening, target_args:
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AccountsCommand {
     /// Create an account, or change its role and password
-    #[command(
-        long_about = "Create an account, or change its role and password\n\nPrompts for the password, or reads it from stdin."
-    )]
+    #[command(long_about = "Create an account, or change its role and password\n\n\
+                      Prompts for the password, or reads it from stdin.")]
     Add {
         /// Account name: letters, digits and . _ @ + -
         #[arg(value_name = "NAME")]

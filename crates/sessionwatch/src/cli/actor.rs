@@ -16,8 +16,8 @@ impl ActorArgs {
         Actor::from_command_line(self.name())
     }
 
-    /// Returns the name to record. Containers and cron jobs set no `USER`: the system account is recorded then, with a note
-    /// on stderr.
+    /// Returns the name to record. Containers and cron jobs set no `USER`: the system account is recorded then, with a
+    /// note on stderr.
     pub(super) fn name(&self) -> String {
         // Noted and not refused: containers and cron jobs set no `USER`.
         self.given_name().unwrap_or_else(|| {

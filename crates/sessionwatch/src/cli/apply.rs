@@ -68,7 +68,8 @@ pub(super) fn run(args: &ApplyArgs) -> Result<ExitCode, Failure> {
     remediation::apply_plan(&ops, &plan, &args.confirmation, args.format, options)
 }
 
-/// Returns the target of the plan: that of the arguments, the configured one, or the file or address the plan was made for.
+/// Returns the target of the plan: that of the arguments, the configured one, or the file or address the plan was made
+/// for.
 fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure> {
     let config = app.config();
     // Given targets win, since a plan may be applied under another name of the same database.
@@ -90,7 +91,8 @@ fn find_target(app: &Arc<AppState>, args: &ApplyArgs) -> Result<Target, Failure>
     // The name is compared again: DATABASE_URL may be a different database than the plan was made for.
     found.filter(|target| target.name == record.target).ok_or_else(|| {
         Failure::Usage(format!(
-            "plan `{0}` was made for {1}, which no configuration names: give its URL again, as in `sessionwatch apply {0} URL`",
+            "plan `{0}` was made for {1}, which no configuration names: give its URL again, \
+             as in `sessionwatch apply {0} URL`",
             args.plan, record.target
         ))
     })

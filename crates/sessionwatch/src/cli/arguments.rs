@@ -1,5 +1,5 @@
-//! Parses the arguments of the process. A database URL with a password is only accepted where a URL belongs: elsewhere it
-//! would end up in the audit log, a note or a file name.
+//! Parses the arguments of the process. A database URL with a password is only accepted where a URL belongs: elsewhere
+//! it would end up in the audit log, a note or a file name.
 
 use std::{io::Write as _, process::ExitCode};
 

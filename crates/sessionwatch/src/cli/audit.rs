@@ -73,7 +73,7 @@ pub(super) fn run(args: &AuditCommand) -> Result<ExitCode, Failure> {
             // A day ahead, so that entries of a clock that runs fast are listed as well.
             let period = Period { from: since.resolve(now), to: until.unwrap_or(now + from_days(1)) };
             let is_filtered = actor.is_some() || action.is_some();
-            // One more tells whether the list is cut. A filter needs all of the period.
+            // One more shows whether the list is cut. A filter needs all of the period.
             let most = if is_filtered { u32::MAX } else { *limit + 1 };
             let mut found =
                 super::block_on(async { Ok(audit::list_audit_entries(&app, period, most).await?) })?;

@@ -31,7 +31,10 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "ID")]
     ignore: Vec<String>,
     /// Fail only at this severity or above
-    #[arg(long, value_name = "SEVERITY", default_value = "low", hide_default_value = true, value_parser = parse_severity())]
+    #[arg(
+        long, value_name = "SEVERITY", default_value = "low", hide_default_value = true,
+        value_parser = parse_severity()
+    )]
     fail_on: Severity,
     /// Report of an earlier `check --format json`: only findings that are not in it fail
     #[arg(long, value_name = "FILE")]

@@ -22,7 +22,10 @@ pub(super) enum CleanupCommand {
     /// Prints a plan; nothing changes without --apply.
     Expired {
         /// Minimum time since expiry [at least 14h if the expiry column has no time zone]
-        #[arg(long, default_value = "24h", value_parser = duration_between(SignedDuration::ZERO, from_days(3_650)), value_name = "DURATION")]
+        #[arg(
+            long, default_value = "24h", value_name = "DURATION",
+            value_parser = duration_between(SignedDuration::ZERO, from_days(3_650))
+        )]
         grace: SignedDuration,
         #[command(flatten)]
         act: RemediationArgs,

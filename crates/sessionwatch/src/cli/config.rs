@@ -48,7 +48,9 @@ pub(super) fn run(args: &ConfigCommand) -> Result<ExitCode, Failure> {
             let config = preflight::load_config(args.config.as_deref())?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
-                    "no sessionwatch.toml in this directory: name a file with --config, or write one with `sessionwatch init`".into(),
+                    "no sessionwatch.toml in this directory: name a file with --config, or write one with \
+                     `sessionwatch init`"
+                        .into(),
                 ));
             };
             preflight::require_runnable(&config)?;
@@ -157,8 +159,8 @@ fn render_config(document: &Value) -> String {
     text
 }
 
-/// Returns warnings about a valid configuration: targets without a write role, schedules that keep a database awake, and open
-/// syslog listeners.
+/// Returns warnings about a valid configuration: targets without a write role, schedules that keep a database awake,
+/// and open syslog listeners.
 pub(super) fn list_warnings(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
         let autosuspend_after = target.autosuspend_after?;
@@ -166,7 +168,8 @@ pub(super) fn list_warnings(config: &Config) -> Vec<String> {
         let (runs, awake) = table.estimate_monthly_cost(autosuspend_after);
         let (hours, of) = (awake.as_hours(), 30 * 24);
         Some(format!(
-            "{}: {runs} check runs a month keep this database awake for {hours} of {of} hours, since it suspends itself {} s after the last query; `schedule = \"scale-to-zero\"` lets it sleep",
+            "{}: {runs} check runs a month keep this database awake for {hours} of {of} hours, since it \
+             suspends itself {} s after the last query; `schedule = \"scale-to-zero\"` lets it sleep",
             target.name,
             autosuspend_after.as_secs()
         ))
@@ -178,7 +181,8 @@ pub(super) fn list_warnings(config: &Config) -> Vec<String> {
     let open = |source: &LogSourceConfig| match &source.kind {
         LogSourceKind::Syslog { listen, senders } if senders.is_empty() && !listen.ip().is_loopback() => {
             Some(format!(
-                "{}: syslog on {listen} accepts lines from every host that reaches it; list the allowed networks under `senders`",
+                "{}: syslog on {listen} accepts lines from every host that reaches it; list the allowed \
+                 networks under `senders`",
                 source.name
             ))
         }

@@ -61,8 +61,10 @@ pub(super) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     super::print_readable(&report::render_reports(&[report], OutputFormat::Table))?;
     let path = args.path.display();
     super::print_text(&format!(
-        "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \
-         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n"
+        "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  \
+         sessionwatch sessions list {path} --status active --limit 10\n  \
+         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  \
+         sessionwatch incident drill --demo\n"
     ))?;
     if args.once { Ok(ExitCode::SUCCESS) } else { run_live_demo(args) }
 }

@@ -1,4 +1,5 @@
-//! The examples and exit codes below the help of each command. They are text in one file, and a test parses each of them.
+//! The examples and exit codes below the help of each command. They are text in one file, and a test parses each of
+//! them.
 
 use std::collections::BTreeMap;
 

@@ -31,7 +31,10 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "FILE")]
     archive_identity: Option<PathBuf>,
     /// Configuration file to write, or - for stdout
-    #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
+    #[arg(
+        long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE",
+        help_heading = super::GLOBAL_OPTIONS, display_order = 904
+    )]
     output: PathBuf,
     #[command(flatten)]
     target: TargetArgs,

@@ -185,7 +185,8 @@ fn build_message_table(failed: &[FailedMessage]) -> OutputTable {
     };
     let document = |FailedMessage { outbox_entry, message }: &FailedMessage| {
         json!({
-            "channel": outbox_entry.channel, "recipient": outbox_entry.recipient, "at": clock::format_rfc3339(outbox_entry.created_at), "attempts": outbox_entry.attempts,
+            "channel": outbox_entry.channel, "recipient": outbox_entry.recipient,
+            "at": clock::format_rfc3339(outbox_entry.created_at), "attempts": outbox_entry.attempts,
             "error": outbox_entry.last_error, "message": message,
         })
     };

@@ -1,4 +1,5 @@
-//! The shared part of `cleanup`, `revoke`, `archive restore`, `incident contain` and `apply`: create a plan, print it, apply it.
+//! The shared part of `cleanup`, `revoke`, `archive restore`, `incident contain` and `apply`: create a plan, print it,
+//! apply it.
 
 mod text;
 

@@ -52,7 +52,8 @@ pub(super) enum RevokeCommand {
 /// Conditions, all of which must match.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("conditions").required(true).multiple(true).args([
-    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "user_agent_like", "impersonated"
+    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before",
+    "ip", "user_agent_like", "impersonated"
 ]))]
 pub(super) struct WhereArgs {
     /// User ID

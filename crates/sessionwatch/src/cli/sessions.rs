@@ -285,7 +285,10 @@ pub(super) fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
         row.extend(user.display.iter().map(|text| text.clone().unwrap_or_default()));
         row
     };
-    let document = |user: &RankedUser| json!({ "user": user.id, "sessions": user.sessions, "display": display_columns(display, &user.display) });
+    let document = |user: &RankedUser| {
+        let display = display_columns(display, &user.display);
+        json!({ "user": user.id, "sessions": user.sessions, "display": display })
+    };
     let header = ["user", "sessions"].into_iter().map(str::to_owned).chain(display.iter().cloned());
     OutputTable {
         json_key: "users",

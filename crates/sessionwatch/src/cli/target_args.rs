@@ -40,7 +40,8 @@ pub(super) struct TargetArgs {
 pub(super) struct ConfigArgs {
     /// Configuration file [default: $SESSIONWATCH_CONFIG, else sessionwatch.toml]
     #[arg(
-        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 901, env = "SESSIONWATCH_CONFIG", hide_env = true,
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 901,
+        env = "SESSIONWATCH_CONFIG", hide_env = true,
         value_name = "FILE"
     )]
     pub(super) config: Option<PathBuf>,
@@ -170,7 +171,9 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
             Ok(vec![Target { default_config_value, ..Target::ad_hoc(found.address) }])
         }
         Err(NoAddress::Missing) => Err(Failure::Usage(
-            "no target: give a database URL, set DATABASE_URL (also in .env), or configure targets with `sessionwatch init`".into(),
+            "no target: give a database URL, set DATABASE_URL (also in .env), or configure targets with \
+             `sessionwatch init`"
+                .into(),
         )),
         Err(NoAddress::Invalid { source, error }) => {
             Err(Failure::Usage(format!("cannot use {source}: {error}")))

@@ -48,7 +48,10 @@ pub(super) enum TokensCommand {
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<ScopeName>,
         /// Time until the token expires, in whole days
-        #[arg(long, default_value = DEFAULT_EXPIRY, value_parser = duration_between(DAY, from_days(MAX_TOKEN_DAYS.into())), value_name = "DURATION")]
+        #[arg(
+            long, default_value = DEFAULT_EXPIRY, value_name = "DURATION",
+            value_parser = duration_between(DAY, from_days(MAX_TOKEN_DAYS.into()))
+        )]
         expires_in: SignedDuration,
         #[command(flatten)]
         actor: ActorArgs,

@@ -8,7 +8,7 @@ use crate::app::test_app::TestApp;
 const CHANNEL: &str =
     "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
 
-fn blind() -> AlertRef {
+fn unreachable_alert() -> AlertRef {
     AlertRef { target: "shop".into(), check: "target-unreachable".into() }
 }
 
@@ -37,7 +37,7 @@ fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
 }
 
 async fn record(scene: &TestApp) -> AlertRecord {
-    find_alert(scene, blind()).await.unwrap().unwrap()
+    find_alert(scene, unreachable_alert()).await.unwrap().unwrap()
 }
 
 /// Returns kind and summary of each event of the target `shop`.
@@ -59,10 +59,14 @@ async fn events(scene: &TestApp) -> Vec<(String, String)> {
 #[tokio::test]
 async fn the_last_acknowledgment_of_an_alert_counts() {
     let scene = scene(firing);
-    acknowledge_alert(&scene, &Actor::from_account("ada"), blind(), "on it".into()).await.unwrap();
+    acknowledge_alert(&scene, &Actor::from_account("ada"), unreachable_alert(), "on it".into())
+        .await
+        .unwrap();
     let alert = record(&scene).await;
     assert_eq!((alert.acknowledged_by.as_deref(), alert.note.as_deref()), (Some("ada"), Some("on it")));
-    acknowledge_alert(&scene, &Actor::from_token("bob", "deploys"), blind(), String::new()).await.unwrap();
+    acknowledge_alert(&scene, &Actor::from_token("bob", "deploys"), unreachable_alert(), String::new())
+        .await
+        .unwrap();
     let alert = record(&scene).await;
     assert_eq!((alert.acknowledged_by.as_deref(), alert.note), (Some("bob (deploys)"), None));
     assert_eq!(alert.alert.state, firing(&scene), "the alert keeps firing");
@@ -87,8 +91,8 @@ async fn only_a_firing_alert_can_be_acknowledged_or_resolved() {
     for scene in [&pending, &healthy, &unknown] {
         let ada = Actor::from_account("ada");
         let tried = [
-            acknowledge_alert(scene, &ada, blind(), String::new()).await,
-            resolve_firing_alert(scene, &ada, blind(), String::new()).await,
+            acknowledge_alert(scene, &ada, unreachable_alert(), String::new()).await,
+            resolve_firing_alert(scene, &ada, unreachable_alert(), String::new()).await,
         ];
         for refused in tried {
             let message = "This alert is no longer firing. Another user may have resolved the alert.";
@@ -106,7 +110,7 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
     let scene = scene(firing);
     scene.advance_clock(SignedDuration::from_mins(5));
     let ada = Actor::from_account("ada");
-    resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
+    resolve_firing_alert(&scene, &ada, unreachable_alert(), "the network is back".into()).await.unwrap();
     assert_eq!(record(&scene).await.alert.state, AlertState::Resolved);
     let recorded = events(&scene).await;
     assert_eq!(recorded.len(), 1, "{recorded:?}");
@@ -115,7 +119,7 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
     let pending = scene.store.read(outbox::list_pending_channels).unwrap();
     assert_eq!(pending, ["chat"], "a channel that was notified of the alert is notified of its end");
     assert!(matches!(
-        resolve_firing_alert(&scene, &ada, blind(), String::new()).await,
+        resolve_firing_alert(&scene, &ada, unreachable_alert(), String::new()).await,
         Err(AppError::Conflict(_))
     ));
     assert_eq!(scene.audit_trail().len(), 1);
@@ -125,10 +129,10 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
 async fn a_comment_needs_a_known_check_but_not_a_firing_alert() {
     let (known, unknown) = (scene(|_| AlertState::Resolved), TestApp::with_config(""));
     let ada = Actor::from_account("ada");
-    add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
+    add_comment(&known, &ada, unreachable_alert(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
     assert_eq!(known.audit_trail()[0][..2], ["ada", "alert.commented"]);
-    let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
+    let refused = add_comment(&unknown, &ada, unreachable_alert(), "?".into()).await;
     let message = "This check has no results on this target.";
     assert!(matches!(refused, Err(AppError::NotFound(text)) if text == message));
     assert!(unknown.audit_trail().is_empty());

@@ -104,7 +104,7 @@ mod tests {
             (TextEncoding::Utf16Le, u16::to_le_bytes as fn(u16) -> [u8; 2]),
             (TextEncoding::Utf16Be, u16::to_be_bytes),
         ] {
-            // Both bytes of U+0A0A and the second one of U+010A look like line breaks.
+            // Both bytes of U+0A0A and the second one of U+010A resemble line breaks.
             let text = wide("\u{feff}\u{a0a}\u{10a} ü🚨\nrest", encode);
             let length = encoding.line_length(&text).unwrap();
             assert_eq!(encoding.decode_line(&text[..length]), "\u{a0a}\u{10a} ü🚨\n".as_bytes());

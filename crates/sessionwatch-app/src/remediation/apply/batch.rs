@@ -140,7 +140,7 @@ impl ApplyRun<'_> {
             }
         };
         if let Err(error) = session.commit().await {
-            // The commit may have gone through: only another connection can tell.
+            // The commit may have gone through: only another connection can determine that.
             return Err(self.settle_batch(&batch).await.err().unwrap_or_else(|| error.into()));
         }
         self.record_batch(&batch, &changed, &dependents, held.elapsed());
@@ -299,7 +299,7 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// Records the outcome of a batch whose connection broke during the commit, if the database can tell by now.
+    /// Records the outcome of a batch whose connection broke during the commit, if the database can be asked by now.
     async fn settle_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
         let address = write_credentials::write_address(self.context)?;
         let opened = WriteSession::open(address, self.context.target.limits, self.target.key).await;

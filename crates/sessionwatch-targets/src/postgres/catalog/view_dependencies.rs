@@ -10,7 +10,7 @@ use crate::{
     sql::table_info::{TableInfo, TableKind},
 };
 
-/// Tells whether the database has user-defined views and functions. Built-in objects have OIDs below 16384
+/// Determines whether the database has user-defined views and functions. Built-in objects have OIDs below 16384
 /// (`FirstNormalObjectId` in PostgreSQL's `access/transam.h`). Planning the two queries below costs more than
 /// the rest of a check run, so they are skipped where possible.
 const USER_OBJECTS_QUERY: &str = "
@@ -22,11 +22,13 @@ SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384),
 const VIEWS_QUERY: &str = "
 SELECT v.oid, b.oid, m.nspname, b.relname, b.relkind,
        CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.unnest(v.reloptions) AS o(option)
-                         WHERE o.option IN ('security_invoker=true', 'security_invoker=on', 'security_invoker=1', 'security_invoker=yes'))
+                         WHERE o.option IN ('security_invoker=true', 'security_invoker=on', \
+                         'security_invoker=1', 'security_invoker=yes'))
             THEN pg_catalog.row_security_active(b.oid)
             ELSE b.relrowsecurity AND NOT (w.rolsuper OR w.rolbypassrls)
                  AND (b.relforcerowsecurity OR NOT pg_catalog.pg_has_role(v.relowner, b.relowner, 'USAGE')) END,
-       r.ev_action::text LIKE ANY (ARRAY['%:hasAggs true%', '%:hasDistinctOn true%', '%:distinctClause (%', '%:groupClause (%',
+       r.ev_action::text LIKE ANY (ARRAY['%:hasAggs true%', '%:hasDistinctOn true%', '%:distinctClause (%', \
+       '%:groupClause (%',
          '%:groupingSets (%', '%:havingQual {%', '%:limitOffset {%', '%:limitCount {%', '%:setOperations {%',
          '%:hasTargetSRFs true%', '%:hasModifyingCTE true%', '%:inh false :inFromCl true%', '%:tablesample {%'])
          OR r.ev_action::text ~ ':rtekind [1-9]'
@@ -35,7 +37,8 @@ SELECT v.oid, b.oid, m.nspname, b.relname, b.relkind,
 FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class
 JOIN pg_catalog.pg_namespace n ON n.oid = v.relnamespace
 JOIN pg_catalog.pg_roles w ON w.oid = v.relowner
-LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+AND d.refclassid = 'pg_class'::regclass
   AND d.refobjid <> v.oid
 LEFT JOIN pg_catalog.pg_class b ON b.oid = d.refobjid AND b.relkind IN ('r', 'p', 'v', 'm', 'f')
 LEFT JOIN pg_catalog.pg_namespace m ON m.oid = b.relnamespace
@@ -51,7 +54,8 @@ WITH RECURSIVE code AS (
   SELECT p.oid, n.nspname || '.' || p.proname AS name, g.lanname = 'sql' AND p.proconfig IS NULL AS inlined
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language g ON g.oid = p.prolang
-  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND (p.prokind = 'a' OR g.lanname NOT IN ('c', 'internal'))
+  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND (p.prokind = 'a' OR g.lanname NOT IN \
+  ('c', 'internal'))
 ), direct AS (
   SELECT d.classid, d.objid, c.* FROM code c
   JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.oid
@@ -68,13 +72,16 @@ WITH RECURSIVE code AS (
   SELECT r.ev_class, 'view', c.name, c.oid, c.inlined, NULL FROM called c
   JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_rewrite'::regclass AND r.oid = c.objid AND r.ev_type = '1'
   UNION ALL
-  SELECT p.polrelid, CASE WHEN pg_catalog.row_security_active(p.polrelid) AND APPLIES(p) AND NOT (p.polpermissive AND EXISTS (
+  SELECT p.polrelid, CASE WHEN pg_catalog.row_security_active(p.polrelid) AND APPLIES(p) \
+  AND NOT (p.polpermissive AND EXISTS (
       SELECT 1 FROM pg_catalog.pg_policy q WHERE q.polrelid = p.polrelid AND q.polcmd IN ('r', '*') AND q.polpermissive
       AND pg_catalog.pg_get_expr(q.polqual, q.polrelid) = 'true' AND APPLIES(q)))
     THEN 'policy' ELSE 'policy of others' END, c.name, c.oid, c.inlined, NULL
-  FROM called c JOIN pg_catalog.pg_policy p ON c.classid = 'pg_policy'::regclass AND p.oid = c.objid AND p.polcmd IN ('r', '*')
+  FROM called c JOIN pg_catalog.pg_policy p ON c.classid = 'pg_policy'::regclass AND p.oid = c.objid \
+  AND p.polcmd IN ('r', '*')
   UNION ALL
-  SELECT i.indrelid, 'index', c.name, c.oid, c.inlined, pg_catalog.concat(i.indexprs::text, i.indpred::text) FROM called c
+  SELECT i.indrelid, 'index', c.name, c.oid, c.inlined, pg_catalog.concat(i.indexprs::text, i.indpred::text) \
+  FROM called c
   JOIN pg_catalog.pg_index i ON c.classid = 'pg_class'::regclass AND i.indexrelid = c.objid
   UNION ALL
   SELECT t.partrelid, 'partition key', c.name, c.oid, c.inlined, t.partexprs::text FROM called c
@@ -85,7 +92,8 @@ WITH RECURSIVE code AS (
 ), whole AS (
   SELECT f.relid AS root, f.* FROM found f
   UNION ALL
-  SELECT h.inhparent, w.relid, w.kind, w.name, w.oid, w.inlined, w.tree FROM whole w JOIN pg_catalog.pg_inherits h ON h.inhrelid = w.root
+  SELECT h.inhparent, w.relid, w.kind, w.name, w.oid, w.inlined, w.tree FROM whole w \
+  JOIN pg_catalog.pg_inherits h ON h.inhrelid = w.root
 )
 SELECT DISTINCT w.root, w.relid = w.root, n.nspname, c.relname, w.kind, w.name, w.oid, w.inlined, w.tree
 FROM whole w JOIN pg_catalog.pg_class c ON c.oid = w.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -293,8 +301,10 @@ mod tests {
 
     #[test]
     fn only_calls_without_columns_are_constant() {
-        let constant = "({OPEXPR :opno 654 :opfuncid 1258 :args ({VAR :varno 1} {FUNCEXPR :funcid 77 :args ({CONST :constvalue 4 [ 1 \\} ]})})})";
-        let column = "({FUNCEXPR :funcid 77 :args ({RELABELTYPE :arg {VAR :varno 1 :varattno 2} :resulttype 25} {CONST :constvalue 4 [ 1 ]})})";
+        let constant = "({OPEXPR :opno 654 :opfuncid 1258 :args ({VAR :varno 1} {FUNCEXPR :funcid 77 :args \
+                        ({CONST :constvalue 4 [ 1 \\} ]})})})";
+        let column = "({FUNCEXPR :funcid 77 :args ({RELABELTYPE :arg {VAR :varno 1 :varattno 2} :resulttype \
+                      25} {CONST :constvalue 4 [ 1 ]})})";
         assert!(is_constant_call(constant, "77"));
         assert!(!is_constant_call(column, "77") && !is_constant_call(column, "7"));
         assert!(!is_constant_call(constant, "1258"));

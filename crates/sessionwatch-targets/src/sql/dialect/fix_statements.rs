@@ -92,7 +92,8 @@ pub(crate) trait FixDialect {
         users: &UsersMapping,
     ) -> String {
         format!(
-            "ALTER TABLE {} DROP CONSTRAINT {1}, ADD CONSTRAINT {1} FOREIGN KEY ({2}) REFERENCES {3} ({4}) ON DELETE CASCADE;",
+            "ALTER TABLE {} DROP CONSTRAINT {1}, ADD CONSTRAINT {1} FOREIGN KEY ({2}) REFERENCES {3} ({4}) \
+             ON DELETE CASCADE;",
             quoted(sessions),
             quote_identifier(key),
             quote_identifier(user),
@@ -107,7 +108,8 @@ pub(crate) trait FixDialect {
     /// Enables the triggers of a foreign key.
     fn enable_triggers(&self, sessions: &TableName, users: &UsersMapping) -> String {
         format!(
-            "ALTER TABLE {} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --no-trust-constraints",
+            "ALTER TABLE {} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n\
+             -- then look for orphans: sessionwatch check --no-trust-constraints",
             quoted(sessions),
             quoted(&users.table)
         )
@@ -131,7 +133,8 @@ pub(crate) trait FixDialect {
         }
         match sessions.table.map(|table| table.kind) {
             Some(TableKind::View | TableKind::MaterializedView | TableKind::Foreign) => format!(
-                "add a column {column} to the underlying table, if the framework allows that, and include it in the view"
+                "add a column {column} to the underlying table, if the framework allows that, \
+                 and include it in the view"
             ),
             Some(TableKind::Table | TableKind::Partitioned) | None => {
                 format!("add a column {column}, if the framework allows that")
@@ -142,7 +145,8 @@ pub(crate) trait FixDialect {
     /// Widens the row id column and its sequence.
     fn widen_row_ids(&self, table: &TableName, id: &str, sequence: &str) -> String {
         format!(
-            "ALTER TABLE {} ALTER COLUMN {} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;  -- rewrites the table under an exclusive lock",
+            "ALTER TABLE {} ALTER COLUMN {} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;  -- rewrites \
+             the table under an exclusive lock",
             quoted(table),
             quote_identifier(id)
         )

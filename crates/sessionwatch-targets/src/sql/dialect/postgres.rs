@@ -201,7 +201,8 @@ impl SqlDialect for PostgresDialect {
     fn token_prefix_expr(&self, token: &str, _: bool) -> String {
         let parts = token_prefix::PREFIX_DIVISOR;
         format!(
-            "pg_catalog.left({token}, LEAST({MAX_TOKEN_PREFIX_CHARS}, pg_catalog.int4div(pg_catalog.length({token}), {parts})))"
+            "pg_catalog.left({token}, LEAST({MAX_TOKEN_PREFIX_CHARS}, \
+             pg_catalog.int4div(pg_catalog.length({token}), {parts})))"
         )
     }
 
@@ -270,7 +271,8 @@ impl SqlDialect for PostgresDialect {
         let within = format!("left(CAST({document} AS text), {COOKIE_SEARCH_CHARS})");
         let of = |key: &str, pattern: &str| {
             format!(
-                "substring({within} from '\"cookie\"[[:space:]]*:[[:space:]]*[{{][^{{}}]*\"{key}\"[[:space:]]*:[[:space:]]*{pattern}')"
+                "substring({within} from \
+                 '\"cookie\"[[:space:]]*:[[:space:]]*[{{][^{{}}]*\"{key}\"[[:space:]]*:[[:space:]]*{pattern}')"
             )
         };
         [of("expires", "\"([0-9][0-9T:.+Z-]{18,35})\""), of("originalMaxAge", "([0-9]{1,15})")]
@@ -292,7 +294,8 @@ impl SqlDialect for PostgresDialect {
         }
         let heaps = join_numbers(heaps.iter().copied().map(i64::from));
         format!(
-            "{found} AND (s.tableoid, s.ctid) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest({places})))"
+            "{found} AND (s.tableoid, s.ctid) IN (SELECT * FROM ROWS \
+             FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest({places})))"
         )
     }
 
@@ -408,7 +411,8 @@ fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
     );
     match (decoder, text) {
         (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE_MICROS} END)"
+            "(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' \
+             THEN {scaled} ELSE {UNDECODABLE_MICROS} END)"
         ),
         (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} ELSE {scaled} END)"),
         _ => {
@@ -425,9 +429,11 @@ fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
 fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
-    let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
+    let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| \
+                 ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
     let month_days = format!(
-        "(CASE {month} WHEN 2 THEN CASE WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN 29 ELSE 28 END \
+        "(CASE {month} WHEN 2 THEN CASE WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) \
+         THEN 29 ELSE 28 END \
          WHEN 4 THEN 30 WHEN 6 THEN 30 WHEN 9 THEN 30 WHEN 11 THEN 30 ELSE 31 END)"
     );
     let fraction = format!("rpad(coalesce(left(substring({value} from '[.]([0-9]+)'), 6), ''), 6, '0')::int");
@@ -437,16 +443,22 @@ fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
     // Text without an offset is wall-clock time of the zone; the offset is a whole number of seconds.
     let read = local.map_or("m".to_owned(), |zone| {
-        let wall = local_timestamp_expr(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
+        let wall =
+            local_timestamp_expr(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
         format!(
-            "CASE WHEN {value} ~ '^.{{19}}([.][0-9]+)?$' THEN m + (CAST(EXTRACT(EPOCH FROM {wall}) AS bigint) - m / 1000000) * 1000000 ELSE m END"
+            "CASE WHEN {value} ~ '^.{{19}}([.][0-9]+)?$' THEN m + (CAST(EXTRACT(EPOCH \
+             FROM {wall}) AS bigint) - m / 1000000) * 1000000 ELSE m END"
         )
     });
     format!(
-        "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31 THEN \
-         CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 AND {hours} <= 15 AND {minutes} <= 59 THEN \
-         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN {read} END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
-         + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 + {fraction} AS m) AS i) END END END",
+        "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 \
+         AND {day} BETWEEN 1 AND 31 THEN \
+         CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 \
+         AND {hours} <= 15 AND {minutes} <= 59 THEN \
+         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN {read} END FROM (SELECT ((make_date({year}, \
+         {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
+         + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 \
+         + {fraction} AS m) AS i) END END END",
         hour = part(12, 2),
         minute = part(15, 2),
         second = part(18, 2),

@@ -66,7 +66,8 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn grant_statements(&self, _: RoleGrants<'_>) -> String {
-        "-- SQLite has no roles. Give the account that runs sessionwatch read access to the file. With a write-ahead log,\n\
+        "-- SQLite has no roles. Give the account that runs sessionwatch read access to the file. \
+         With a write-ahead log,\n\
          -- the account also needs write access to the directory; sessionwatch opens the file read-only.\n"
             .into()
     }
@@ -315,7 +316,8 @@ impl SqlDialect for SqliteDialect {
         let still = format!("{hash} IN ({hashes})");
         match row_number {
             Some(number) => format!(
-                "DELETE FROM {table} AS {alias} WHERE {number} IN (SELECT {number} FROM {joined}, {table} AS {alias}\nWHERE {condition}) AND {still}"
+                "DELETE FROM {table} AS {alias} WHERE {number} IN (SELECT {number} FROM {joined}, {table} AS \
+                 {alias}\nWHERE {condition}) AND {still}"
             ),
             None => format!(
                 "DELETE FROM {table} AS {alias} WHERE EXISTS (SELECT 1 FROM {joined} WHERE {condition}) AND {still}"

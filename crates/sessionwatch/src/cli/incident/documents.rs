@@ -35,14 +35,15 @@ pub(super) fn write_evidence(work: IncidentOps, output: Option<&Path>) -> Result
     Ok(match missing {
         Some(missing) => report_incomplete(
             &format!("the evidence is incomplete: {missing}"),
-            "the step stays open, and containment waits for it; repeat `sessionwatch incident evidence` once the missing part can be read",
+            "the step stays open, and containment waits for it; repeat `sessionwatch incident evidence` once \
+             the missing part can be read",
         ),
         None => ExitCode::SUCCESS,
     })
 }
 
-/// Returns the path for the evidence. Incomplete evidence goes to a new file beside: the one of `--output` is complete, or is not
-/// there.
+/// Returns the path for the evidence. Incomplete evidence goes to a new file beside: the one of `--output` is complete,
+/// or is not there.
 fn choose_evidence_path(output: &Path, packed: &PackedEvidence) -> PathBuf {
     if packed.is_complete() {
         return output.to_owned();

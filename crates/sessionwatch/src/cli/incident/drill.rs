@@ -177,7 +177,8 @@ impl DrillPrompter for TerminalGuide {
 impl TerminalGuide {
     fn render_planted(&self, target: &str, address: &TargetAddress) -> String {
         let planted = format!(
-            "A leak was planted in {address}, a sample of {} with new tokens. The clock is running.\n\n1. Find it: which users share a token?\n",
+            "A leak was planted in {address}, a sample of {} with new tokens. The clock is running.\n\n\
+             1. Find it: which users share a token?\n",
             sanitize_text(target)
         );
         match self.mode {

@@ -251,7 +251,8 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
     }
     if tally.kept_events.iter().any(|found| found.event.reason.as_deref() == Some(SESSION_GONE_CODE)) {
         text.push_str(&format!(
-            "\n`{SESSION_GONE_CODE}`: a browser used the cookie of a deleted session. Expected after a cleanup or a revocation.\n"
+            "\n`{SESSION_GONE_CODE}`: a browser used the cookie of a deleted session. Expected after a \
+             cleanup or a revocation.\n"
         ));
     }
     if let Some(cut) = ListTotal::Exactly(worst.len() as u64).describe_cut(MAX_SHOWN_EVENTS as u64) {

@@ -176,8 +176,8 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
     text
 }
 
-/// Returns the command that undoes a plan. A target that no configuration names has its address as name; a password is not
-/// repeated.
+/// Returns the command that undoes a plan. A target that no configuration names has its address as name; a password is
+/// not repeated.
 fn restore_command(plan: &ActionPlan) -> String {
     let target = match plan.record.target.split_once(':') {
         Some(("sqlite", _)) => format!(" {}", quote_for_shell(&plan.record.target)),

@@ -53,8 +53,10 @@ impl QueryBuilder<'_> {
             }
             // RETURNING sees the new version of a row, so the old locator is saved first.
             (Some(set), true) => format!(
-                "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
-                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap AND s.ctid = l.place RETURNING l.locator)"
+                "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s \
+                 WHERE {still} FOR UPDATE),\n\
+                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap \
+                 AND s.ctid = l.place RETURNING l.locator)"
             ),
         };
         format!("WITH {changed}\nSELECT string_agg(d.locator, ' ') FROM d")
@@ -68,7 +70,8 @@ pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
     let heaps = join_numbers(rows.iter().map(|row| row.locator.cast_signed()));
     let versions = join_numbers(rows.iter().map(|row| row.version));
     format!(
-        "{key_condition} AND (s.tableoid, {full_row_hash}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
+        "{key_condition} AND (s.tableoid, {full_row_hash}) IN (SELECT * FROM ROWS \
+         FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
     )
 }
 
@@ -82,7 +85,8 @@ fn read_positions_condition(rows: &[RowVersion]) -> String {
     }
     let versions = join_numbers(rows.iter().map(|row| row.version));
     format!(
-        "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
+        "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS \
+         FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
     )
 }
 
@@ -122,7 +126,8 @@ pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
         "WITH o AS (SELECT g.*, {obstacle} AS obstacle FROM ({given}) AS g),\n\
          v AS (SELECT o.*, {turn} AS turn FROM o),\n\
          d AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\n\
-         WHERE {ROLE_SEARCH_PATH_CONDITION} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {row_hash} AS mark)\n\
+         WHERE {ROLE_SEARCH_PATH_CONDITION} AND v.obstacle IS NULL AND NOT ({shared})\n\
+         ON CONFLICT DO NOTHING RETURNING {row_hash} AS mark)\n\
          SELECT 'back', d.mark::text FROM d\n\
          UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
         given = parameter_rows_query(columns),
@@ -137,7 +142,8 @@ pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
 pub(super) fn restore_ended_statement(rows: &EndedRowsRestore<'_>) -> String {
     let EndedRowsRestore { sessions, columns, assignment, condition, row_hash } = rows;
     format!(
-        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {assignment} FROM v WHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} RETURNING {row_hash} AS mark)\n\
+        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {assignment} FROM v \
+         WHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} RETURNING {row_hash} AS mark)\n\
          SELECT 'back', mark::text FROM d",
         sessions = quote_table(sessions),
         given = parameter_rows_query(columns),

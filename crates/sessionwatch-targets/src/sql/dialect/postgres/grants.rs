@@ -166,7 +166,8 @@ fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[Casca
     for name in changed.filter(|name| row_security_tables.contains(name)) {
         let _ = writeln!(
             sql,
-            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
+            "DROP POLICY IF EXISTS {policy} ON {0};\n\
+             CREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
             quote_table(name),
             quote_identifier(role)
         );
@@ -174,7 +175,8 @@ fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[Casca
     if let Some(users) = mapping.users.as_ref().filter(|users| row_security_tables.contains(&&users.table)) {
         let _ = writeln!(
             sql,
-            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a hidden user would look like a deleted one",
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING \
+             (true);  -- a hidden user would look like a deleted one",
             quote_table(&users.table),
             quote_identifier(role)
         );
