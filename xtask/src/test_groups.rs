@@ -38,7 +38,7 @@ const SLOW_TESTS: [&str; 49] = [
     "local_time::applications_that_write",
     "local_time::removal",
     "log_histories",
-    "logs::intake::on_a_full_disk",
+    "logs::ingest::on_a_full_disk",
     "masking",
     "network_partitions",
     "no_token_leaks",

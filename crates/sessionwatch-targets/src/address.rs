@@ -91,8 +91,10 @@ mod tests {
             .to_string();
         assert!(proxied.contains("direct") && !proxied.contains("hunter2"), "{proxied}");
         // {"databaseUrl":"postgres://u:hunter2@h:51214/template1?sslmode=disable&connection_limit=1"}
-        let local = "prisma+postgres://localhost:51213/?api_key=\
-            eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyMTQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ";
+        let local = concat!(
+            "prisma+postgres://localhost:51213/?api_key=eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyM",
+            "TQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ"
+        );
         for address in [local.to_owned(), format!("{local}==")] {
             let direct = TargetAddress::parse(&address).unwrap().to_string();
             assert_eq!(direct, "postgres://u:***@h:51214/template1", "{direct}");

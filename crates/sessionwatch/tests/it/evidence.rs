@@ -104,7 +104,7 @@ async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec
 }
 
 /// Counts the rows at the addresses that a scan has recorded.
-async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
+pub(crate) async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
     let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [

@@ -8,7 +8,7 @@ use sha1::Sha1;
 use testkit::{DaemonProcess, Database, HttpSink, run_program_in, wait_until};
 
 mod files;
-mod intake;
+mod ingest;
 mod syslog;
 
 const SECRET: &str = "a-secret-of-the-drain";

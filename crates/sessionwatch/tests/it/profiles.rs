@@ -161,7 +161,7 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
     let users = tables.split("CREATE TABLE ").nth(1).unwrap().split(" (").next().unwrap();
     let columns = tables.rsplit_once(&format!("{sessions} (")).unwrap().1;
     let columns: Vec<&str> =
-        columns.split(", ").take(3).map(|column| column.split(' ').next().unwrap()).collect();
+        columns.split(',').take(3).map(|column| column.trim().split(' ').next().unwrap()).collect();
     let user = match tables {
         numbered if numbered.contains("id serial PRIMARY KEY, name") => "7",
         _ => "'11111111-1111-4111-8111-111111111111'",

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, time::Duration};
 
 use sessionwatch_core::{
     duration::{DAY, saturating_micros},
-    snapshot::EvidenceSelector,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
@@ -15,11 +14,12 @@ use sessionwatch_targets::{
     layout::Layout,
     read_session::ReadSession,
     scope::QueryScope,
-    sql::{EvidenceQuery, EvidenceRowKind, RowAddressing, RowSubset},
+    sql::RowAddressing,
     time_limits::TimeLimits,
 };
 
 use super::{BACKENDS, mapping};
+use crate::evidence::found_by_address;
 
 const NOW: i64 = 1_800_000_000_000_000;
 /// Rows of evidence shown: one token on 3 rows; 10 of 12 orphans, 15 expired rows, and 13 that end too late or never.
@@ -63,23 +63,6 @@ async fn evidence(
         EvidenceRequest::BeyondPolicy,
     ] {
         found.push(session.fetch_evidence(scope, wanted, &observation).await.unwrap());
-    }
-    found
-}
-
-/// Counts the rows at the addresses that a scan has recorded.
-async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
-    let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
-    let mut found = vec![];
-    for (kind, notable) in [
-        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
-        (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
-        (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
-        (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
-    ] {
-        let addresses = snapshot.evidence_addresses(notable).unwrap_or_default();
-        let rows = EvidenceQuery { kind, subset: RowSubset::Addresses(&addresses) };
-        found.push(session.fetch_evidence_rows(scope, rows).await.unwrap().len());
     }
     found
 }
