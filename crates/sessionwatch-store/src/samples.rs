@@ -1,9 +1,13 @@
 //! Session stats over time: each check run for two days, five-minute means for two weeks, and hourly means for as long
 //! as history is retained.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::SignedDuration;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use sessionwatch_core::{
     duration::SECOND,
@@ -326,16 +330,50 @@ fn encode_gauges(gauges: &GaugeValues) -> String {
 
 /// Decodes gauges. Returns `None` for any other JSON.
 fn decode_gauges(text: &str) -> Option<GaugeValues> {
-    let gauge = |value: &Value| match value {
-        Value::Array(values) => {
+    let gauges: BTreeMap<String, StoredGauge> = serde_json::from_str(text).ok()?;
+    Some(gauges.into_iter().map(|(name, gauge)| (name, gauge.0)).collect())
+}
+
+/// Mean, minimum and maximum of a gauge. A page decodes thousands of them, so no JSON document is built in between.
+struct StoredGauge([f64; 3]);
+
+impl<'de> Deserialize<'de> for StoredGauge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StoredGaugeVisitor)
+    }
+}
+
+struct StoredGaugeVisitor;
+
+impl<'de> Visitor<'de> for StoredGaugeVisitor {
+    type Value = StoredGauge;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number, or three numbers")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<StoredGauge, E> {
+        Ok(StoredGauge([value; 3]))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    fn visit_i64<E>(self, value: i64) -> Result<StoredGauge, E> {
+        Ok(StoredGauge([value as f64; 3]))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    fn visit_u64<E>(self, value: u64) -> Result<StoredGauge, E> {
+        Ok(StoredGauge([value as f64; 3]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<StoredGauge, A::Error> {
+        let mut next = || values.next_element::<f64>();
+        match [next()?, next()?, next()?, next()?] {
             // Exactly three, or the sample is undecodable.
-            let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
-            numbers?.try_into().ok()
+            [Some(mean), Some(low), Some(high), None] => Ok(StoredGauge([mean, low, high])),
+            _ => Err(A::Error::custom("not three numbers")),
         }
-        value => value.as_f64().map(|value| [value; 3]),
-    };
-    let gauges: Map<String, Value> = serde_json::from_str(text).ok()?;
-    gauges.iter().map(|(name, value)| Some((name.clone(), gauge(value)?))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use super::{
 };
 
 /// Most log events on a page.
-const LOG_EVENT_PAGE_SIZE: u32 = 100;
+const LOG_EVENT_PAGE_SIZE: u32 = 50;
 /// Days for which log events are searched.
 const SEARCHED_DAYS: i32 = 30;
 

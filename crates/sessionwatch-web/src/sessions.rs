@@ -37,7 +37,7 @@ use super::{
 };
 
 /// Most sessions on a page.
-const SESSION_PAGE_SIZE: usize = 100;
+const SESSION_PAGE_SIZE: usize = 50;
 /// Most sessions in a plan of selected sessions: those of one page.
 const MAX_SELECTED_SESSIONS: usize = SESSION_PAGE_SIZE;
 

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_core::{
     alert::AlertState,
-    duration::{DAY, HOUR},
+    duration::{DAY, HOUR, MINUTE},
     plural::format_count,
     timestamp::UtcTimestamp,
 };
@@ -248,12 +248,20 @@ async fn load_overview_of(
         // At least as far back as the chart, which marks deploys and incidents.
         let shown = Period { from: chart_period.from.min(now - ACTIVITY_LOOKBACK), to: now };
         let activity = history_events::list_activity(db, shown, events_of.as_deref(), MAX_ACTIVITY_EVENTS)?;
+        let statuses: Vec<TargetStatus> = names
+            .iter()
+            .map(|name| TargetStatus::read_from_store(db, name, day, now))
+            .collect::<Result<_, _>>()?;
+        // Reading and decoding a day of samples takes longer than everything else.
+        let is_near = |one: UtcTimestamp, other: UtcTimestamp| one.duration_since(other).abs() < MINUTE;
+        let chart_samples = if is_near(chart_period.from, day.from) && is_near(chart_period.to, day.to) {
+            statuses.iter().map(|status| status.samples.clone()).collect()
+        } else {
+            each(chart_period)?
+        };
         Ok(Overview {
-            statuses: names
-                .iter()
-                .map(|name| TargetStatus::read_from_store(db, name, day, now))
-                .collect::<Result<_, _>>()?,
-            chart_samples: each(chart_period)?,
+            statuses,
+            chart_samples,
             // The latest one of the hour with values.
             week_ago: each(last_week)?
                 .into_iter()

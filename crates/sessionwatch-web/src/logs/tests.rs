@@ -76,12 +76,13 @@ async fn log_events_are_listed_filtered_and_shown_as_text() {
 async fn a_page_that_the_events_fill_exactly_is_the_last_one() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    for (count, next) in [(100, 0), (1, 1)] {
+    let page_size = usize::try_from(super::LOG_EVENT_PAGE_SIZE).unwrap();
+    for (count, next) in [(page_size, 0), (1, 1)] {
         for _ in 0..count {
             insert_event(&dashboard);
         }
         let page = viewer.get("/logs").await;
-        assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 100);
+        assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), page_size);
         assert_eq!(page.count_elements("a[rel=next]"), next);
     }
     let older = viewer.get("/logs").await.select_attributes("a[rel=next]", "href").remove(0);
