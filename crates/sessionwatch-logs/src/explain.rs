@@ -107,7 +107,9 @@ fn explain_no_match(matchers: &Matchers, message: &[u8]) -> &'static str {
              refreshed, Error fetching"
         }
         LiteralKind::AuthJs => "neither a session or login error nor an adapter call",
-        LiteralKind::Event(_) => "the event name is a key, a part of another word, or in an unrelated field",
+        LiteralKind::Event(_) => {
+            "the event name is a key, a part of another word, in an unrelated field, or not at the start of the message"
+        }
         LiteralKind::Call | LiteralKind::SessionId if classify_message(matchers, message, true).is_some() => {
             "no known event, but the message contains a full token"
         }

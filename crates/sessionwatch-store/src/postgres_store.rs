@@ -82,13 +82,12 @@ impl PgStore {
         let (deadline, ending) = watch::channel(None);
         // A runtime of its own: the caller's may be shut down while the last writes are still to be made.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
+        let runtime = runtime.map_err(|_| StoreError::Server("this machine cannot start another thread"))?;
         std::thread::Builder::new()
             // Named, so that the thread can be found in a debugger or in `/proc`.
             .name("store".into())
             .spawn(move || runtime.block_on(process_requests(dsn, received, ending)))
-            .map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
+            .map_err(|_| StoreError::Server("this machine cannot start another thread"))?;
         Ok(Self { requests, deadline })
     }
 

@@ -108,7 +108,7 @@ impl AppError {
             ErrorKind::NotLoggedIn => "Log in and try again. Nothing was changed.",
             ErrorKind::Forbidden => "An admin can change your role under Settings.",
             ErrorKind::NotFound => "The overview lists all targets and alerts.",
-            ErrorKind::Invalid => "Go back and try again. Nothing was changed.",
+            ErrorKind::Invalid => "Correct the input and try again. Nothing was changed.",
             ErrorKind::Conflict => {
                 "Go back and reload the page to see the current state. Nothing was changed."
             }

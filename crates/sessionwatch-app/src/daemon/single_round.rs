@@ -67,7 +67,7 @@ pub async fn run_single_round(config: Config, clock: Clock) -> Result<Vec<RoundR
     tasks.spawn("delivery", delivery::run(Arc::clone(&state), Arc::clone(&config), tasks.stop_token()));
     let waited = tokio::time::timeout(DELIVERY_TIMEOUT, check_runs::wait_for_deliveries(&state.app)).await;
     if waited.is_err() {
-        tracing::warn!("some notifications are not delivered yet: the next round tries again");
+        tracing::warn!("some notifications have not been delivered yet; the next run will retry them");
     }
     tasks.stop(STOP_TIMEOUT).await;
     retention::remove_expired(&state).await;

@@ -206,7 +206,7 @@ impl CorrelationReport {
                 "The log's clock is at most {} behind this machine's (this includes the delay of lines)\n",
                 seconds(behind)
             ),
-            None => "The log's clock is unknown: no line has a timestamp\n".into(),
+            None => "The log's clock is unknown: no log event of this period has a timestamp\n".into(),
         }
     }
 }

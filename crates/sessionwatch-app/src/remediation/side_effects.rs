@@ -115,8 +115,9 @@ fn describe_side_effect(effect: &SideEffect) -> String {
             "also changes {rows} of {table}, by {by}: the old values are not archived and cannot be restored"
         ),
         SideEffectKind::Restrict => {
+            let refer = if effect.rows == Some(1) { "refers" } else { "refer" };
             format!(
-                "{rows} of {table} refer to these sessions, by {by}: the database will refuse to delete such sessions"
+                "{rows} of {table} {refer} to these sessions, by {by}: the database will refuse to delete such sessions"
             )
         }
         SideEffectKind::TriggerBefore => format!(

@@ -14,12 +14,19 @@ use crate::{
 pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str) -> String {
     let failing: Vec<&CleanupCandidate> = candidates.iter().filter(|one| one.is_failing()).collect();
     let is_unknown =
-        |one: &CleanupCandidate| matches!(one.state, CleanupState::Unknown | CleanupState::NotChecked);
+        |one: &&CleanupCandidate| matches!(one.state, CleanupState::Unknown | CleanupState::NotChecked);
     match failing.as_slice() {
-        [] if candidates.iter().all(is_unknown) => {
-            format!("It is unknown what can be cleaned up on {target}")
+        [] if candidates.iter().all(|one| is_unknown(&one)) => {
+            format!("No cleanup results for {target}")
         }
-        [] => format!("Nothing on {target} needs a cleanup"),
+        // Unknown is not clean.
+        [] => match candidates.iter().filter(|one| is_unknown(one)).count() {
+            0 => format!("Nothing on {target} needs a cleanup"),
+            1 => format!("Nothing found to clean up on {target}, and 1 kind could not be checked"),
+            unknown => {
+                format!("Nothing found to clean up on {target}, and {unknown} kinds could not be checked")
+            }
+        },
         [one] => format!("{} on {target} {} a cleanup", count_phrase(one), inflect_need(one)),
         [first, second] => {
             format!("{} and {} on {target} need cleanup", count_phrase(first), count_phrase(second))

@@ -143,7 +143,10 @@ fn render_side_effect(effect: &SideEffect) -> Markup {
         ),
         SideEffectKind::Restrict => (
             Tone::Warn,
-            format!("{rows} of {table} refer to these sessions"),
+            format!(
+                "{rows} of {table} {} to these sessions",
+                if effect.rows == Some(1) { "refers" } else { "refer" }
+            ),
             format!("{by}. The database will refuse to delete such sessions."),
         ),
         SideEffectKind::TriggerBefore => (

@@ -113,7 +113,7 @@ fn render_session_field() -> Markup {
     PlanField {
         name: "session",
         label: "Row ID or token prefix",
-        hint: "Enter at least the part of the token that the session list shows.",
+        hint: "Enter the row ID, or the token prefix exactly as the session list shows it.",
         kind: "text",
         is_required: true,
         ..PlanField::default()

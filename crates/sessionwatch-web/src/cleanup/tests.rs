@@ -81,7 +81,7 @@ async fn each_kind_shows_its_count_and_state() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let page = responder.get("/cleanup?target=app").await;
-    assert_eq!(page.select_text("main h1"), "It is unknown what can be cleaned up on app");
+    assert_eq!(page.select_text("main h1"), "No cleanup results for app");
     assert_eq!(page.select_text(".callout-warn b"), "app has not been checked yet");
     assert_eq!(page.select_texts(".kind-count"), ["–"; 4]);
 

@@ -106,7 +106,8 @@ impl IncidentPage<'_> {
                 value: "duplicates",
                 title: "Shared tokens only",
                 count: shared,
-                text: "All sessions on tokens that occur more than once. Affected users log in again.",
+                text: "All sessions on tokens that several users share. If one user has them all, the \
+                       newest stays. Affected users log in again.",
                 fields: html! {},
             },
             ScopeOption {

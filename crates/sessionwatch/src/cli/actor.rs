@@ -29,11 +29,6 @@ impl ActorArgs {
         })
     }
 
-    /// Returns the name for a command that only reads and records nothing.
-    pub(super) fn name_unrecorded(&self) -> String {
-        self.given_name().unwrap_or_else(system_account)
-    }
-
     fn given_name(&self) -> Option<String> {
         self.actor.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned)
     }

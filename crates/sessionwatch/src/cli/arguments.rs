@@ -27,7 +27,8 @@ pub(super) fn parse_arguments() -> Result<Cli, ExitCode> {
     let command = examples::build_command();
     let matches = command.clone().try_get_matches().map_err(|error| print_clap_error(&error))?;
     if let Some(argument) = find_misplaced_address(&command, &matches) {
-        let message = format!("{argument} does not accept a database URL: this one holds a password");
+        let message =
+            format!("{argument} does not accept a database URL; the value you passed contains a password");
         print_error(&message, Some("pass the URL as TARGET, or set `url` of a target in sessionwatch.toml"));
         return Err(ExitCode::from(USAGE_EXIT_CODE));
     }

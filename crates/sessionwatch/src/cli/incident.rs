@@ -76,7 +76,7 @@ pub(super) enum IncidentCommand {
         #[arg(value_name = "TEXT")]
         part: String,
         #[command(flatten)]
-        incident: IncidentArgs,
+        target: TargetArgs,
     },
     /// Revoke sessions of affected users
     Contain {
@@ -92,7 +92,7 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         act: RemediationArgs,
     },
-    /// Export the leaked rows, log events and audit entries to an encrypted file
+    /// Export leaked rows, log events and audit entries, encrypted
     ///
     /// The file is named after the incident unless you pass --output. `sessionwatch incident verify` decrypts it and
     /// checks every part.
@@ -109,7 +109,7 @@ pub(super) enum IncidentCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Private key that decrypts it [default: `archive_identity` in [actions], else sessionwatch-archive.key next
-        /// to the state store]
+        /// to the state store file, or in the current directory]
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
         #[command(flatten)]
@@ -136,8 +136,8 @@ pub(super) enum IncidentCommand {
     },
     /// Draft the message to affected users
     Message {
-        /// Template file with fields such as {{ date }}: application, date, whose ("your" or "everybody's"), summary,
-        /// id, severity
+        /// Template file. Fields, written as {{ date }}: application (a placeholder), date, whose ("your" or
+        /// "everybody's"), summary, id, severity
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
         #[command(flatten)]
@@ -151,7 +151,7 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         incident: IncidentArgs,
     },
-    /// Practice incident response on a scratch copy with a planted leak
+    /// Practice incident response on a copy with a planted leak
     Drill(drill::DrillArgs),
 }
 
@@ -254,11 +254,6 @@ impl ResponderArgs {
     fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
         open_ops(&self.target, &self.actor.actor(), need)
     }
-
-    /// Same, for a command that only reads and records nothing.
-    fn read_only_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
-        open_ops(&self.target, &Actor::from_command_line(self.actor.name_unrecorded()), need)
-    }
 }
 
 impl IncidentArgs {
@@ -272,11 +267,14 @@ impl IncidentArgs {
 impl LatestIncidentArgs {
     /// Returns the incident to read: by its ID, or the latest of the target, open or closed.
     fn latest_case(&self) -> Result<IncidentOps, Failure> {
-        // Reading records nothing, so the name does not matter.
-        let reader = Actor::from_command_line(actor::system_account());
-        let ops = open_ops(&self.target, &reader, StoreRequirement::Existing)?;
+        let ops = open_ops_to_read(&self.target, StoreRequirement::Existing)?;
         find_case(ops, self.id.clone().map_or(IncidentSelector::Latest, IncidentSelector::Id))
     }
+}
+
+/// Same as [`open_ops`], for a command that records nothing, so that the name does not matter.
+fn open_ops_to_read(target: &TargetArgs, need: StoreRequirement) -> Result<TargetOps, Failure> {
+    open_ops(target, &Actor::from_command_line(actor::system_account()), need)
 }
 
 fn open_ops(target: &TargetArgs, actor: &Actor, need: StoreRequirement) -> Result<TargetOps, Failure> {
@@ -314,7 +312,7 @@ pub(super) fn run(args: &IncidentCommand) -> Result<ExitCode, Failure> {
         IncidentCommand::Contain { scope, act, users, without_evidence } => {
             plan_containment(*scope, users, act, without_evidence.as_deref())
         }
-        IncidentCommand::Find { part, incident } => search_users(part, &incident.responder),
+        IncidentCommand::Find { part, target } => search_users(part, target),
         IncidentCommand::Status { incident } => steps::print_status(&incident.latest_case()?),
         IncidentCommand::List { target, format, config } => {
             list_incidents(config, target.as_deref(), *format)
@@ -388,8 +386,8 @@ fn plan_containment(
     remediation::print_or_apply(&ops, &plan, act, options)
 }
 
-fn search_users(part: &str, responder: &ResponderArgs) -> Result<ExitCode, Failure> {
-    let ops = responder.read_only_ops(StoreRequirement::EmptyIfMissing)?;
+fn search_users(part: &str, target: &TargetArgs) -> Result<ExitCode, Failure> {
+    let ops = open_ops_to_read(target, StoreRequirement::EmptyIfMissing)?;
     let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT as usize + 1);
     let mut users = super::block_on(async { Ok(search.await?) })?;
     if cut_list(&mut users, USER_SEARCH_LIMIT) {

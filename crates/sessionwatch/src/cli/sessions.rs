@@ -41,7 +41,7 @@ pub(super) struct SessionListArgs {
     /// Only sessions of the user with this ID
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// Only users whose ID, name, handle or email contains TEXT
+    /// Only sessions of users whose ID, name, handle or email contains TEXT
     #[arg(long, value_name = "TEXT")]
     user_like: Option<String>,
     /// Only sessions with this status

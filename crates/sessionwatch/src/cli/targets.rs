@@ -33,7 +33,7 @@ pub(super) enum TargetsCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Confirm a changed session table, if checks report "the session table changed"
+    /// Confirm a session table that changed, so that checks resume
     Confirm {
         #[command(flatten)]
         target: TargetArgs,

@@ -168,7 +168,7 @@ fn the_clocks_are_described_by_what_is_known_about_them() {
     };
     let (second, tick) = (SECOND, SignedDuration::from_micros(1));
     for (report, text) in [
-        (with(None, None), "The log's clock is unknown: no line has a timestamp\n"),
+        (with(None, None), "The log's clock is unknown: no log event of this period has a timestamp\n"),
         (
             with(None, Some(2 * second)),
             "The log's clock is at most 2.000 s behind this machine's (this includes the delay of lines)\n",
