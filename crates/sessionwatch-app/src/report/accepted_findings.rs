@@ -155,15 +155,24 @@ impl EarlierCheck {
             // The rows behind a number or an average come and go all the time.
             Some(EvidenceKind::OldestExpired) => is_value_at_most,
             Some(EvidenceKind::ActiveUsers) if finding.user_limit.is_none() => is_value_at_most,
-            Some(_) => {
+            Some(kind) => {
                 let is_total_at_most = match (finding.evidence_total, self.evidence_total) {
                     (Some(now), Some(then)) => now <= then,
                     (now, then) => now == then,
                 };
-                // A report lists only the first rows. Of a longer list, the rows beyond them are not known.
                 let is_cut = self.evidence_total.is_some_and(|total| total > self.evidence.len() as u64);
-                let are_listed = || result.evidence.iter().all(|row| self.lists(row));
-                is_value_at_most && is_total_at_most && (is_cut || are_listed())
+                let concerns_tokens = matches!(
+                    kind,
+                    EvidenceKind::Duplicates | EvidenceKind::Reassigned | EvidenceKind::Reappeared
+                );
+                let are_rows_accepted = match (is_cut, concerns_tokens) {
+                    (false, _) => result.evidence.iter().all(|row| self.lists(row)),
+                    // The rows of a long list come and go.
+                    (true, false) => true,
+                    // Tokens that leaked do not: others in their place are another leak, which a cut list hides.
+                    (true, true) => false,
+                };
+                is_value_at_most && is_total_at_most && are_rows_accepted
             }
             None => self.is_custom_value_no_worse(result),
         }

@@ -129,6 +129,20 @@ fn one_more_finding_of_the_same_check_fails() {
 }
 
 #[test]
+fn more_shared_tokens_than_a_report_lists_are_not_accepted() {
+    let folder = folder_with_findings("");
+    for n in 0..8 {
+        for user in ["u1", "u2"] {
+            insert_session(folder.path(), &format!("d{n}{user}"), &format!("shared{n}"), user);
+        }
+    }
+    write_baseline(folder.path());
+    // Others could have taken the place of those that are not listed.
+    let (code, text) = check_with_baseline(folder.path());
+    assert!(code == 1 && text.contains("duplicate-tokens failed in the baseline report too"), "{text}");
+}
+
+#[test]
 fn a_custom_number_is_accepted_until_it_gets_worse() {
     let folder = folder_with_findings(CARTS_CHECK);
     change(folder.path(), "CREATE TABLE carts (id int); INSERT INTO carts VALUES (1), (2);");
