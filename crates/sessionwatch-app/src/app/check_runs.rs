@@ -7,7 +7,7 @@ use sessionwatch_store::{StoreError, outbox};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    AppError, AppState, LiveEvent,
+    AppError, AppState, LiveEvent, Period,
     targets::{self, TargetStatus},
 };
 use crate::{blocking, schedule::MIN_RUN_GAP};
@@ -44,20 +44,15 @@ pub async fn request_check_runs(
         None => app.config().targets.iter().map(|target| target.name.clone()).collect(),
     };
     let requested_at = app.clock.now();
-    let last_runs = targets::list_target_statuses(app).await?;
-    let config = app.config();
     // Before the request, so that the end of no run is missed.
     let mut events = app.events.subscribe();
-    let mut running: BTreeSet<&str> = BTreeSet::new();
-    for (target, last_run) in config.targets.iter().zip(&last_runs) {
-        let name = target.name.as_str();
-        if requested.iter().any(|requested| requested == name) && app.leads_target(name) {
-            app.wake_target(name);
-            let earliest = last_run.report.as_ref().map_or(requested_at, |report| report.at + MIN_RUN_GAP);
-            // A run that starts later than anybody waits is not waited for at all.
-            if earliest <= requested_at + REQUESTED_RUN_TIMEOUT {
-                running.insert(name);
-            }
+    let mut running = BTreeSet::new();
+    for target in requested.iter().filter(|target| app.leads_target(target)) {
+        let last_run = load_status(app, target).await?.report.map(|report| report.at);
+        app.wake_target(target);
+        // A run that starts later than anybody waits is not waited for at all.
+        if last_run.is_none_or(|at| at + MIN_RUN_GAP <= requested_at + REQUESTED_RUN_TIMEOUT) {
+            running.insert(target.as_str());
         }
     }
     let wait = async {
@@ -77,14 +72,18 @@ pub async fn request_check_runs(
     if let Ok(outcome) = tokio::time::timeout(REQUESTED_RUN_TIMEOUT.unsigned_abs(), wait).await {
         outcome?;
     }
-    let statuses = targets::list_target_statuses(app).await?;
-    let find_status = |target: String| {
-        let position = config.targets.iter().position(|configured| configured.name == target)?;
-        let status = statuses.get(position)?.clone();
+    let mut runs = Vec::new();
+    for target in requested {
+        let status = load_status(app, &target).await?;
         let is_finished = status.report.as_ref().is_some_and(|report| report.at >= requested_at);
-        Some(RequestedRun { target, status, is_finished })
-    };
-    Ok(requested.into_iter().filter_map(find_status).collect())
+        runs.push(RequestedRun { target, status, is_finished });
+    }
+    Ok(runs)
+}
+
+/// Loads the status of a target without its samples, which take longer to read than everything else.
+async fn load_status(app: &Arc<AppState>, target: &str) -> Result<TargetStatus, AppError> {
+    targets::load_target_status(app, target, Period::ending_at(app.clock.now(), SignedDuration::ZERO)).await
 }
 
 /// Waits until no message of a configured channel is due. One that failed is due later, and not waited for.
