@@ -31,6 +31,10 @@ impl MemoryFolder {
         if read_free_space(root)? < REQUIRED_BYTES || read_available_memory()? < REQUIRED_BYTES {
             return None;
         }
+        Self::create_in(root)
+    }
+
+    fn create_in(root: &Path) -> Option<Self> {
         let path = root.join(format!("{FOLDER_PREFIX}{}", std::process::id()));
         fs::create_dir(&path).ok()?;
         let folder = Self { path };
@@ -97,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_folder_is_open_to_other_users_and_removed_with_the_value() {
-        // Where memory is short, there is no folder to check.
-        let Some(folder) = MemoryFolder::create() else { return };
+        let root = tempfile::tempdir().unwrap();
+        let folder = MemoryFolder::create_in(root.path()).unwrap();
         let path = folder.path().to_owned();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o1777);
         fs::write(path.join("file"), "x").unwrap();

@@ -52,6 +52,9 @@ pub(crate) fn record_observations<'a>(
     Ok(messages)
 }
 
+/// Severity of the alerts about sessionwatch's own work: `target-unreachable` and `channel-failing`.
+pub(crate) const OPERATION_ALERT_SEVERITY: Severity = Severity::High;
+
 /// Advances the `channel-failing` alert of a channel; `failure` is the reason, or `None` after a success. Returns the
 /// number of notifications queued for other channels.
 ///
@@ -78,13 +81,13 @@ pub(crate) fn record_channel_health(
     let observation = CheckObservation {
         target: channel,
         check: CHANNEL_FAILING,
-        severity: Severity::High,
+        severity: OPERATION_ALERT_SEVERITY,
         state,
         // The delivery worker has already counted several failed attempts.
         policy: AlertPolicy {
             failure_threshold: 1,
             success_threshold: 1,
-            ..config.checks.alert_policy(Severity::High)
+            ..config.checks.alert_policy(OPERATION_ALERT_SEVERITY)
         },
         summary,
         verdict,

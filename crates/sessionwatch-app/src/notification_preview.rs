@@ -1,8 +1,13 @@
 //! Which channels a failing check would notify, by the routes of the configuration.
 
-use sessionwatch_core::{checks::TARGET_UNREACHABLE, severity::Severity, timestamp::UtcTimestamp};
+use sessionwatch_core::{
+    checks::{CHANNEL_FAILING, TARGET_UNREACHABLE},
+    severity::Severity,
+    timestamp::UtcTimestamp,
+};
 
 use crate::{
+    alerts::OPERATION_ALERT_SEVERITY,
     config::{Config, Target},
     effective_checks::{CheckBasis, EffectiveCheck, list_effective_checks},
 };
@@ -10,7 +15,7 @@ use crate::{
 /// Notifications of a check on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotificationPreview {
-    /// Target name.
+    /// Target name; that of the channel for `channel-failing`.
     pub target: String,
     /// Check ID.
     pub check: String,
@@ -22,7 +27,7 @@ pub struct NotificationPreview {
     pub is_in_maintenance: bool,
 }
 
-/// Lists the notifications of every check that runs, by target.
+/// Lists the notifications of every check that runs, by target, and those of failing channels.
 #[must_use]
 pub fn preview_notifications(config: &Config, now: UtcTimestamp) -> Vec<NotificationPreview> {
     let checks: Vec<EffectiveCheck> =
@@ -30,20 +35,37 @@ pub fn preview_notifications(config: &Config, now: UtcTimestamp) -> Vec<Notifica
     let mut previews = Vec::new();
     for target in &config.targets {
         let checks = checks.iter().filter(|check| runs_on_target(config, check, target));
-        let alerts = std::iter::once((TARGET_UNREACHABLE, Severity::High))
+        let alerts = std::iter::once((TARGET_UNREACHABLE, OPERATION_ALERT_SEVERITY))
             .chain(checks.map(|check| (check.id.as_str(), check.severity)));
-        previews.extend(alerts.map(|(check, severity)| {
-            let channels = config.serve.channels_for(&target.name, check, severity);
-            NotificationPreview {
-                target: target.name.clone(),
-                check: check.to_owned(),
-                severity,
-                channels: channels.iter().map(|channel| channel.name.clone()).collect(),
-                is_in_maintenance: config.serve.is_in_maintenance(&target.name, check, now),
-            }
-        }));
+        previews.extend(
+            alerts.map(|(check, severity)| preview_notification(config, &target.name, check, severity, now)),
+        );
     }
+    previews.extend(config.serve.channels.iter().map(|failing| {
+        let mut preview =
+            preview_notification(config, &failing.name, CHANNEL_FAILING, OPERATION_ALERT_SEVERITY, now);
+        // A channel that fails cannot say so itself.
+        preview.channels.retain(|channel| *channel != failing.name);
+        preview
+    }));
     previews
+}
+
+fn preview_notification(
+    config: &Config,
+    target: &str,
+    check: &str,
+    severity: Severity,
+    now: UtcTimestamp,
+) -> NotificationPreview {
+    let channels = config.serve.channels_for(target, check, severity);
+    NotificationPreview {
+        target: target.to_owned(),
+        check: check.to_owned(),
+        severity,
+        channels: channels.iter().map(|channel| channel.name.clone()).collect(),
+        is_in_maintenance: config.serve.is_in_maintenance(target, check, now),
+    }
 }
 
 fn runs_on_target(config: &Config, check: &EffectiveCheck, target: &Target) -> bool {
@@ -81,6 +103,9 @@ mod tests {
         [[route]]
         channels = ["pager", "chat"]
         severity = "critical"
+        [[route]]
+        channels = ["pager", "chat"]
+        checks = ["channel-failing"]
         [[custom_check]]
         id = "carts"
         sql = "SELECT 1"
@@ -107,6 +132,8 @@ mod tests {
         assert_eq!(channels("blog", "duplicate-tokens"), Some(("chat pager".into(), true)));
         assert_eq!(channels("blog", "expired-backlog"), Some((String::new(), true)));
         assert_eq!(channels("blog", "carts"), Some((String::new(), true)));
+        // A failing channel is reported by the others.
+        assert_eq!(channels("pager", CHANNEL_FAILING), Some(("chat".into(), false)));
         assert_eq!((channels("shop", "carts"), channels("shop", "log-errors")), (None, None));
     }
 }

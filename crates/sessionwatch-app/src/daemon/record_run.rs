@@ -8,7 +8,6 @@ use serde_json::json;
 use sessionwatch_core::{
     alert::{AlertPolicy, CheckState},
     checks::CheckVerdict,
-    severity::Severity,
     timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
@@ -122,13 +121,13 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
     CheckObservation {
         target: &report.target,
         check: TARGET_UNREACHABLE,
-        severity: Severity::High,
+        severity: alerts::OPERATION_ALERT_SEVERITY,
         state,
         policy: AlertPolicy {
             failure_threshold: UNREACHABLE_FAILURE_THRESHOLD,
             // One success proves that the target can be read again.
             success_threshold: 1,
-            ..rules.alert_policy(Severity::High)
+            ..rules.alert_policy(alerts::OPERATION_ALERT_SEVERITY)
         },
         summary,
         verdict,

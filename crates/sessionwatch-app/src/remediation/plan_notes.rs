@@ -51,8 +51,12 @@ pub fn list_further_notes(plan: &ActionPlan) -> Vec<&str> {
 /// Returns which expired sessions the plan leaves.
 fn grace_note(plan: &ActionPlan) -> Option<String> {
     let Selection::Expired { grace } = plan.selection else { return None };
-    let hours = format_count(grace.as_hours().unsigned_abs().max(1), "hour", "hours");
-    (!grace.is_zero()).then(|| format!("sessions that expired less than {hours} ago are kept"))
+    let minutes = grace.as_mins().unsigned_abs();
+    let length = match (minutes / 60, minutes % 60) {
+        (hours, 0) => format_count(hours, "hour", "hours"),
+        _ => format_count(minutes, "minute", "minutes"),
+    };
+    (minutes > 0).then(|| format!("sessions that expired less than {length} ago are kept"))
 }
 
 fn revoke_note(revoke: &RevokeMethod) -> String {

@@ -15,18 +15,15 @@ pub(super) fn summarize_candidates(candidates: &[CleanupCandidate], target: &str
     let failing: Vec<&CleanupCandidate> = candidates.iter().filter(|one| one.is_failing()).collect();
     let is_unknown =
         |one: &&CleanupCandidate| matches!(one.state, CleanupState::Unknown | CleanupState::NotChecked);
+    let unknown = candidates.iter().filter(is_unknown).count();
     match failing.as_slice() {
-        [] if candidates.iter().all(|one| is_unknown(&one)) => {
-            format!("No cleanup results for {target}")
-        }
+        [] if unknown == candidates.len() => format!("No cleanup results for {target}"),
+        [] if unknown == 0 => format!("Nothing on {target} needs a cleanup"),
         // Unknown is not clean.
-        [] => match candidates.iter().filter(|one| is_unknown(one)).count() {
-            0 => format!("Nothing on {target} needs a cleanup"),
-            1 => format!("Nothing found to clean up on {target}, and 1 kind could not be checked"),
-            unknown => {
-                format!("Nothing found to clean up on {target}, and {unknown} kinds could not be checked")
-            }
-        },
+        [] => {
+            let kinds = format_count(unknown as u64, "kind was", "kinds were");
+            format!("Nothing found to clean up on {target}, but {kinds} not checked")
+        }
         [one] => format!("{} on {target} {} a cleanup", count_phrase(one), inflect_need(one)),
         [first, second] => {
             format!("{} and {} on {target} need cleanup", count_phrase(first), count_phrase(second))
@@ -158,6 +155,44 @@ fn render_plan_form(shell: &Shell, target: &str, candidate: &CleanupCandidate) -
             input type="hidden" name="target" value=(target);
             input type="hidden" name="kind" value=(candidate.kind.name());
             button.btn aria-label={ "Review plan: " (kind_title(candidate.kind)) } { "Review plan" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_core::severity::Severity;
+
+    use super::*;
+
+    fn candidate(state: CleanupState) -> CleanupCandidate {
+        CleanupCandidate {
+            kind: CleanupKind::Expired,
+            state,
+            severity: Severity::Medium,
+            count: None,
+            is_lower_bound: false,
+            failing_since: None,
+            oldest: None,
+            user_limit: None,
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_checked_is_not_called_clean() {
+        use CleanupState::{NotChecked, Passing, Unknown};
+        for (states, expected) in [
+            (vec![Passing, Passing], "Nothing on app needs a cleanup"),
+            (vec![Passing, Unknown], "Nothing found to clean up on app, but 1 kind was not checked"),
+            (
+                vec![Unknown, Passing, NotChecked],
+                "Nothing found to clean up on app, but 2 kinds were not checked",
+            ),
+            (vec![Unknown, NotChecked], "No cleanup results for app"),
+        ] {
+            let candidates: Vec<CleanupCandidate> = states.into_iter().map(candidate).collect();
+            assert_eq!(summarize_candidates(&candidates, "app"), expected);
         }
     }
 }

@@ -7,6 +7,7 @@ use sessionwatch_core::{
     alert::AlertState,
     checks::CheckOutcome,
     duration::{DAY, HOUR, SECOND},
+    severity::Severity,
 };
 use sessionwatch_store::{
     Store,

@@ -24,7 +24,9 @@ fn each_note_says_whether_a_restore_brings_the_rows_back() {
     ] {
         let note = side_effect_notes(&[effect(kind, "carts", Some(2))]).remove(0);
         assert!(note.ends_with(lost), "{note}");
-        assert!(note.contains("`fk` of carts") || note.contains("`fk` on carts"), "{note}");
+        // Triggers and rules are on a table, constraints are of one.
+        let preposition = if matches!(kind, Cascade | SetNull | SetDefault) { "of" } else { "on" };
+        assert!(note.contains(&format!("`fk` {preposition} carts")), "{note}");
     }
     let blocking = side_effect_notes(&[effect(Restrict, "orders", Some(1_500))]).remove(0);
     assert!(blocking.starts_with("1,500 rows of orders refer to these sessions"), "{blocking}");
